@@ -1,0 +1,1 @@
+"""What every Brandloom service shares; it knows no service and no torch."""
