@@ -1,0 +1,133 @@
+import datetime
+
+from brandloom.api.common.v1 import artifact_pb2 as _artifact_pb2
+from brandloom.api.common.v1 import job_pb2 as _job_pb2
+from brandloom.api.trainer.v1 import resources_pb2 as _resources_pb2
+from buf.validate import validate_pb2 as _validate_pb2
+from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class LeaseTrainingJobsRequest(_message.Message):
+    __slots__ = ("worker", "max_jobs", "base_model_sha256")
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    MAX_JOBS_FIELD_NUMBER: _ClassVar[int]
+    BASE_MODEL_SHA256_FIELD_NUMBER: _ClassVar[int]
+    worker: str
+    max_jobs: int
+    base_model_sha256: str
+    def __init__(self, worker: _Optional[str] = ..., max_jobs: _Optional[int] = ..., base_model_sha256: _Optional[str] = ...) -> None: ...
+
+class TrainingLease(_message.Message):
+    __slots__ = ("job", "fencing_token", "lease_timeout", "spec", "attempt", "base_model_source", "base_model_sha256", "dataset_revision", "dataset_manifest", "parent_artifact", "checkpoint", "checkpoint_step", "registration_id")
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    FENCING_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    LEASE_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    SPEC_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    BASE_MODEL_SOURCE_FIELD_NUMBER: _ClassVar[int]
+    BASE_MODEL_SHA256_FIELD_NUMBER: _ClassVar[int]
+    DATASET_REVISION_FIELD_NUMBER: _ClassVar[int]
+    DATASET_MANIFEST_FIELD_NUMBER: _ClassVar[int]
+    PARENT_ARTIFACT_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_STEP_FIELD_NUMBER: _ClassVar[int]
+    REGISTRATION_ID_FIELD_NUMBER: _ClassVar[int]
+    job: str
+    fencing_token: int
+    lease_timeout: _duration_pb2.Duration
+    spec: _resources_pb2.TrainingSpec
+    attempt: int
+    base_model_source: str
+    base_model_sha256: str
+    dataset_revision: str
+    dataset_manifest: _artifact_pb2.Artifact
+    parent_artifact: _artifact_pb2.Artifact
+    checkpoint: _artifact_pb2.Artifact
+    checkpoint_step: int
+    registration_id: str
+    def __init__(self, job: _Optional[str] = ..., fencing_token: _Optional[int] = ..., lease_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., spec: _Optional[_Union[_resources_pb2.TrainingSpec, _Mapping]] = ..., attempt: _Optional[int] = ..., base_model_source: _Optional[str] = ..., base_model_sha256: _Optional[str] = ..., dataset_revision: _Optional[str] = ..., dataset_manifest: _Optional[_Union[_artifact_pb2.Artifact, _Mapping]] = ..., parent_artifact: _Optional[_Union[_artifact_pb2.Artifact, _Mapping]] = ..., checkpoint: _Optional[_Union[_artifact_pb2.Artifact, _Mapping]] = ..., checkpoint_step: _Optional[int] = ..., registration_id: _Optional[str] = ...) -> None: ...
+
+class LeaseTrainingJobsResponse(_message.Message):
+    __slots__ = ("leases",)
+    LEASES_FIELD_NUMBER: _ClassVar[int]
+    leases: _containers.RepeatedCompositeFieldContainer[TrainingLease]
+    def __init__(self, leases: _Optional[_Iterable[_Union[TrainingLease, _Mapping]]] = ...) -> None: ...
+
+class HeldLease(_message.Message):
+    __slots__ = ("job", "fencing_token")
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    FENCING_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    job: str
+    fencing_token: int
+    def __init__(self, job: _Optional[str] = ..., fencing_token: _Optional[int] = ...) -> None: ...
+
+class HeartbeatRequest(_message.Message):
+    __slots__ = ("worker", "leases")
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    LEASES_FIELD_NUMBER: _ClassVar[int]
+    worker: str
+    leases: _containers.RepeatedCompositeFieldContainer[HeldLease]
+    def __init__(self, worker: _Optional[str] = ..., leases: _Optional[_Iterable[_Union[HeldLease, _Mapping]]] = ...) -> None: ...
+
+class LeaseInstruction(_message.Message):
+    __slots__ = ("job", "action")
+    class Action(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        ACTION_UNSPECIFIED: _ClassVar[LeaseInstruction.Action]
+        ACTION_CONTINUE: _ClassVar[LeaseInstruction.Action]
+        ACTION_CANCEL: _ClassVar[LeaseInstruction.Action]
+        ACTION_ABANDON: _ClassVar[LeaseInstruction.Action]
+        ACTION_PREEMPT: _ClassVar[LeaseInstruction.Action]
+    ACTION_UNSPECIFIED: LeaseInstruction.Action
+    ACTION_CONTINUE: LeaseInstruction.Action
+    ACTION_CANCEL: LeaseInstruction.Action
+    ACTION_ABANDON: LeaseInstruction.Action
+    ACTION_PREEMPT: LeaseInstruction.Action
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    job: str
+    action: LeaseInstruction.Action
+    def __init__(self, job: _Optional[str] = ..., action: _Optional[_Union[LeaseInstruction.Action, str]] = ...) -> None: ...
+
+class HeartbeatResponse(_message.Message):
+    __slots__ = ("instructions",)
+    INSTRUCTIONS_FIELD_NUMBER: _ClassVar[int]
+    instructions: _containers.RepeatedCompositeFieldContainer[LeaseInstruction]
+    def __init__(self, instructions: _Optional[_Iterable[_Union[LeaseInstruction, _Mapping]]] = ...) -> None: ...
+
+class ReportTrainingEventsRequest(_message.Message):
+    __slots__ = ("lease", "events")
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    lease: HeldLease
+    events: _containers.RepeatedCompositeFieldContainer[_resources_pb2.TrainingEvent]
+    def __init__(self, lease: _Optional[_Union[HeldLease, _Mapping]] = ..., events: _Optional[_Iterable[_Union[_resources_pb2.TrainingEvent, _Mapping]]] = ...) -> None: ...
+
+class ReportTrainingEventsResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class CompleteTrainingJobRequest(_message.Message):
+    __slots__ = ("lease", "state", "lora_version", "error", "retryable")
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    LORA_VERSION_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    RETRYABLE_FIELD_NUMBER: _ClassVar[int]
+    lease: HeldLease
+    state: _job_pb2.JobState
+    lora_version: str
+    error: _job_pb2.Failure
+    retryable: bool
+    def __init__(self, lease: _Optional[_Union[HeldLease, _Mapping]] = ..., state: _Optional[_Union[_job_pb2.JobState, str]] = ..., lora_version: _Optional[str] = ..., error: _Optional[_Union[_job_pb2.Failure, _Mapping]] = ..., retryable: _Optional[bool] = ...) -> None: ...
+
+class CompleteTrainingJobResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
