@@ -5,6 +5,7 @@ set -u
 missing=()
 command -v radosgw >/dev/null && command -v ceph-mon >/dev/null && command -v ceph-osd >/dev/null || missing+=(radosgw ceph-mon ceph-osd)
 command -v promtool >/dev/null || missing+=(prometheus)
+command -v docker-compose >/dev/null || missing+=(docker-compose)
 [ ${#missing[@]} -eq 0 ] && exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
   echo "not installed (needs root and apt-get): ${missing[*]}; the tests use their fallbacks"

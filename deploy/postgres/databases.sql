@@ -1,0 +1,4 @@
+-- One database for each service that keeps state; none opens another's.
+CREATE DATABASE registry;
+CREATE DATABASE labeler;
+CREATE DATABASE trainer;
