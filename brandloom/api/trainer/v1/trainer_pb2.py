@@ -25,10 +25,9 @@ _sym_db = _symbol_database.Default()
 from brandloom.api.common.v1 import artifact_pb2 as brandloom_dot_api_dot_common_dot_v1_dot_artifact__pb2
 from brandloom.api.trainer.v1 import resources_pb2 as brandloom_dot_api_dot_trainer_dot_v1_dot_resources__pb2
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
-from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&brandloom/api/trainer/v1/trainer.proto\x12\x18\x62randloom.api.trainer.v1\x1a&brandloom/api/common/v1/artifact.proto\x1a(brandloom/api/trainer/v1/resources.proto\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x85\x02\n\x18\x43reateTrainingJobRequest\x12?\n\x06parent\x18\x01 \x01(\tB/\xbaH,r*2(^brands/[a-z]([a-z0-9-]{0,61}[a-z0-9])?$\x12\x43\n\x0ctraining_job\x18\x02 \x01(\x0b\x32%.brandloom.api.trainer.v1.TrainingJobB\x06\xbaH\x03\xc8\x01\x01\x12\x63\n\nrequest_id\x18\x03 \x01(\tBO\xbaHLrJ2H^([0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12})?$\"{\n\x15GetTrainingJobRequest\x12\x62\n\x04name\x18\x01 \x01(\tBT\xbaHQrO2M^brands/[a-z]([a-z0-9-]{0,61}[a-z0-9])?/trainingJobs/[a-z0-9][a-z0-9-]{0,62}$\"\xd1\x01\n\x17ListTrainingJobsRequest\x12\x43\n\x06parent\x18\x01 \x01(\tB3\xbaH0r.2,^brands/([a-z]([a-z0-9-]{0,61}[a-z0-9])?|-)$\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x10\x12\x18\n\x06\x66ilter\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x10\x12\x1a\n\x08order_by\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\"q\n\x18ListTrainingJobsResponse\x12<\n\rtraining_jobs\x18\x01 \x03(\x0b\x32%.brandloom.api.trainer.v1.TrainingJob\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"~\n\x18\x43\x61ncelTrainingJobRequest\x12\x62\n\x04name\x18\x01 \x01(\tBT\xbaHQrO2M^brands/[a-z]([a-z0-9-]{0,61}[a-z0-9])?/trainingJobs/[a-z0-9][a-z0-9-]{0,62}$\"~\n\x18ResumeTrainingJobRequest\x12\x62\n\x04name\x18\x01 \x01(\tBT\xbaHQrO2M^brands/[a-z]([a-z0-9-]{0,61}[a-z0-9])?/trainingJobs/[a-z0-9][a-z0-9-]{0,62}$\"\x9e\x01\n\x17WatchTrainingJobRequest\x12\x62\n\x04name\x18\x01 \x01(\tBT\xbaHQrO2M^brands/[a-z]([a-z0-9-]{0,61}[a-z0-9])?/trainingJobs/[a-z0-9][a-z0-9-]{0,62}$\x12\x1f\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"\x97\x01\n\x11GetMetricsRequest\x12\x62\n\x04name\x18\x01 \x01(\tBT\xbaHQrO2M^brands/[a-z]([a-z0-9-]{0,61}[a-z0-9])?/trainingJobs/[a-z0-9][a-z0-9-]{0,62}$\x12\x1e\n\nmax_points\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90N(\x00\"\x9c\x01\n\x0bMetricPoint\x12\x0c\n\x04step\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04loss\x18\x03 \x01(\x01\x12\x15\n\rsmoothed_loss\x18\x04 \x01(\x01\x12\x15\n\rlearning_rate\x18\x05 \x01(\x01\x12\x19\n\x11images_per_second\x18\x06 \x01(\x01\"K\n\x12GetMetricsResponse\x12\x35\n\x06points\x18\x01 \x03(\x0b\x32%.brandloom.api.trainer.v1.MetricPoint\"\x9c\x01\n\x1bValidateTrainingSpecRequest\x12?\n\x06parent\x18\x01 \x01(\tB/\xbaH,r*2(^brands/[a-z]([a-z0-9-]{0,61}[a-z0-9])?$\x12<\n\x04spec\x18\x02 \x01(\x0b\x32&.brandloom.api.trainer.v1.TrainingSpecB\x06\xbaH\x03\xc8\x01\x01\"\x9b\x01\n\x1cValidateTrainingSpecResponse\x12\x34\n\x04spec\x18\x01 \x01(\x0b\x32&.brandloom.api.trainer.v1.TrainingSpec\x12\x30\n\x06\x61\x64vice\x18\x02 \x03(\x0b\x32 .brandloom.api.trainer.v1.Advice\x12\x13\n\x0btotal_steps\x18\x03 \x01(\x03\"\x9f\x01\n\x1a\x44ownloadJobArtifactRequest\x12\x62\n\x04name\x18\x01 \x01(\tBT\xbaHQrO2M^brands/[a-z]([a-z0-9-]{0,61}[a-z0-9])?/trainingJobs/[a-z0-9][a-z0-9-]{0,62}$\x12\x1d\n\tfile_name\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xff\x01\x32\x9b\x08\n\x0eTrainerService\x12n\n\x11\x43reateTrainingJob\x12\x32.brandloom.api.trainer.v1.CreateTrainingJobRequest\x1a%.brandloom.api.trainer.v1.TrainingJob\x12h\n\x0eGetTrainingJob\x12/.brandloom.api.trainer.v1.GetTrainingJobRequest\x1a%.brandloom.api.trainer.v1.TrainingJob\x12y\n\x10ListTrainingJobs\x12\x31.brandloom.api.trainer.v1.ListTrainingJobsRequest\x1a\x32.brandloom.api.trainer.v1.ListTrainingJobsResponse\x12n\n\x11\x43\x61ncelTrainingJob\x12\x32.brandloom.api.trainer.v1.CancelTrainingJobRequest\x1a%.brandloom.api.trainer.v1.TrainingJob\x12n\n\x11ResumeTrainingJob\x12\x32.brandloom.api.trainer.v1.ResumeTrainingJobRequest\x1a%.brandloom.api.trainer.v1.TrainingJob\x12p\n\x10WatchTrainingJob\x12\x31.brandloom.api.trainer.v1.WatchTrainingJobRequest\x1a\'.brandloom.api.trainer.v1.TrainingEvent0\x01\x12g\n\nGetMetrics\x12+.brandloom.api.trainer.v1.GetMetricsRequest\x1a,.brandloom.api.trainer.v1.GetMetricsResponse\x12\x85\x01\n\x14ValidateTrainingSpec\x12\x35.brandloom.api.trainer.v1.ValidateTrainingSpecRequest\x1a\x36.brandloom.api.trainer.v1.ValidateTrainingSpecResponse\x12q\n\x13\x44ownloadJobArtifact\x12\x34.brandloom.api.trainer.v1.DownloadJobArtifactRequest\x1a\".brandloom.api.common.v1.FileChunk0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&brandloom/api/trainer/v1/trainer.proto\x12\x18\x62randloom.api.trainer.v1\x1a&brandloom/api/common/v1/artifact.proto\x1a(brandloom/api/trainer/v1/resources.proto\x1a\x1b\x62uf/validate/validate.proto\"\x85\x02\n\x18\x43reateTrainingJobRequest\x12?\n\x06parent\x18\x01 \x01(\tB/\xbaH,r*2(^brands/[a-z]([a-z0-9-]{0,61}[a-z0-9])?$\x12\x43\n\x0ctraining_job\x18\x02 \x01(\x0b\x32%.brandloom.api.trainer.v1.TrainingJobB\x06\xbaH\x03\xc8\x01\x01\x12\x63\n\nrequest_id\x18\x03 \x01(\tBO\xbaHLrJ2H^([0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12})?$\"{\n\x15GetTrainingJobRequest\x12\x62\n\x04name\x18\x01 \x01(\tBT\xbaHQrO2M^brands/[a-z]([a-z0-9-]{0,61}[a-z0-9])?/trainingJobs/[a-z0-9][a-z0-9-]{0,62}$\"\xd1\x01\n\x17ListTrainingJobsRequest\x12\x43\n\x06parent\x18\x01 \x01(\tB3\xbaH0r.2,^brands/([a-z]([a-z0-9-]{0,61}[a-z0-9])?|-)$\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x10\x12\x18\n\x06\x66ilter\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x10\x12\x1a\n\x08order_by\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\"q\n\x18ListTrainingJobsResponse\x12<\n\rtraining_jobs\x18\x01 \x03(\x0b\x32%.brandloom.api.trainer.v1.TrainingJob\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"~\n\x18\x43\x61ncelTrainingJobRequest\x12\x62\n\x04name\x18\x01 \x01(\tBT\xbaHQrO2M^brands/[a-z]([a-z0-9-]{0,61}[a-z0-9])?/trainingJobs/[a-z0-9][a-z0-9-]{0,62}$\"~\n\x18ResumeTrainingJobRequest\x12\x62\n\x04name\x18\x01 \x01(\tBT\xbaHQrO2M^brands/[a-z]([a-z0-9-]{0,61}[a-z0-9])?/trainingJobs/[a-z0-9][a-z0-9-]{0,62}$\"\x9e\x01\n\x17WatchTrainingJobRequest\x12\x62\n\x04name\x18\x01 \x01(\tBT\xbaHQrO2M^brands/[a-z]([a-z0-9-]{0,61}[a-z0-9])?/trainingJobs/[a-z0-9][a-z0-9-]{0,62}$\x12\x1f\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"\x97\x01\n\x11GetMetricsRequest\x12\x62\n\x04name\x18\x01 \x01(\tBT\xbaHQrO2M^brands/[a-z]([a-z0-9-]{0,61}[a-z0-9])?/trainingJobs/[a-z0-9][a-z0-9-]{0,62}$\x12\x1e\n\nmax_points\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90N(\x00\"K\n\x12GetMetricsResponse\x12\x35\n\x06points\x18\x01 \x03(\x0b\x32%.brandloom.api.trainer.v1.MetricPoint\"\x9c\x01\n\x1bValidateTrainingSpecRequest\x12?\n\x06parent\x18\x01 \x01(\tB/\xbaH,r*2(^brands/[a-z]([a-z0-9-]{0,61}[a-z0-9])?$\x12<\n\x04spec\x18\x02 \x01(\x0b\x32&.brandloom.api.trainer.v1.TrainingSpecB\x06\xbaH\x03\xc8\x01\x01\"\x9b\x01\n\x1cValidateTrainingSpecResponse\x12\x34\n\x04spec\x18\x01 \x01(\x0b\x32&.brandloom.api.trainer.v1.TrainingSpec\x12\x30\n\x06\x61\x64vice\x18\x02 \x03(\x0b\x32 .brandloom.api.trainer.v1.Advice\x12\x13\n\x0btotal_steps\x18\x03 \x01(\x03\"\x9f\x01\n\x1a\x44ownloadJobArtifactRequest\x12\x62\n\x04name\x18\x01 \x01(\tBT\xbaHQrO2M^brands/[a-z]([a-z0-9-]{0,61}[a-z0-9])?/trainingJobs/[a-z0-9][a-z0-9-]{0,62}$\x12\x1d\n\tfile_name\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xff\x01\x32\x9b\x08\n\x0eTrainerService\x12n\n\x11\x43reateTrainingJob\x12\x32.brandloom.api.trainer.v1.CreateTrainingJobRequest\x1a%.brandloom.api.trainer.v1.TrainingJob\x12h\n\x0eGetTrainingJob\x12/.brandloom.api.trainer.v1.GetTrainingJobRequest\x1a%.brandloom.api.trainer.v1.TrainingJob\x12y\n\x10ListTrainingJobs\x12\x31.brandloom.api.trainer.v1.ListTrainingJobsRequest\x1a\x32.brandloom.api.trainer.v1.ListTrainingJobsResponse\x12n\n\x11\x43\x61ncelTrainingJob\x12\x32.brandloom.api.trainer.v1.CancelTrainingJobRequest\x1a%.brandloom.api.trainer.v1.TrainingJob\x12n\n\x11ResumeTrainingJob\x12\x32.brandloom.api.trainer.v1.ResumeTrainingJobRequest\x1a%.brandloom.api.trainer.v1.TrainingJob\x12p\n\x10WatchTrainingJob\x12\x31.brandloom.api.trainer.v1.WatchTrainingJobRequest\x1a\'.brandloom.api.trainer.v1.TrainingEvent0\x01\x12g\n\nGetMetrics\x12+.brandloom.api.trainer.v1.GetMetricsRequest\x1a,.brandloom.api.trainer.v1.GetMetricsResponse\x12\x85\x01\n\x14ValidateTrainingSpec\x12\x35.brandloom.api.trainer.v1.ValidateTrainingSpecRequest\x1a\x36.brandloom.api.trainer.v1.ValidateTrainingSpecResponse\x12q\n\x13\x44ownloadJobArtifact\x12\x34.brandloom.api.trainer.v1.DownloadJobArtifactRequest\x1a\".brandloom.api.common.v1.FileChunk0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -73,32 +72,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DOWNLOADJOBARTIFACTREQUEST'].fields_by_name['name']._serialized_options = b'\272HQrO2M^brands/[a-z]([a-z0-9-]{0,61}[a-z0-9])?/trainingJobs/[a-z0-9][a-z0-9-]{0,62}$'
   _globals['_DOWNLOADJOBARTIFACTREQUEST'].fields_by_name['file_name']._loaded_options = None
   _globals['_DOWNLOADJOBARTIFACTREQUEST'].fields_by_name['file_name']._serialized_options = b'\272H\007r\005\020\001\030\377\001'
-  _globals['_CREATETRAININGJOBREQUEST']._serialized_start=213
-  _globals['_CREATETRAININGJOBREQUEST']._serialized_end=474
-  _globals['_GETTRAININGJOBREQUEST']._serialized_start=476
-  _globals['_GETTRAININGJOBREQUEST']._serialized_end=599
-  _globals['_LISTTRAININGJOBSREQUEST']._serialized_start=602
-  _globals['_LISTTRAININGJOBSREQUEST']._serialized_end=811
-  _globals['_LISTTRAININGJOBSRESPONSE']._serialized_start=813
-  _globals['_LISTTRAININGJOBSRESPONSE']._serialized_end=926
-  _globals['_CANCELTRAININGJOBREQUEST']._serialized_start=928
-  _globals['_CANCELTRAININGJOBREQUEST']._serialized_end=1054
-  _globals['_RESUMETRAININGJOBREQUEST']._serialized_start=1056
-  _globals['_RESUMETRAININGJOBREQUEST']._serialized_end=1182
-  _globals['_WATCHTRAININGJOBREQUEST']._serialized_start=1185
-  _globals['_WATCHTRAININGJOBREQUEST']._serialized_end=1343
-  _globals['_GETMETRICSREQUEST']._serialized_start=1346
-  _globals['_GETMETRICSREQUEST']._serialized_end=1497
-  _globals['_METRICPOINT']._serialized_start=1500
-  _globals['_METRICPOINT']._serialized_end=1656
-  _globals['_GETMETRICSRESPONSE']._serialized_start=1658
-  _globals['_GETMETRICSRESPONSE']._serialized_end=1733
-  _globals['_VALIDATETRAININGSPECREQUEST']._serialized_start=1736
-  _globals['_VALIDATETRAININGSPECREQUEST']._serialized_end=1892
-  _globals['_VALIDATETRAININGSPECRESPONSE']._serialized_start=1895
-  _globals['_VALIDATETRAININGSPECRESPONSE']._serialized_end=2050
-  _globals['_DOWNLOADJOBARTIFACTREQUEST']._serialized_start=2053
-  _globals['_DOWNLOADJOBARTIFACTREQUEST']._serialized_end=2212
-  _globals['_TRAINERSERVICE']._serialized_start=2215
-  _globals['_TRAINERSERVICE']._serialized_end=3266
+  _globals['_CREATETRAININGJOBREQUEST']._serialized_start=180
+  _globals['_CREATETRAININGJOBREQUEST']._serialized_end=441
+  _globals['_GETTRAININGJOBREQUEST']._serialized_start=443
+  _globals['_GETTRAININGJOBREQUEST']._serialized_end=566
+  _globals['_LISTTRAININGJOBSREQUEST']._serialized_start=569
+  _globals['_LISTTRAININGJOBSREQUEST']._serialized_end=778
+  _globals['_LISTTRAININGJOBSRESPONSE']._serialized_start=780
+  _globals['_LISTTRAININGJOBSRESPONSE']._serialized_end=893
+  _globals['_CANCELTRAININGJOBREQUEST']._serialized_start=895
+  _globals['_CANCELTRAININGJOBREQUEST']._serialized_end=1021
+  _globals['_RESUMETRAININGJOBREQUEST']._serialized_start=1023
+  _globals['_RESUMETRAININGJOBREQUEST']._serialized_end=1149
+  _globals['_WATCHTRAININGJOBREQUEST']._serialized_start=1152
+  _globals['_WATCHTRAININGJOBREQUEST']._serialized_end=1310
+  _globals['_GETMETRICSREQUEST']._serialized_start=1313
+  _globals['_GETMETRICSREQUEST']._serialized_end=1464
+  _globals['_GETMETRICSRESPONSE']._serialized_start=1466
+  _globals['_GETMETRICSRESPONSE']._serialized_end=1541
+  _globals['_VALIDATETRAININGSPECREQUEST']._serialized_start=1544
+  _globals['_VALIDATETRAININGSPECREQUEST']._serialized_end=1700
+  _globals['_VALIDATETRAININGSPECRESPONSE']._serialized_start=1703
+  _globals['_VALIDATETRAININGSPECRESPONSE']._serialized_end=1858
+  _globals['_DOWNLOADJOBARTIFACTREQUEST']._serialized_start=1861
+  _globals['_DOWNLOADJOBARTIFACTREQUEST']._serialized_end=2020
+  _globals['_TRAINERSERVICE']._serialized_start=2023
+  _globals['_TRAINERSERVICE']._serialized_end=3074
 # @@protoc_insertion_point(module_scope)

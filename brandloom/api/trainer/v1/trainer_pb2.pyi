@@ -1,9 +1,6 @@
-import datetime
-
 from brandloom.api.common.v1 import artifact_pb2 as _artifact_pb2
 from brandloom.api.trainer.v1 import resources_pb2 as _resources_pb2
 from buf.validate import validate_pb2 as _validate_pb2
-from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -78,27 +75,11 @@ class GetMetricsRequest(_message.Message):
     max_points: int
     def __init__(self, name: _Optional[str] = ..., max_points: _Optional[int] = ...) -> None: ...
 
-class MetricPoint(_message.Message):
-    __slots__ = ("step", "time", "loss", "smoothed_loss", "learning_rate", "images_per_second")
-    STEP_FIELD_NUMBER: _ClassVar[int]
-    TIME_FIELD_NUMBER: _ClassVar[int]
-    LOSS_FIELD_NUMBER: _ClassVar[int]
-    SMOOTHED_LOSS_FIELD_NUMBER: _ClassVar[int]
-    LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
-    IMAGES_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
-    step: int
-    time: _timestamp_pb2.Timestamp
-    loss: float
-    smoothed_loss: float
-    learning_rate: float
-    images_per_second: float
-    def __init__(self, step: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., loss: _Optional[float] = ..., smoothed_loss: _Optional[float] = ..., learning_rate: _Optional[float] = ..., images_per_second: _Optional[float] = ...) -> None: ...
-
 class GetMetricsResponse(_message.Message):
     __slots__ = ("points",)
     POINTS_FIELD_NUMBER: _ClassVar[int]
-    points: _containers.RepeatedCompositeFieldContainer[MetricPoint]
-    def __init__(self, points: _Optional[_Iterable[_Union[MetricPoint, _Mapping]]] = ...) -> None: ...
+    points: _containers.RepeatedCompositeFieldContainer[_resources_pb2.MetricPoint]
+    def __init__(self, points: _Optional[_Iterable[_Union[_resources_pb2.MetricPoint, _Mapping]]] = ...) -> None: ...
 
 class ValidateTrainingSpecRequest(_message.Message):
     __slots__ = ("parent", "spec")

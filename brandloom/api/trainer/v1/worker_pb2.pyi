@@ -1,6 +1,7 @@
 import datetime
 
 from brandloom.api.common.v1 import artifact_pb2 as _artifact_pb2
+from brandloom.api.common.v1 import family_pb2 as _family_pb2
 from brandloom.api.common.v1 import job_pb2 as _job_pb2
 from brandloom.api.trainer.v1 import resources_pb2 as _resources_pb2
 from buf.validate import validate_pb2 as _validate_pb2
@@ -15,17 +16,21 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class LeaseTrainingJobsRequest(_message.Message):
-    __slots__ = ("worker", "max_jobs", "base_model_sha256")
+    __slots__ = ("worker", "max_jobs", "base_model_sha256", "resolution", "precision")
     WORKER_FIELD_NUMBER: _ClassVar[int]
     MAX_JOBS_FIELD_NUMBER: _ClassVar[int]
     BASE_MODEL_SHA256_FIELD_NUMBER: _ClassVar[int]
+    RESOLUTION_FIELD_NUMBER: _ClassVar[int]
+    PRECISION_FIELD_NUMBER: _ClassVar[int]
     worker: str
     max_jobs: int
     base_model_sha256: str
-    def __init__(self, worker: _Optional[str] = ..., max_jobs: _Optional[int] = ..., base_model_sha256: _Optional[str] = ...) -> None: ...
+    resolution: int
+    precision: _resources_pb2.Precision
+    def __init__(self, worker: _Optional[str] = ..., max_jobs: _Optional[int] = ..., base_model_sha256: _Optional[str] = ..., resolution: _Optional[int] = ..., precision: _Optional[_Union[_resources_pb2.Precision, str]] = ...) -> None: ...
 
 class TrainingLease(_message.Message):
-    __slots__ = ("job", "fencing_token", "lease_timeout", "spec", "attempt", "base_model_source", "base_model_sha256", "dataset_revision", "dataset_manifest", "parent_artifact", "checkpoint", "checkpoint_step", "registration_id")
+    __slots__ = ("job", "fencing_token", "lease_timeout", "spec", "attempt", "base_model_source", "base_model_sha256", "dataset_revision", "dataset_manifest", "parent_artifact", "checkpoint", "checkpoint_step", "registration_id", "family", "total_steps")
     JOB_FIELD_NUMBER: _ClassVar[int]
     FENCING_TOKEN_FIELD_NUMBER: _ClassVar[int]
     LEASE_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
@@ -39,6 +44,8 @@ class TrainingLease(_message.Message):
     CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINT_STEP_FIELD_NUMBER: _ClassVar[int]
     REGISTRATION_ID_FIELD_NUMBER: _ClassVar[int]
+    FAMILY_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_STEPS_FIELD_NUMBER: _ClassVar[int]
     job: str
     fencing_token: int
     lease_timeout: _duration_pb2.Duration
@@ -52,7 +59,9 @@ class TrainingLease(_message.Message):
     checkpoint: _artifact_pb2.Artifact
     checkpoint_step: int
     registration_id: str
-    def __init__(self, job: _Optional[str] = ..., fencing_token: _Optional[int] = ..., lease_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., spec: _Optional[_Union[_resources_pb2.TrainingSpec, _Mapping]] = ..., attempt: _Optional[int] = ..., base_model_source: _Optional[str] = ..., base_model_sha256: _Optional[str] = ..., dataset_revision: _Optional[str] = ..., dataset_manifest: _Optional[_Union[_artifact_pb2.Artifact, _Mapping]] = ..., parent_artifact: _Optional[_Union[_artifact_pb2.Artifact, _Mapping]] = ..., checkpoint: _Optional[_Union[_artifact_pb2.Artifact, _Mapping]] = ..., checkpoint_step: _Optional[int] = ..., registration_id: _Optional[str] = ...) -> None: ...
+    family: _family_pb2.ModelFamily
+    total_steps: int
+    def __init__(self, job: _Optional[str] = ..., fencing_token: _Optional[int] = ..., lease_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., spec: _Optional[_Union[_resources_pb2.TrainingSpec, _Mapping]] = ..., attempt: _Optional[int] = ..., base_model_source: _Optional[str] = ..., base_model_sha256: _Optional[str] = ..., dataset_revision: _Optional[str] = ..., dataset_manifest: _Optional[_Union[_artifact_pb2.Artifact, _Mapping]] = ..., parent_artifact: _Optional[_Union[_artifact_pb2.Artifact, _Mapping]] = ..., checkpoint: _Optional[_Union[_artifact_pb2.Artifact, _Mapping]] = ..., checkpoint_step: _Optional[int] = ..., registration_id: _Optional[str] = ..., family: _Optional[_Union[_family_pb2.ModelFamily, str]] = ..., total_steps: _Optional[int] = ...) -> None: ...
 
 class LeaseTrainingJobsResponse(_message.Message):
     __slots__ = ("leases",)
@@ -103,12 +112,14 @@ class HeartbeatResponse(_message.Message):
     def __init__(self, instructions: _Optional[_Iterable[_Union[LeaseInstruction, _Mapping]]] = ...) -> None: ...
 
 class ReportTrainingEventsRequest(_message.Message):
-    __slots__ = ("lease", "events")
+    __slots__ = ("lease", "events", "points")
     LEASE_FIELD_NUMBER: _ClassVar[int]
     EVENTS_FIELD_NUMBER: _ClassVar[int]
+    POINTS_FIELD_NUMBER: _ClassVar[int]
     lease: HeldLease
     events: _containers.RepeatedCompositeFieldContainer[_resources_pb2.TrainingEvent]
-    def __init__(self, lease: _Optional[_Union[HeldLease, _Mapping]] = ..., events: _Optional[_Iterable[_Union[_resources_pb2.TrainingEvent, _Mapping]]] = ...) -> None: ...
+    points: _containers.RepeatedCompositeFieldContainer[_resources_pb2.MetricPoint]
+    def __init__(self, lease: _Optional[_Union[HeldLease, _Mapping]] = ..., events: _Optional[_Iterable[_Union[_resources_pb2.TrainingEvent, _Mapping]]] = ..., points: _Optional[_Iterable[_Union[_resources_pb2.MetricPoint, _Mapping]]] = ...) -> None: ...
 
 class ReportTrainingEventsResponse(_message.Message):
     __slots__ = ()
