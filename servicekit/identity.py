@@ -73,6 +73,12 @@ def current_principal() -> Principal:
     return principal
 
 
+def caller_subject() -> str:
+    """The caller's subject for the logs; empty when nobody is identified."""
+    principal = _principal.get()
+    return principal.subject if principal else ""
+
+
 def require_brand(brand: str) -> Principal:
     """The caller, when it may use the brand of that id; else PermissionDenied."""
     principal = current_principal()

@@ -1,0 +1,1 @@
+"""The artifact store: immutable, content-addressed bytes behind one port."""

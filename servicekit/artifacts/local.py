@@ -1,0 +1,109 @@
+"""The artifact store in a local directory: the embedded default.
+
+    <root>/sha256/ab/<hex>      blobs, read-only
+    <root>/drafts/              what is being written; linked into place when it is complete and on the disk
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from servicekit.artifacts import streams
+from servicekit.artifacts.port import Artifact, artifact_key
+from servicekit.errors import NotFound
+
+
+class LocalStore:
+    """ArtifactStore over a directory on one file system; several processes may share it."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._drafts = root / "drafts"
+        self._drafts.mkdir(parents=True, exist_ok=True)
+
+    async def put_stream(self, chunks: AsyncIterator[bytes], *, max_bytes: int) -> Artifact:
+        with self._draft() as (draft, file):
+            artifact = await streams.spool(chunks, file, max_bytes=max_bytes)
+            await asyncio.to_thread(self._publish, draft, file, artifact)
+            return artifact
+
+    async def put_bytes(self, data: bytes) -> Artifact:
+        return await self.put_stream(streams.one(data), max_bytes=len(data))
+
+    async def put_file(self, path: Path) -> Artifact:
+        artifact = await asyncio.to_thread(streams.describe_file, path)
+        if await self.stat(artifact.sha256) == artifact:
+            return artifact
+        # Hashed again while it is copied: the file may have changed since.
+        return await self.put_stream(streams.read_file(path), max_bytes=path.stat().st_size)
+
+    def open(self, sha256: str) -> AsyncIterator[bytes]:
+        return streams.verified(self._chunks(sha256), sha256)
+
+    async def get_bytes(self, sha256: str, *, max_bytes: int) -> bytes:
+        return await streams.gather(self.open(sha256), max_bytes=max_bytes)
+
+    async def fetch(self, sha256: str, destination: Path) -> Path:
+        return await streams.write_whole(self.open(sha256), destination)
+
+    async def stat(self, sha256: str) -> Artifact | None:
+        path = self._path(sha256)
+        try:
+            found = await asyncio.to_thread(path.stat)
+        except FileNotFoundError:
+            return None
+        return Artifact(sha256, found.st_size)
+
+    async def presign_get(self, sha256: str, *, expires_seconds: int, filename: str) -> str | None:
+        return None  # a directory has no URLs that another machine could use
+
+    async def ready(self) -> bool:
+        return await asyncio.to_thread(os.access, self._drafts, os.W_OK | os.X_OK)
+
+    def _path(self, sha256: str) -> Path:
+        return self._root / artifact_key(sha256)
+
+    async def _chunks(self, sha256: str) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in streams.read_file(self._path(sha256)):
+                yield chunk
+        except FileNotFoundError:
+            raise NotFound.of("Artifact", sha256) from None
+
+    @contextmanager
+    def _draft(self) -> Iterator[tuple[Path, BinaryIO]]:
+        draft = self._drafts / f"{os.getpid()}-{secrets.token_hex(8)}"
+        try:
+            with draft.open("xb") as file:
+                yield draft, file
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def _publish(self, draft: Path, file: BinaryIO, artifact: Artifact) -> None:
+        file.flush()
+        os.fchmod(file.fileno(), 0o444)
+        os.fsync(file.fileno())
+        path = self._path(artifact.sha256)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            # Present already. A size that differs means a blob cut short by a failing disk: the new one heals it.
+            if path.stat().st_size == artifact.size_bytes:
+                return
+            os.replace(draft, path)
+        _sync_directory(path.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

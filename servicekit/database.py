@@ -1,0 +1,84 @@
+"""One service's database: SQLAlchemy 2 async sessions on SQLite (WAL) or PostgreSQL (psycopg).
+
+    database = Database("sqlite+aiosqlite:////home/me/.brandloom/registry.db")
+    async with database.transaction() as session:   # commits at the end, rolls back on an exception
+        session.add(row)
+    async with database.snapshot() as session:      # read only, one consistent view
+        rows = (await session.scalars(select(Row))).all()
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
+from typing import Any, Final
+
+from sqlalchemy import text
+from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+
+from servicekit.database_faults import translated_faults
+from servicekit.database_url import SQLITE, checked_url, make_parent
+from servicekit.migrations import migrate as migrate
+from servicekit.sqlite import READ_ONLY, prepare_engine
+
+_READY_TIMEOUT_SECONDS: Final = 5.0
+
+
+class Database:
+    """Engine and sessions of one database; safe to share by all tasks of one event loop."""
+
+    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+        self.url = checked_url(url)
+        self._is_sqlite = self.url.get_backend_name() == SQLITE
+        self._engine = _create_engine(self.url, pool_size)
+        reading: dict[str, Any] = {READ_ONLY: True}
+        if not self._is_sqlite:
+            reading |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        self._reading = self._engine.execution_options(**reading)
+        # SQLite lets one writer in at a time and the others poll; waiting in line here is fairer and cheaper.
+        self._writers = asyncio.Lock() if self._is_sqlite else nullcontext()
+
+    @property
+    def engine(self) -> AsyncEngine:
+        """The engine, for what sessions do not cover."""
+        return self._engine
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """A session that may write; SQLite takes its write lock at once, so what was read stays true."""
+        with translated_faults():
+            async with self._writers, AsyncSession(self._engine, expire_on_commit=False) as session:
+                async with session.begin():
+                    yield session
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncSession]:
+        """A session that sees one moment of the database and cannot write."""
+        with translated_faults():
+            async with AsyncSession(self._reading, expire_on_commit=False, autoflush=False) as session:
+                async with session.begin():
+                    yield session
+
+    async def ready(self) -> bool:
+        """Whether the database answers; never raises."""
+        try:
+            async with asyncio.timeout(_READY_TIMEOUT_SECONDS), self.snapshot() as session:
+                await session.execute(text("SELECT 1"))
+        except Exception:  # whatever is wrong, the answer is no
+            return False
+        return True
+
+    async def dispose(self) -> None:
+        """Closes all connections."""
+        await self._engine.dispose()
+
+
+def _create_engine(url: URL, pool_size: int) -> AsyncEngine:
+    if url.get_backend_name() != SQLITE:
+        return create_async_engine(url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True)
+    make_parent(url)
+    engine = create_async_engine(url, pool_size=pool_size, max_overflow=pool_size)
+    prepare_engine(engine.sync_engine)
+    return engine

@@ -1,0 +1,56 @@
+"""Turns exceptions into rich gRPC statuses."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import grpc.aio
+import structlog
+from google.rpc import status_pb2
+from grpc_status import rpc_status
+
+from servicekit.errors import Internal, ServiceError
+from servicekit.interceptors.calls import Around, Call, intercept
+from servicekit.logs import request_id
+from servicekit.status import to_rich_status
+
+_log = structlog.get_logger("brandloom.rpc")
+
+
+class ErrorInterceptor(grpc.aio.ServerInterceptor):
+    """ServiceErrors become their status; anything else becomes INTERNAL with a fixed text and a correlation id,
+    and its traceback goes to the log under that id."""
+
+    async def intercept_service(self, continuation: Any, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        return await intercept(Around(_translated), continuation, handler_call_details)
+
+
+@asynccontextmanager
+async def _translated(call: Call, context: Any) -> AsyncIterator[None]:
+    try:
+        yield
+    except grpc.aio.AbortError:
+        raise  # the handler has set its status already
+    except ServiceError as error:
+        if isinstance(error, Internal):
+            _log.error("internal error", method=call.method, exc_info=error)
+        await _abort(context, to_rich_status(error, request_id=request_id()))
+    except Exception as error:
+        correlation_id = uuid.uuid4().hex
+        _log.error("unexpected error", method=call.method, correlation_id=correlation_id, exc_info=error)
+        shown = Internal(
+            f"an unexpected error happened; its correlation id is {correlation_id}",
+            metadata={"correlation_id": correlation_id},
+        )
+        await _abort(context, to_rich_status(shown, request_id=request_id()))
+
+
+async def _abort(context: Any, rich: status_pb2.Status) -> None:
+    status = rpc_status.to_status(rich)
+    # abort replaces the trailing metadata; what was set before (the request id) is kept beside the details.
+    trailing = (*(context.trailing_metadata() or ()), *status.trailing_metadata)
+    await context.abort(status.code, status.details, trailing)

@@ -1,0 +1,38 @@
+"""Identifies the caller of every call."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+
+from servicekit.identity import Authenticator, set_principal
+from servicekit.interceptors.calls import Around, Call, intercept
+
+# Probes and tools ask these before they can have credentials; they tell nothing about any brand.
+OPEN_SERVICES: Final = frozenset(
+    {
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
+        "grpc.reflection.v1alpha.ServerReflection",
+    }
+)
+
+
+class IdentityInterceptor(grpc.aio.ServerInterceptor):
+    """Asks the authenticator and keeps its answer for `servicekit.identity.current_principal`."""
+
+    def __init__(self, authenticator: Authenticator) -> None:
+        self._authenticator = authenticator
+
+    async def intercept_service(self, continuation: Any, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        return await intercept(Around(self._identified), continuation, handler_call_details)
+
+    @asynccontextmanager
+    async def _identified(self, call: Call, context: Any) -> AsyncIterator[None]:
+        if call.service_name not in OPEN_SERVICES:
+            set_principal(await self._authenticator.authenticate(call.metadata))
+        yield

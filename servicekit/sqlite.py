@@ -1,0 +1,38 @@
+"""How Brandloom uses SQLite: write-ahead log, foreign keys, and transactions that say at once whether they write."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, event
+
+READ_ONLY: Final = "brandloom_read_only"
+_BUSY_TIMEOUT_MILLISECONDS: Final = 10_000
+
+
+def prepare_engine(engine: Engine) -> None:
+    """Makes every connection of the engine follow the rules of this module.
+
+    A transaction takes the write lock when it begins, unless its execution options say READ_ONLY: then it cannot write.
+    """
+    event.listen(engine, "connect", _prepare_connection)
+    event.listen(engine, "begin", _begin)
+
+
+def _prepare_connection(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # transactions are begun by _begin, not guessed by the driver
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MILLISECONDS}")
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = NORMAL")  # with WAL: safe against crashes of the process
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    if connection.get_execution_options().get(READ_ONLY):
+        connection.exec_driver_sql("PRAGMA query_only = ON")
+        connection.exec_driver_sql("BEGIN")
+    else:
+        connection.exec_driver_sql("PRAGMA query_only = OFF")
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
