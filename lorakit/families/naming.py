@@ -1,0 +1,79 @@
+"""How the modules of a base model are named in LoRA files. Free of torch.
+
+kohya: prefix + module path with every `.` turned into `_`, which cannot be turned back by rule (`to_out_0`),
+so names are looked up among the base model's own modules. diffusers: component + `.` + module path.
+In both, text-encoder paths start with `text_model.`, which transformers 5 left out of its module paths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+from lorakit.errors import LoraFormatError
+from lorakit.module_shape import Component
+
+UNET: Component = "unet"
+TEXT_ENCODER: Component = "text_encoder"
+TEXT_ENCODER_2: Component = "text_encoder_2"
+
+KOHYA_PREFIXES: Mapping[str, Component] = MappingProxyType(
+    {
+        "lora_unet_": UNET,
+        "lora_te_": TEXT_ENCODER,
+        "lora_te1_": TEXT_ENCODER,
+        "lora_te2_": TEXT_ENCODER_2,
+    }
+)
+DIFFUSERS_PREFIXES: Mapping[str, Component] = MappingProxyType(
+    {f"{component}.": component for component in (UNET, TEXT_ENCODER, TEXT_ENCODER_2)}
+)
+_TEXT_MODEL = "text_model."
+
+
+def path_in_file(component: Component, module_path: str) -> str:
+    """The module's path as files write it: text encoders' start with `text_model.`, but projections."""
+    needs_prefix = component != UNET and not module_path.startswith((_TEXT_MODEL, "text_projection"))
+    return _TEXT_MODEL + module_path if needs_prefix else module_path
+
+
+def kohya_name(component: Component, module_path: str, *, prefix: str) -> str:
+    """`lora_unet_down_blocks_0_...` for a module of the base model."""
+    return prefix + path_in_file(component, module_path).replace(".", "_")
+
+
+def kohya_prefix(component: Component, family: str) -> str:
+    """The prefix to write: SDXL numbers its text encoders, SD 1.5 does not. Raises LoraFormatError."""
+    if component == TEXT_ENCODER:
+        return "lora_te1_" if family == "sdxl" else "lora_te_"
+    for prefix, known in KOHYA_PREFIXES.items():
+        if known == component:
+            return prefix
+    raise LoraFormatError(f"kohya files have no name for the component {component!r}")
+
+
+def kohya_lookup(modules: Mapping[Component, Iterable[str]]) -> dict[str, tuple[Component, str]]:
+    """Every kohya name that a base model's modules may have -> (component, module path).
+
+    Raises LoraFormatError if two modules share a name, for then no file of this format could be read right.
+    """
+    found: dict[str, tuple[Component, str]] = {}
+    for prefix, component in KOHYA_PREFIXES.items():
+        for module_path in modules.get(component, ()):
+            name = kohya_name(component, module_path, prefix=prefix)
+            if name in found:
+                raise LoraFormatError(
+                    f"the modules {found[name][1]} and {module_path} share a name", key=name
+                )
+            found[name] = (component, module_path)
+    return found
+
+
+def diffusers_lookup(modules: Mapping[Component, Iterable[str]]) -> dict[str, tuple[Component, str]]:
+    """Every `component.path` name -> (component, module path), with and without `text_model.`."""
+    found: dict[str, tuple[Component, str]] = {}
+    for component, paths in modules.items():
+        for module_path in paths:
+            for written in (module_path, path_in_file(component, module_path)):
+                found[f"{component}.{written}"] = (component, module_path)
+    return found

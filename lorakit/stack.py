@@ -1,0 +1,64 @@
+"""A stack of weighted LoRAs is one adapter: ranks side by side, weights folded into the up matrices.
+
+For {(A_i, B_i, alpha_i, R_i, w_i)}: A = [A_1; A_2; ...], B = [w_1 alpha_1 / R_1 B_1, ...], alpha = rank.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from lorakit.adapter import Adapter, LoraWeights
+from lorakit.errors import LoraMismatchError
+from lorakit.families.detection import UNKNOWN
+from lorakit.families.naming import UNET
+from lorakit.module_shape import Component
+
+Stack = Sequence[tuple[Adapter, float, float]]
+"""(adapter, text-encoder weight, UNet weight), in the order of the request."""
+
+
+def combine(stack: Stack, *, dtype: torch.dtype = torch.float32) -> Adapter:
+    """The one adapter that does what the stack does, with alpha = rank in every module.
+
+    The same LoRA (same digest, or same object) named twice counts once, with the sum of its weights. A weight
+    of 0 leaves no trace: nothing is multiplied by 0. Folding is done in float32, then cast to `dtype`.
+    Raises LoraMismatchError if the LoRAs are of different families or shapes, ValueError for a weight that is
+    not finite.
+    """
+    merged = _add_weights(stack)
+    families = sorted({adapter.family for adapter, _, _ in merged if adapter.family != UNKNOWN})
+    if len(families) > 1:
+        raise LoraMismatchError(f"LoRAs of different base families cannot be stacked: {', '.join(families)}")
+    parts: dict[Component, dict[str, list[tuple[LoraWeights, float]]]] = {}
+    for adapter, text_encoder_weight, unet_weight in merged:
+        for component, path, weights in adapter.each():
+            weight = unet_weight if component == UNET else text_encoder_weight
+            if weight != 0.0:
+                parts.setdefault(component, {}).setdefault(path, []).append((weights, weight))
+    components: Mapping[Component, Mapping[str, LoraWeights]] = {
+        component: {path: _fold(path, entries, dtype) for path, entries in modules.items()}
+        for component, modules in parts.items()
+    }
+    return Adapter(components, families[0] if families else UNKNOWN)
+
+
+def _add_weights(stack: Stack) -> list[tuple[Adapter, float, float]]:
+    totals: dict[str | int, tuple[Adapter, float, float]] = {}
+    for adapter, text_encoder_weight, unet_weight in stack:
+        if not (math.isfinite(text_encoder_weight) and math.isfinite(unet_weight)):
+            raise ValueError(f"weights must be finite, not {text_encoder_weight} and {unet_weight}")
+        key: str | int = adapter.digest or id(adapter)
+        _, te, unet = totals.get(key, (adapter, 0.0, 0.0))
+        totals[key] = (adapter, te + text_encoder_weight, unet + unet_weight)
+    return list(totals.values())
+
+
+def _fold(path: str, entries: Sequence[tuple[LoraWeights, float]], dtype: torch.dtype) -> LoraWeights:
+    if len({(weights.down_RD.shape[1:], weights.up_OR.shape[0]) for weights, _ in entries}) > 1:
+        raise LoraMismatchError(f"the stacked LoRAs have different shapes for {path}", keys=[path])
+    down = torch.cat([weights.down_RD.float() for weights, _ in entries], dim=0)
+    up = torch.cat([weights.up_OR.float() * (weight * weights.scale) for weights, weight in entries], dim=1)
+    return LoraWeights(down.to(dtype), up.to(dtype), float(down.shape[0]))
