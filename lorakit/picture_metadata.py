@@ -55,7 +55,7 @@ def format_infotext(info: Infotext) -> str:
 
 
 def parse_infotext(text: str) -> Infotext:
-    """Reads a `parameters` chunk by A1111's rules: a last line of fewer than three pairs belongs to the prompt."""
+    """Reads a `parameters` chunk by A1111's rules: a last line of less than three pairs is prompt."""
     lines = text.strip().split("\n")
     pairs = _PAIR.findall(lines[-1])
     if len(pairs) < _LEAST_PAIRS:
@@ -95,7 +95,7 @@ def embed_png(png: bytes, texts: Mapping[str, str]) -> bytes:
 
 
 def read_png(png: bytes) -> dict[str, str]:
-    """The texts of a PNG file (tEXt, zTXt, iTXt), compressed ones up to a bound. Raises PictureMetadataError."""
+    """The texts of a PNG file, compressed ones up to a bound. Raises PictureMetadataError."""
     found: dict[str, str] = {}
     for kind, body in _chunks(png):
         split = _split_text(kind, body)

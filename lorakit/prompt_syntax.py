@@ -98,7 +98,7 @@ def format_tag(entry: WeightedReference) -> str:
 
 
 def add_up(entries: Iterable[WeightedReference]) -> tuple[WeightedReference, ...]:
-    """The entries, those of the same reference made one with their weights added, in order of first mention."""
+    """The entries, those of the same reference made one by adding their weights, in order of mention."""
     totals: dict[LoraReference, WeightedReference] = {}
     for entry in entries:
         before = totals.get(entry.reference, WeightedReference(entry.reference, 0.0, 0.0))
