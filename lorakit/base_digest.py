@@ -1,0 +1,56 @@
+"""The digest by which a base model is known everywhere. Free of torch.
+
+A single file: the SHA-256 of its bytes. A pipeline directory: the SHA-256 over one line
+``<relative path>\\0<SHA-256 of the file>\\n`` for each weight and configuration file, sorted by path. Read-me
+files, pictures and hidden files do not count, so a directory copied elsewhere or documented better keeps its
+digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from lorakit.errors import BaseModelError
+
+COUNTED_SUFFIXES = frozenset({".safetensors", ".json", ".txt"})
+"""Weights, configurations, and the tokenizer's merges."""
+_CHUNK_BYTES = 1 << 20
+
+
+def counted_files(directory: Path) -> list[Path]:
+    """The files of a pipeline directory that make it what it is, sorted by relative path.
+
+    Only ``model_index.json`` and the components beside it count: nothing deeper, nothing hidden.
+    """
+    found = [directory / "model_index.json"]
+    for component in directory.iterdir():
+        if component.is_dir() and not component.name.startswith("."):
+            found += [
+                file
+                for file in component.iterdir()
+                if file.is_file() and file.suffix in COUNTED_SUFFIXES and not file.name.startswith(".")
+            ]
+    return sorted(found, key=lambda file: file.relative_to(directory).as_posix())
+
+
+def base_digest(path: Path) -> str:
+    """Lower-case hexadecimal SHA-256 of a base model. Raises BaseModelError if there is none at ``path``."""
+    if path.is_file():
+        return _file_digest(path)
+    if not (path / "model_index.json").is_file():
+        raise BaseModelError(
+            f"{path} is neither a checkpoint file nor a pipeline directory with a model_index.json"
+        )
+    whole = hashlib.sha256()
+    for file in counted_files(path):
+        whole.update(f"{file.relative_to(path).as_posix()}\0{_file_digest(file)}\n".encode())
+    return whole.hexdigest()
+
+
+def _file_digest(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()

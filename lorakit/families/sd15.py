@@ -1,0 +1,317 @@
+"""Stable Diffusion 1.5, and everything of its architecture whatever its size.
+
+B rows, N tokens of a prompt, D its features; pictures x_BCHW in [-1, 1], latents z_BCHW scaled as the UNet
+expects.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from torch import nn
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from lorakit.base_digest import base_digest
+from lorakit.diffusion import NoiseSchedule
+from lorakit.errors import BaseModelError
+from lorakit.families.naming import TEXT_ENCODER, UNET
+from lorakit.module_shape import Component, ModuleShape
+from lorakit.routing.layers import can_route
+from lorakit.samplers import Sampler, SamplerSettings
+
+FAMILY = "sd15"
+COMPONENTS: tuple[Component, ...] = (UNET, TEXT_ENCODER)
+_PIPELINE = "StableDiffusionPipeline"
+
+
+class Target(StrEnum):
+    """A kind of layer that a LoRA can be trained on."""
+
+    ATTENTION = "attention"
+    FEED_FORWARD = "feed_forward"
+    PROJECTIONS = "projections"
+    """The layers into and out of each transformer block of the UNet (1x1 convolutions or Linears)."""
+
+
+_UNET_TARGETS: Mapping[Target, tuple[str, ...]] = {
+    Target.ATTENTION: (".to_q", ".to_k", ".to_v", ".to_out.0"),
+    Target.FEED_FORWARD: (".ff.net.0.proj", ".ff.net.2"),
+    Target.PROJECTIONS: (".proj_in", ".proj_out"),
+}
+_TEXT_TARGETS: Mapping[Target, tuple[str, ...]] = {
+    Target.ATTENTION: (".q_proj", ".k_proj", ".v_proj", ".out_proj"),
+    Target.FEED_FORWARD: (".fc1", ".fc2"),
+    Target.PROJECTIONS: (),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BaseModel:
+    """A frozen base model in evaluation mode."""
+
+    # diffusers and transformers do not type what is asked of their models here.
+    unet: Any
+    """UNet2DConditionModel"""
+    text_encoder: Any
+    """CLIPTextModel"""
+    vae: Any
+    """AutoencoderKL"""
+    tokenizer: Any
+    """CLIPTokenizer"""
+    noise_schedule: NoiseSchedule
+    scheduler_config: Mapping[str, Any]
+    sha256: str
+    """See lorakit.base_digest."""
+
+    @property
+    def family(self) -> str:
+        """The family's name in LoRA records."""
+        return FAMILY
+
+    @property
+    def prediction_type(self) -> str:
+        """``epsilon`` or ``v_prediction``."""
+        return self.noise_schedule.prediction_type
+
+    @property
+    def latent_channels(self) -> int:
+        """C of the latents."""
+        return int(self.unet.config.in_channels)
+
+    @property
+    def vae_scale_factor(self) -> int:
+        """Pixels on a side of one latent."""
+        return int(2 ** (len(self.vae.config.block_out_channels) - 1))
+
+    @property
+    def scaling_factor(self) -> float:
+        """Factor between the autoencoder's latents and those the UNet sees."""
+        return float(self.vae.config.scaling_factor)
+
+    @property
+    def resolution(self) -> int:
+        """Pixels on a side of the pictures it was trained on."""
+        return int(self.unet.config.sample_size) * self.vae_scale_factor
+
+    @property
+    def device(self) -> torch.device:
+        """Where the UNet is."""
+        return torch.device(self.unet.device)
+
+    def component(self, name: Component) -> nn.Module:
+        """The model that a LoRA's component adapts. Raises BaseModelError for one that this family lacks."""
+        models: Mapping[Component, nn.Module] = {UNET: self.unet, TEXT_ENCODER: self.text_encoder}
+        if name in models:
+            return models[name]
+        raise BaseModelError(f"a {FAMILY} base model has no component {name!r}")
+
+    def sampler_settings(self, sampler: Sampler) -> SamplerSettings:
+        """What this base means for a sampler. Raises ValueError for a scheduler setting it cannot follow."""
+        return SamplerSettings.from_scheduler_config(sampler, self.scheduler_config)
+
+
+def load_base(
+    path: Path,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+    configs: Path | None = None,
+) -> BaseModel:
+    """Load a pipeline directory, or a single-file checkpoint, from safetensors alone; nothing is fetched or
+    unpickled.
+
+    A single file holds no configurations and no tokenizer: ``configs`` is a pipeline directory that does.
+    Raises BaseModelError saying what is missing or wrong.
+    """
+    digest = base_digest(path)
+    if path.is_file():
+        unet, text_encoder, vae, tokenizer, scheduler_config = _parts_of_file(path, configs, dtype)
+    else:
+        unet, text_encoder, vae, tokenizer, scheduler_config = _parts_of_directory(path, dtype)
+    _check_architecture(unet, text_encoder, vae, path)
+    for model in (unet, text_encoder, vae):
+        model.requires_grad_(False).eval().to(device=device)
+    try:
+        settings = SamplerSettings.from_scheduler_config(Sampler.DDIM, scheduler_config)
+    except ValueError as error:
+        raise BaseModelError(f"{path}: {error}") from error
+    schedule = NoiseSchedule(torch.from_numpy(settings.alphas_cumprod_T), settings.prediction_type)
+    return BaseModel(
+        unet=unet,
+        text_encoder=text_encoder,
+        vae=vae,
+        tokenizer=tokenizer,
+        noise_schedule=schedule,
+        scheduler_config=scheduler_config,
+        sha256=digest,
+    )
+
+
+def target_modules(
+    component: Component, model: nn.Module, targets: Collection[Target]
+) -> dict[str, ModuleShape]:
+    """Module path -> shape of the layers that a LoRA with these targets has, in the model's order."""
+    table = _UNET_TARGETS if component == UNET else _TEXT_TARGETS
+    endings = tuple(ending for target in targets for ending in table[target])
+    # Attention also occurs outside transformer blocks in other families; SD 1.5's LoRAs sit inside them.
+    inside = ".attentions." if component == UNET else "encoder.layers."
+    return {
+        path: shape
+        for path, shape in module_shapes(model).items()
+        if inside in f".{path}" and path.endswith(endings) and can_route(model.get_submodule(path))
+    }
+
+
+def module_shapes(model: nn.Module) -> dict[str, ModuleShape]:
+    """Every Linear and convolution of a model, by path: what a LoRA file may name."""
+    shapes: dict[str, ModuleShape] = {}
+    for path, layer in model.named_modules():
+        if isinstance(layer, nn.Linear):
+            shapes[path] = ModuleShape(layer.in_features, layer.out_features)
+        elif isinstance(layer, nn.Conv2d):
+            kernel = (layer.kernel_size[0], layer.kernel_size[1])
+            shapes[path] = ModuleShape(layer.in_channels, layer.out_channels, kernel)
+    return shapes
+
+
+def routable_paths(model: nn.Module) -> list[str]:
+    """Paths of all layers through which rows can be routed, for lorakit.routing.install."""
+    return [path for path in module_shapes(model) if can_route(model.get_submodule(path))]
+
+
+def tokenize(base: BaseModel, prompts: Sequence[str]) -> torch.Tensor:
+    """Token ids [B, N], padded and cut to the tokenizer's length as a stock pipeline does."""
+    length = base.tokenizer.model_max_length
+    tokens = base.tokenizer(
+        list(prompts), padding="max_length", max_length=length, truncation=True, return_tensors="pt"
+    )
+    ids: torch.Tensor = tokens.input_ids
+    return ids
+
+
+def encode_tokens(base: BaseModel, ids_BN: torch.Tensor, *, clip_skip: int = 0) -> torch.Tensor:
+    """Embeddings [B, N, D] of token ids; ``clip_skip`` of the last layers are left out.
+
+    Runs under the routing in force, and with gradients if they are on. Raises ValueError for a clip_skip that
+    leaves no layer.
+    """
+    layers = int(base.text_encoder.config.num_hidden_layers)
+    if not 0 <= clip_skip < layers:
+        raise ValueError(f"clip_skip must be from 0 to {layers - 1}, not {clip_skip}")
+    ids_BN = ids_BN.to(base.text_encoder.device)
+    embeddings_BND: torch.Tensor
+    if clip_skip == 0:
+        embeddings_BND = base.text_encoder(ids_BN).last_hidden_state
+    else:
+        hidden = base.text_encoder(ids_BN, output_hidden_states=True).hidden_states[-(clip_skip + 1)]
+        embeddings_BND = base.text_encoder.final_layer_norm(hidden)
+    return embeddings_BND
+
+
+def encode_prompt(base: BaseModel, prompts: Sequence[str], *, clip_skip: int = 0) -> torch.Tensor:
+    """Embeddings [B, N, D] of prompts."""
+    return encode_tokens(base, tokenize(base, prompts), clip_skip=clip_skip)
+
+
+def encode_pictures(base: BaseModel, x_BCHW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation of the latents' distribution, each [B, C, H, W] and scaled as the UNet
+    expects.
+
+    A sample is ``mean + std * noise``: cache both, so that sampling anew survives the caching.
+    """
+    posterior = base.vae.encode(x_BCHW.to(base.vae.device, base.vae.dtype)).latent_dist
+    return posterior.mean * base.scaling_factor, posterior.std * base.scaling_factor
+
+
+def decode_latents(base: BaseModel, z_BCHW: torch.Tensor) -> torch.Tensor:
+    """Pictures [B, 3, H, W] in [-1, 1], float32."""
+    decoded: torch.Tensor = base.vae.decode(
+        z_BCHW.to(base.vae.device, base.vae.dtype) / base.scaling_factor, return_dict=False
+    )[0]
+    return decoded.float().clamp(-1.0, 1.0)
+
+
+def _parts_of_directory(path: Path, dtype: torch.dtype) -> tuple[Any, Any, Any, Any, Mapping[str, Any]]:
+    index = _read_json(path / "model_index.json")
+    if index.get("_class_name") != _PIPELINE:
+        raise BaseModelError(f"{path} is a {index.get('_class_name')!r}, not a {_PIPELINE}")
+    options = {"use_safetensors": True, "local_files_only": True}
+    unet = _load(UNet2DConditionModel, path, "unet", torch_dtype=dtype, **options)
+    vae = _load(AutoencoderKL, path, "vae", torch_dtype=dtype, **options)
+    text_encoder = _load(CLIPTextModel, path, "text_encoder", dtype=dtype, **options)
+    tokenizer = _load(CLIPTokenizer, path, "tokenizer", local_files_only=True)
+    return unet, text_encoder, vae, tokenizer, _read_json(path / "scheduler" / "scheduler_config.json")
+
+
+def _parts_of_file(
+    path: Path, configs: Path | None, dtype: torch.dtype
+) -> tuple[Any, Any, Any, Any, Mapping[str, Any]]:
+    if path.suffix != ".safetensors":
+        raise BaseModelError(f"{path.name}: only .safetensors checkpoints are read")
+    if configs is None:
+        raise BaseModelError(
+            f"{path.name}: a single file needs a pipeline directory with configurations beside it"
+        )
+    try:
+        pipeline = StableDiffusionPipeline.from_single_file(
+            str(path),
+            config=str(configs),
+            torch_dtype=dtype,
+            local_files_only=True,
+            safety_checker=None,
+            feature_extractor=None,
+        )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise BaseModelError(f"{path.name} cannot be loaded: {error}") from error
+    return (
+        pipeline.unet,
+        pipeline.text_encoder,
+        pipeline.vae,
+        pipeline.tokenizer,
+        dict(pipeline.scheduler.config),
+    )
+
+
+def _load(kind: type[Any], path: Path, component: str, **options: Any) -> Any:
+    """One component by its own stock class; what the index says of classes and code is not followed."""
+    if not (path / component).is_dir():
+        raise BaseModelError(f"{path} has no {component}")
+    try:
+        # The loaders' remarks (deprecated settings, numpy's copies) are about their own code and help nobody.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return kind.from_pretrained(str(path / component), **options)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise BaseModelError(f"the {component} of {path} cannot be loaded: {error}") from error
+
+
+def _check_architecture(unet: Any, text_encoder: Any, vae: Any, path: Path) -> None:
+    wide, given = unet.config.cross_attention_dim, text_encoder.config.hidden_size
+    if wide != given:
+        raise BaseModelError(f"{path}: the UNet attends to {wide} features, the text encoder gives {given}")
+    if (
+        unet.config.in_channels != vae.config.latent_channels
+        or unet.config.out_channels != unet.config.in_channels
+    ):
+        raise BaseModelError(
+            f"{path}: the UNet has {unet.config.in_channels} channels in and {unet.config.out_channels} out, "
+            f"the autoencoder {vae.config.latent_channels}: not a text-to-picture model of this family"
+        )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise BaseModelError(f"{path} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise BaseModelError(f"{path} does not hold a JSON object")
+    return content

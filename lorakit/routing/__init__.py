@@ -1,0 +1,23 @@
+"""Layers that give each row of a batch its own adapter.
+
+A frozen model is prepared once with :func:`install`; a forward pass then runs under ``with routed(model,
+routing)``, where the routing says which rows get what. :class:`SegmentRouting` trains many jobs at once,
+:class:`GatheredRouting` serves many stacks at once.
+"""
+
+from lorakit.routing.gathered import GatheredRouting, RowAdapter
+from lorakit.routing.layers import RoutedConv1x1, RoutedLinear, Routing, install, routed, uninstall
+from lorakit.routing.segments import Segment, SegmentRouting
+
+__all__ = [
+    "GatheredRouting",
+    "RoutedConv1x1",
+    "RoutedLinear",
+    "RowAdapter",
+    "Routing",
+    "Segment",
+    "SegmentRouting",
+    "install",
+    "routed",
+    "uninstall",
+]

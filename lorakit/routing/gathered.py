@@ -1,0 +1,148 @@
+"""Serving: each row of a batch has a stack of its own, already folded into one adapter.
+
+F forward rows, T tokens, D input and O output features, R rank, N adapters in one group. A request's row may
+run as several forward rows (the guidance pair), which follow each other and share its adapter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from lorakit.adapter import LoraWeights
+
+RANK_STEP = 4
+"""Ranks are padded to a multiple of this, so that buffers keep their shape as stacks come and go."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowAdapter:
+    """A folded stack, as one component of the model sees it. Equal keys mean equal weights."""
+
+    key: Hashable
+    modules: Mapping[str, LoraWeights]
+
+
+@dataclass(slots=True)
+class _Slots:
+    """Buffers of one module for the rows with one number of copies; slot i belongs to the group's i-th
+    adapter.
+    """
+
+    down_NRD: torch.Tensor
+    up_NOR: torch.Tensor
+    keys: list[Hashable | None]
+
+    def write(self, slot: int, key: Hashable, weights: LoraWeights) -> None:
+        """Put an adapter into a slot; what is left of the rank is zero, which is exact."""
+        rank = weights.rank
+        scale = weights.alpha / rank
+        self.down_NRD[slot, :rank] = weights.down_RD.flatten(1)
+        self.down_NRD[slot, rank:] = 0
+        self.up_NOR[slot, :, :rank] = weights.up_OR.flatten(1).float().mul(scale)
+        self.up_NOR[slot, :, rank:] = 0
+        self.keys[slot] = key
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """The forward rows of one module that are adapted by one pair of batched products."""
+
+    rows: slice | torch.Tensor
+    slots: _Slots
+    count: int
+
+
+@dataclass(slots=True)
+class GatheredRouting:
+    """Routes forward passes of one component; rows are set anew only when the batch's membership changes."""
+
+    device: torch.device
+    dtype: torch.dtype
+    _slots: dict[tuple[str, int], _Slots] = field(default_factory=dict)
+    _groups: dict[str, list[_Group]] = field(default_factory=dict)
+    _forward_rows: int = 0
+
+    def set_rows(self, adapters: Sequence[RowAdapter | None], copies: Sequence[int]) -> None:
+        """Row i has ``adapters[i]`` (None: no adapter) and runs as ``copies[i]`` forward rows that follow
+        each other.
+
+        Buffers are kept; only slots whose adapter changed are written.
+        """
+        self._groups = {}
+        starts = [sum(copies[:index]) for index in range(len(copies))]
+        self._forward_rows = sum(copies)
+        paths = dict.fromkeys(path for adapter in adapters if adapter for path in adapter.modules)
+        for path in paths:
+            members: dict[int, list[tuple[int, RowAdapter]]] = {}
+            for start, count, adapter in zip(starts, copies, adapters, strict=True):
+                if adapter is not None and path in adapter.modules:
+                    members.setdefault(count, []).append((start, adapter))
+            self._groups[path] = [self._group(path, count, rows) for count, rows in members.items()]
+        unused = [key for key in self._slots if key[0] not in paths]
+        for key in unused:
+            del self._slots[key]
+
+    def add(self, module_path: str, x_BTD: torch.Tensor, y_BTO: torch.Tensor) -> torch.Tensor:
+        """Adds each row's delta to ``y_BTO`` in place; other rows are not touched. Raises ValueError on a row
+        count.
+        """
+        if x_BTD.shape[0] != self._forward_rows:
+            raise ValueError(f"rows were set for a batch of {self._forward_rows}, not {x_BTD.shape[0]}")
+        for group in self._groups.get(module_path, ()):
+            self._add_group(group, x_BTD, y_BTO)
+        return y_BTO
+
+    @staticmethod
+    def _add_group(group: _Group, x_BTD: torch.Tensor, y_BTO: torch.Tensor) -> None:
+        x_GTD = x_BTD[group.rows]
+        down_NRD, up_NOR = group.slots.down_NRD[: group.count], group.slots.up_NOR[: group.count]
+        x_NMD = x_GTD.reshape(group.count, -1, x_GTD.shape[2])
+        hidden_NMR = torch.bmm(x_NMD, down_NRD.transpose(1, 2))
+        if isinstance(group.rows, slice):
+            y_GTO = y_BTO[group.rows]
+            if y_GTO.is_contiguous():
+                y_GTO.view(group.count, -1, y_GTO.shape[2]).baddbmm_(hidden_NMR, up_NOR.transpose(1, 2))
+            else:
+                y_GTO.add_(torch.bmm(hidden_NMR, up_NOR.transpose(1, 2)).view(y_GTO.shape))
+        else:
+            delta_NMO = torch.bmm(hidden_NMR, up_NOR.transpose(1, 2))
+            y_BTO.index_add_(0, group.rows, delta_NMO.view(x_GTD.shape[0], x_GTD.shape[1], -1))
+
+    def _group(self, path: str, copies: int, members: Sequence[tuple[int, RowAdapter]]) -> _Group:
+        adapters = [adapter for _, adapter in members]
+        if len({adapter.key for adapter in adapters}) == 1:
+            # The same stack in every row (a request for several pictures) is one product over all their
+            # tokens.
+            adapters = adapters[:1]
+        weights = [adapter.modules[path] for adapter in adapters]
+        slots = self._fitting_slots(path, copies, weights)
+        for slot, (adapter, adapter_weights) in enumerate(zip(adapters, weights, strict=True)):
+            if slots.keys[slot] != adapter.key:
+                slots.write(slot, adapter.key, adapter_weights)
+        rows = [start + copy for start, _ in members for copy in range(copies)]
+        if rows == list(range(rows[0], rows[0] + len(rows))):
+            return _Group(slice(rows[0], rows[0] + len(rows)), slots, len(adapters))
+        return _Group(torch.tensor(rows, device=self.device), slots, len(adapters))
+
+    def _fitting_slots(self, path: str, copies: int, weights: Sequence[LoraWeights]) -> _Slots:
+        """The module's buffers if they fit, else new ones: not too small, and not twice too wide."""
+        rank = -(-max(entry.rank for entry in weights) // RANK_STEP) * RANK_STEP
+        slots = self._slots.get((path, copies))
+        if (
+            slots is not None
+            and len(slots.keys) >= len(weights)
+            and rank <= slots.down_NRD.shape[1] <= 2 * rank
+        ):
+            return slots
+        count = 1 << (len(weights) - 1).bit_length()
+        inputs, outputs = weights[0].down_RD.shape[1], weights[0].up_OR.shape[0]
+        slots = _Slots(
+            torch.zeros(count, rank, inputs, device=self.device, dtype=self.dtype),
+            torch.zeros(count, outputs, rank, device=self.device, dtype=self.dtype),
+            [None] * count,
+        )
+        self._slots[path, copies] = slots
+        return slots
