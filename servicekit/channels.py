@@ -13,7 +13,8 @@ from servicekit.identity import AUTHORIZATION
 from servicekit.logs import REQUEST_ID_KEY, request_id
 from servicekit.server import DEFAULT_MESSAGE_BYTES
 
-# UNAVAILABLE alone is retried: by our rules a call that ends so has changed nothing, or is idempotent by request_id.
+# UNAVAILABLE alone is retried: by our rules a call that ends so has changed nothing, or is idempotent by
+# request_id.
 _SERVICE_CONFIG: Final = {
     "loadBalancingConfig": [{"round_robin": {}}],
     "methodConfig": [
@@ -39,7 +40,8 @@ def open_channel(
     credentials: grpc.ChannelCredentials | None = None,
     max_message_bytes: int = DEFAULT_MESSAGE_BYTES,
 ) -> grpc.aio.Channel:
-    """A channel to `host:port`; plain text unless `credentials` are given. Close it with `await channel.close()`.
+    """A channel to `host:port`; plain text unless `credentials` are given. Close it with `await
+    channel.close()`.
 
     Calls made while a call is being served carry its request id, and end by its deadline.
     """
@@ -61,16 +63,17 @@ def open_channel(
 
 
 class _Outgoing:
-    """What is added to every call. grpc takes one kind of call from each interceptor, hence four small classes."""
+    """What is added to every call. grpc takes one kind of call from each interceptor, hence four small
+    classes."""
 
     def __init__(self, token: str | None) -> None:
         self._token = token
 
     def _details(self, details: grpc.aio.ClientCallDetails) -> grpc.aio.ClientCallDetails:
         metadata = grpc.aio.Metadata(*(details.metadata or ()))
-        if self._token and AUTHORIZATION not in metadata:
+        if self._token and metadata.get(AUTHORIZATION) is None:
             metadata.add(AUTHORIZATION, f"Bearer {self._token}")
-        if request_id() and REQUEST_ID_KEY not in metadata:
+        if request_id() and metadata.get(REQUEST_ID_KEY) is None:
             metadata.add(REQUEST_ID_KEY, request_id())
         limits = [limit for limit in (details.timeout, remaining_seconds()) if limit is not None]
         return grpc.aio.ClientCallDetails(

@@ -18,4 +18,5 @@ class SystemClock:
     """The machine's own clock."""
 
     def now(self) -> datetime:
+        """The time of the operating system."""
         return datetime.now(UTC)

@@ -1,10 +1,10 @@
 """One service's database: SQLAlchemy 2 async sessions on SQLite (WAL) or PostgreSQL (psycopg).
 
-    database = Database("sqlite+aiosqlite:////home/me/.brandloom/registry.db")
-    async with database.transaction() as session:   # commits at the end, rolls back on an exception
-        session.add(row)
-    async with database.snapshot() as session:      # read only, one consistent view
-        rows = (await session.scalars(select(Row))).all()
+database = Database("sqlite+aiosqlite:////home/me/.brandloom/registry.db")
+async with database.transaction() as session:   # commits at the end, rolls back on an exception
+    session.add(row)
+async with database.snapshot() as session:      # read only, one consistent view
+    rows = (await session.scalars(select(Row))).all()
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from typing import Any, Final
 
 from sqlalchemy import text
 from sqlalchemy.engine import URL
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
 from servicekit.database_faults import translated_faults
 from servicekit.database_url import SQLITE, checked_url, make_parent
-from servicekit.migrations import migrate as migrate
+from servicekit.migrations import migrate
 from servicekit.sqlite import READ_ONLY, prepare_engine
+
+__all__ = ["Database", "migrate"]
 
 _READY_TIMEOUT_SECONDS: Final = 5.0
 
@@ -36,7 +38,9 @@ class Database:
         reading: dict[str, Any] = {READ_ONLY: True}
         if not self._is_sqlite:
             reading |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-        self._reading = self._engine.execution_options(**reading)
+        snapshot_engine = self._engine.execution_options(**reading)
+        self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
+        self._snapshots = async_sessionmaker(snapshot_engine, expire_on_commit=False, autoflush=False)
         # SQLite lets one writer in at a time and the others poll; waiting in line here is fairer and cheaper.
         self._writers = asyncio.Lock() if self._is_sqlite else nullcontext()
 
@@ -49,17 +53,15 @@ class Database:
     async def transaction(self) -> AsyncIterator[AsyncSession]:
         """A session that may write; SQLite takes its write lock at once, so what was read stays true."""
         with translated_faults():
-            async with self._writers, AsyncSession(self._engine, expire_on_commit=False) as session:
-                async with session.begin():
-                    yield session
+            async with self._writers, self._sessions() as session, session.begin():
+                yield session
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[AsyncSession]:
         """A session that sees one moment of the database and cannot write."""
         with translated_faults():
-            async with AsyncSession(self._reading, expire_on_commit=False, autoflush=False) as session:
-                async with session.begin():
-                    yield session
+            async with self._snapshots() as session, session.begin():
+                yield session
 
     async def ready(self) -> bool:
         """Whether the database answers; never raises."""

@@ -16,15 +16,20 @@ _CONFLICT_STATES: Final = frozenset({"40001", "40P01"})
 
 @contextmanager
 def translated_faults() -> Iterator[None]:
-    """Raises Aborted for lost races and Unavailable for lost connections; all other errors stay as they are."""
+    """Raises Aborted for lost races and Unavailable for lost connections; all other errors stay as they
+    are."""
     try:
         yield
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) in _CONFLICT_STATES:
-            raise Aborted("another transaction was first; try again", reason="TRANSACTION_CONFLICT") from error
+            raise Aborted(
+                "another transaction was first; try again", reason="TRANSACTION_CONFLICT"
+            ) from error
         if _is_passing(error):
             raise Unavailable(
-                "the database cannot be used right now", reason="DATABASE_UNAVAILABLE", retry_after_seconds=1.0
+                "the database cannot be used right now",
+                reason="DATABASE_UNAVAILABLE",
+                retry_after_seconds=1.0,
             ) from error
         raise
 
@@ -37,6 +42,7 @@ def _is_passing(error: DBAPIError) -> bool:
     text = str(error.orig)
     if "database is locked" in text or "unable to open database file" in text:
         return True
-    # psycopg gives no SQLSTATE when no server was there to give one; 08 and 57P are lost connections and shutdowns.
+    # psycopg gives no SQLSTATE when no server was there to give one; 08 and 57P are lost connections and
+    # shutdowns.
     state = getattr(error.orig, "sqlstate", "")
     return state is None or state.startswith(("08", "57P"))

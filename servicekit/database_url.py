@@ -22,7 +22,9 @@ def checked_url(url: str) -> URL:
     if parsed.drivername not in _DRIVERS:
         raise ValueError(f"the database URL must begin with {' or '.join(_DRIVERS)}, not {parsed.drivername}")
     if parsed.get_backend_name() == SQLITE and parsed.database in (None, "", ":memory:"):
-        raise ValueError("SQLite must be a file: a database in memory cannot be shared by several connections")
+        raise ValueError(
+            "SQLite must be a file: a database in memory cannot be shared by several connections"
+        )
     return parsed
 
 

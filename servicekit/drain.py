@@ -1,8 +1,8 @@
 """The end of a server's life: streams that would never end by themselves learn here that they must.
 
-    async def WatchChanges(self, request, context):
-        async for change in self._drain.until_begun(self._changes(request)):
-            yield change
+async def WatchChanges(self, request, context):
+    async for change in self._drain.until_begun(self._changes(request)):
+        yield change
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Drain:
         await self._begun.wait()
 
     async def until_begun(self, items: AsyncIterator[T]) -> AsyncGenerator[T, None]:
-        """The items until the drain begins, then Unavailable: the caller reconnects to another replica, or to this
-        one after its restart."""
+        """The items until the drain begins, then Unavailable: the caller reconnects to another replica, or to
+        this one after its restart."""
         begun = asyncio.ensure_future(self._begun.wait())
         following: asyncio.Future[T] | None = None
         try:
@@ -45,7 +45,9 @@ class Drain:
                 following = asyncio.ensure_future(anext(items))
                 await asyncio.wait({begun, following}, return_when=asyncio.FIRST_COMPLETED)
                 if not following.done():
-                    raise Unavailable("the server is stopping", reason="SERVER_STOPPING", retry_after_seconds=1.0)
+                    raise Unavailable(
+                        "the server is stopping", reason="SERVER_STOPPING", retry_after_seconds=1.0
+                    )
                 try:
                     item = following.result()
                 except StopAsyncIteration:

@@ -18,6 +18,9 @@ ServiceError
 This module imports the standard library alone, so that every layer may use it.
 """
 
+# The names follow the status codes that every gRPC user knows, and so have no Error at their end.
+# ruff: noqa: N818
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -137,7 +140,8 @@ class Unauthenticated(ServiceError):
 
 
 class ResourceExhausted(ServiceError):
-    """A quota, queue or limit is used up; `retry_after_seconds` says when to try again, where that is known."""
+    """A quota, queue or limit is used up; `retry_after_seconds` says when to try again, where that is
+    known."""
 
     default_reason = "RESOURCE_EXHAUSTED"
 

@@ -1,12 +1,12 @@
 """The syntax of filters (AIP-160): text to a tree. What the names mean is decided in servicekit.filtering.
 
-    filter      = expression?
-    expression  = sequence (AND sequence)*
-    sequence    = factor (factor)*              side by side means AND
-    factor      = term (OR term)*               so OR binds tighter than AND
-    term        = (NOT | "-")? simple
-    simple      = "(" expression ")" | path operator value | value
-    operator    = "=" | "!=" | "<" | "<=" | ">" | ">=" | ":"
+filter      = expression?
+expression  = sequence (AND sequence)*
+sequence    = factor (factor)*              side by side means AND
+factor      = term (OR term)*               so OR binds tighter than AND
+term        = (NOT | "-")? simple
+simple      = "(" expression ")" | path operator value | value
+operator    = "=" | "!=" | "<" | "<=" | ">" | ">=" | ":"
 """
 
 from __future__ import annotations
@@ -111,7 +111,11 @@ def _tokens(text: str) -> Iterator[_Token]:
     while position < len(text):
         match = _TOKEN.match(text, position)
         if match is None:
-            what = "this quote is never closed" if text[position] in "\"'" else f"{text[position]!r} has no place here"
+            what = (
+                "this quote is never closed"
+                if text[position] in "\"'"
+                else f"{text[position]!r} has no place here"
+            )
             raise fault(position, what)
         kind = match.lastgroup or ""
         if kind != "space":
@@ -180,7 +184,9 @@ class _Parser:
             return Search(_value(token))
         if token.kind == "string" or not _PATH.match(token.text):
             raise fault(token.position, f"{token.text!r} is no field")
-        return Comparison(tuple(token.text.split(".")), operator.text, self._argument(operator), token.position)
+        return Comparison(
+            tuple(token.text.split(".")), operator.text, self._argument(operator), token.position
+        )
 
     def _parenthesised(self, opening: _Token) -> Node:
         self._depth += 1

@@ -9,8 +9,9 @@
     }
     condition = compile_filter('tags:neon AND create_time > "2026-01-01T00:00:00Z"', FIELDS)
 
-Text: `=` is exact, or a prefix when the value ends with `*`; `:` is a part of it, in any case; `:*` is "not empty".
-A value alone looks into the fields given as `search`. Missing values equal nothing and differ from everything.
+Text: `=` is exact, or a prefix when the value ends with `*`; `:` is a part of it, in any case; `:*` is "not
+empty". A value alone looks into the fields given as `search`. Missing values equal nothing and differ from
+everything.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ class FieldKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class FilterField:
-    """One field of a resource: its column and kind; `choices` maps the words of a CHOICE to what the column holds."""
+    """One field of a resource: its column and kind; `choices` maps the words of a CHOICE to what the column
+    holds."""
 
     column: Any
     kind: FieldKind
@@ -65,7 +67,8 @@ def map_field(entry: Callable[[str], ColumnElement[Any]]) -> FilterField:
 def compile_filter(
     text: str, fields: Mapping[str, FilterField], *, search: Sequence[str] = ()
 ) -> ColumnElement[bool]:
-    """The condition that the filter stands for; InvalidArgument on `filter` with the position of the fault."""
+    """The condition that the filter stands for; InvalidArgument on `filter` with the position of the
+    fault."""
     node = syntax.parse_filter(text)
     return true() if node is None else _condition(node, fields, search)
 
@@ -140,7 +143,7 @@ def _compare_ordered(node: syntax.Comparison, target: FilterField) -> ColumnElem
     return _compare(operator, target.column, _READERS[target.kind](node.value, target))
 
 
-def _compare(operator: str, column: Any, value: Any) -> ColumnElement[bool]:
+def _compare(operator: str, column: ColumnElement[Any], value: Any) -> ColumnElement[bool]:
     if operator == "!=":
         return column.is_distinct_from(value)
     condition = _OPERATORS[operator](column, value)
@@ -155,7 +158,8 @@ def _contains(column: Any, text: str) -> ColumnElement[bool]:
 def _present(target: FilterField) -> ColumnElement[bool]:
     if target.kind is FieldKind.TEXT:
         return func.coalesce(target.column, "") != ""
-    return target.column.is_not(None)
+    present: ColumnElement[bool] = target.column.is_not(None)
+    return present
 
 
 def _read_integer(value: syntax.Value, _target: FilterField) -> int:

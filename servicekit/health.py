@@ -7,22 +7,25 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from typing import Any, Final
 
 import structlog
-from grpc_health.v1 import health_pb2
+from grpc_health.v1.health_pb2 import (
+    HealthCheckRequest,
+    HealthCheckResponse,
+    HealthListRequest,
+    HealthListResponse,
+)
 
 from servicekit.errors import NotFound
 
 ReadinessCheck = Callable[[], Awaitable[bool]]
 
 _CHECK_TIMEOUT_SECONDS: Final = 5.0
-_Status = health_pb2.HealthCheckResponse.ServingStatus
 _log = structlog.get_logger(__name__)
 
 
 class Health:
     """Check, List and Watch for the given services and for the server as a whole (the empty name).
 
-    All are SERVING while every readiness check says yes, and NOT_SERVING from the drain on. It also keeps the names of
-    the failing checks for the logs.
+    All are SERVING while every readiness check says yes, and NOT_SERVING from the drain on.
     """
 
     def __init__(
@@ -55,38 +58,42 @@ class Health:
         """NOT_SERVING for good; Watch streams are told and then ended, so that they hold up no shutdown."""
         await self._set(serving=False, draining=True)
 
-    async def Check(self, request: health_pb2.HealthCheckRequest, _context: Any) -> health_pb2.HealthCheckResponse:
+    # The names of the methods are those of the .proto.
+    async def Check(self, request: HealthCheckRequest, _context: Any) -> HealthCheckResponse:  # noqa: N802
+        """The status of one service; NotFound for an unknown one."""
         if request.service not in self._services:
             raise NotFound.of("Service", request.service)
-        return health_pb2.HealthCheckResponse(status=self._status(request.service))
+        return HealthCheckResponse(status=self._status(request.service))
 
-    async def List(self, _request: health_pb2.HealthListRequest, _context: Any) -> health_pb2.HealthListResponse:
-        return health_pb2.HealthListResponse(
-            statuses={
-                service: health_pb2.HealthCheckResponse(status=self._status(service)) for service in self._services
-            }
-        )
+    async def List(  # noqa: N802
+        self, _request: HealthListRequest, _context: Any
+    ) -> HealthListResponse:
+        """The status of every service."""
+        statuses = {service: HealthCheckResponse(status=self._status(service)) for service in self._services}
+        return HealthListResponse(statuses=statuses)
 
-    async def Watch(
-        self, request: health_pb2.HealthCheckRequest, _context: Any
-    ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
-        told = None
-        while True:
-            async with self._changed:
-                await self._changed.wait_for(lambda: self._draining or self._status(request.service) != told)
-                status, draining = self._status(request.service), self._draining
-            if status != told:
-                told = status
-                yield health_pb2.HealthCheckResponse(status=status)
-            if draining:
-                return
+    async def Watch(  # noqa: N802
+        self, request: HealthCheckRequest, _context: Any
+    ) -> AsyncIterator[HealthCheckResponse]:
+        """The status now and whenever it changes; SERVICE_UNKNOWN for an unknown service, as the protocol
+        says."""
+        told: int | None = None
+        while (status := await self._next_status(request.service, told)) != told:
+            told = status
+            yield HealthCheckResponse(status=status)
 
-    def _status(self, service: str) -> _Status.ValueType:
+    async def _next_status(self, service: str, told: int | None) -> int:
+        """A status other than the one told, as soon as there is one; in the drain, the status as it is."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._draining or self._status(service) != told)
+            return self._status(service)
+
+    def _status(self, service: str) -> int:
         if service not in self._services:
-            return health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+            return HealthCheckResponse.SERVICE_UNKNOWN
         if self._serving and not self._draining:
-            return health_pb2.HealthCheckResponse.SERVING
-        return health_pb2.HealthCheckResponse.NOT_SERVING
+            return HealthCheckResponse.SERVING
+        return HealthCheckResponse.NOT_SERVING
 
     async def _set(self, *, serving: bool, draining: bool) -> None:
         async with self._changed:

@@ -19,7 +19,8 @@ _SCHEME: Final = "bearer "
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Principal:
-    """The caller: a stable subject for the logs, the brands it may use (None: all), whether it administers."""
+    """The caller: a stable subject for the logs, the brands it may use (None: all), whether it
+    administers."""
 
     subject: str
     brands: frozenset[str] | None
@@ -47,6 +48,7 @@ class LocalTokenAuthenticator:
         self._token = token.encode()
 
     async def authenticate(self, metadata: Mapping[str, str]) -> Principal:
+        """The local administrator, when the metadata carries the token as a bearer."""
         value = metadata.get(AUTHORIZATION, "")
         if not value:
             raise Unauthenticated("the call carries no authorization metadata", reason="CREDENTIALS_MISSING")
@@ -61,7 +63,8 @@ _principal: ContextVar[Principal | None] = ContextVar("brandloom_principal", def
 
 
 def set_principal(principal: Principal | None) -> None:
-    """Says who is calling, for the rest of the current task; the identity interceptor does this once for each call."""
+    """Says who is calling, for the rest of the current task; the identity interceptor does this once for each
+    call."""
     _principal.set(principal)
 
 
@@ -95,17 +98,15 @@ def require_administrator() -> Principal:
     """The caller, when it administers the installation; else PermissionDenied."""
     principal = current_principal()
     if not principal.administrator:
-        raise PermissionDenied(
-            f"{principal.subject} is no administrator", reason="ADMINISTRATOR_REQUIRED"
-        )
+        raise PermissionDenied(f"{principal.subject} is no administrator", reason="ADMINISTRATOR_REQUIRED")
     return principal
 
 
 def ensure_local_token(home: Path) -> str:
     """The token in `home/token`, made on first use with mode 0600.
 
-    Several services may start at once: each writes a complete file of its own and tries to link it into place, so
-    one of them wins and all of them read the winner's.
+    Several services may start at once: each writes a complete file of its own and tries to link it into
+    place, so one of them wins and all of them read the winner's.
     """
     home.mkdir(parents=True, exist_ok=True)
     path = home / "token"

@@ -1,10 +1,10 @@
 """One page of a listing: filter, order, page size and token of an AIP list request, put to a SELECT.
 
-    page = await list_page(
-        session, select(Lora).where(Lora.brand == brand), FIELDS, query, tie_breaker="name",
-        default_order="create_time desc", scope=("loras", brand),
-    )
-    page.items, page.next_page_token
+page = await list_page(
+    session, select(Lora).where(Lora.brand == brand), FIELDS, query, tie_breaker="name",
+    default_order="create_time desc", scope=("loras", brand),
+)
+page.items, page.next_page_token
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ async def list_page(
 ) -> Page[T]:
     """The page of `statement`'s rows that `query` asks for; InvalidArgument names the faulty field.
 
-    `scope` is what else decides the result (collection, parent, flags): a token of one scope is refused in another.
+    `scope` is what else decides the result (collection, parent, flags): a token of one scope is refused in
+    another.
     """
     size = clamp_page_size(query.page_size)
     ordering = parse_order(query.order_by, fields, default=default_order, tie_breaker=tie_breaker)

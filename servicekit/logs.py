@@ -4,8 +4,8 @@
     log = structlog.get_logger(__name__)
     log.info("lora published", lora=name)
 
-Every line tells service, time, level and, within a call, its request id. Lines of libraries that use the standard
-`logging` come out in the same form. Values under keys that name a secret are masked.
+Every line tells service, time, level and, within a call, its request id. Lines of libraries that use the
+standard `logging` come out in the same form. Values under keys that name a secret are masked.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ def request_id() -> str:
 
 
 def adopt_request_id(offered: str) -> str:
-    """Uses the caller's id for the rest of the current task when it is well-formed, else a new one; returns it."""
+    """Uses the caller's id for the rest of the current task when it is well-formed, else a new one; returns
+    it."""
     chosen = offered if _REQUEST_ID.match(offered) else uuid.uuid4().hex
     _request_id.set(chosen)
     return chosen
@@ -49,7 +50,9 @@ def configure_logs(
 ) -> None:
     """Sets up structlog and the standard logging for this process; the last call counts."""
 
-    def add_service(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    def add_service(
+        _logger: object, _method: str, event: MutableMapping[str, Any]
+    ) -> MutableMapping[str, Any]:
         event["service"] = service
         return event
 
@@ -89,7 +92,9 @@ def configure_logs(
     )
 
 
-def _add_request_id(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def _add_request_id(
+    _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
     if request_id():
         event.setdefault("request_id", request_id())
     return event

@@ -32,7 +32,8 @@ _DURATION_BUCKETS_SECONDS: Final = (
 
 
 class ServiceMetrics:
-    """The metrics of one service in a registry of its own, so that several services can live in one test process."""
+    """The metrics of one service in a registry of its own, so that several services can live in one test
+    process."""
 
     def __init__(self, service: str, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or CollectorRegistry()
@@ -68,7 +69,9 @@ class ServiceMetrics:
         buckets: Sequence[float] = Histogram.DEFAULT_BUCKETS,
     ) -> Histogram:
         """A distribution; `buckets` are upper bounds in the unit that the name ends with."""
-        return Histogram(f"{self._prefix}_{name}", description, labels, registry=self.registry, buckets=buckets)
+        return Histogram(
+            f"{self._prefix}_{name}", description, labels, registry=self.registry, buckets=buckets
+        )
 
 
 class MetricsExporter:

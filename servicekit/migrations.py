@@ -22,8 +22,8 @@ from servicekit.database_url import SQLITE, checked_url, make_parent
 def migrate(url: str, script_location: Path | str, *, revision: str = "head") -> None:
     """Brings the database to `revision`. Blocks: from a running event loop call it through asyncio.to_thread.
 
-    Several processes may call it at once: one migrates, the others wait and find nothing left to do. The env.py in
-    `script_location` needs one line: `run_migrations(Base.metadata)` of servicekit.migrations_env.
+    Several processes may call it at once: one migrates, the others wait and find nothing left to do. The
+    env.py in `script_location` needs one line: `run_migrations(Base.metadata)` of servicekit.migrations_env.
     """
     config = Config()
     config.set_main_option("script_location", str(script_location).replace("%", "%%"))

@@ -1,8 +1,8 @@
 """Resource names (AIP-122): `brands/{brand}/loras/{lora}` patterns, parsed and formatted.
 
-A segment that the user chose follows the id rule: lower-case letters, digits and hyphens, a letter first, no hyphen
-last, 63 characters at most. Ids made by servers (hex) and version numbers may begin with a digit, so `parse` accepts
-those too, and `require_id` is for the id of something that is being created.
+A segment that the user chose follows the id rule: lower-case letters, digits and hyphens, a letter first, no
+hyphen last, 63 characters at most. Ids made by servers (hex) and version numbers may begin with a digit, so
+`parse` accepts those too, and `require_id` is for the id of something that is being created.
 """
 
 from __future__ import annotations

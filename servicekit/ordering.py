@@ -1,4 +1,5 @@
-"""Order-by texts (AIP-132) and keyset pages: the next page begins after the last row sent, however deep it is.
+"""Order-by texts (AIP-132) and keyset pages: the next page begins after the last row sent, however deep it
+is.
 
     ordering = parse_order("create_time desc", FIELDS, default="create_time desc", tie_breaker="name")
     statement = select(Lora).where(ordering.after(cursor)).order_by(*ordering.clauses)
@@ -73,9 +74,7 @@ class Ordering:
         return and_(*equal, term.column < bound if term.descending else term.column > bound)
 
 
-def parse_order(
-    text: str, fields: Mapping[str, FilterField], *, default: str, tie_breaker: str
-) -> Ordering:
+def parse_order(text: str, fields: Mapping[str, FilterField], *, default: str, tie_breaker: str) -> Ordering:
     """The order that `text` asks for, `default` when it is empty; InvalidArgument on `order_by`.
 
     The tie breaker, a field too, comes last unless the text names it, in the direction of the term before it.

@@ -29,7 +29,8 @@ def clamp_page_size(
 
 
 def query_digest(*parts: str | int | bool) -> str:
-    """A digest of everything that decides what a listing holds: parent, filter, order, flags (not the page size)."""
+    """A digest of everything that decides what a listing holds: parent, filter, order, flags (not the page
+    size)."""
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -37,8 +38,8 @@ def query_digest(*parts: str | int | bool) -> str:
 class PageToken:
     """Where the next page starts: the order-by values of the last row that was sent.
 
-    The check bytes find tokens that were altered, cut or moved to another query. They are no secret: a token grants
-    nothing, every page is authorised like the first.
+    The check bytes find tokens that were altered, cut or moved to another query. They are no secret: a token
+    grants nothing, every page is authorised like the first.
     """
 
     cursor: tuple[CursorValue, ...]
@@ -50,7 +51,8 @@ class PageToken:
 
     @classmethod
     def decode(cls, text: str, query: str) -> Self | None:
-        """The token; None for the empty text (first page); InvalidArgument on `page_token` for anything else."""
+        """The token; None for the empty text (first page); InvalidArgument on `page_token` for anything
+        else."""
         if not text:
             return None
         try:
@@ -59,7 +61,9 @@ class PageToken:
             raise InvalidArgument.of("page_token", "is not a token of this service") from None
         check, payload = raw[:_CHECK_BYTES], raw[_CHECK_BYTES:]
         if not hmac.compare_digest(check, _check(payload, query)):
-            raise InvalidArgument.of("page_token", "does not belong to this query; start again at the first page")
+            raise InvalidArgument.of(
+                "page_token", "does not belong to this query; start again at the first page"
+            )
         return cls(tuple(json.loads(payload)))
 
 

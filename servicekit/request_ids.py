@@ -1,15 +1,16 @@
-"""Request ids chosen by clients (AIP-155): a repeated create returns the first answer instead of a second resource.
+"""Request ids chosen by clients (AIP-155): a repeated create returns the first answer instead of a second
+resource.
 
-    class RequestIdRecord(RequestIdMixin, Base):
-        __tablename__ = "request_ids"
+class RequestIdRecord(RequestIdMixin, Base):
+    __tablename__ = "request_ids"
 
-    async with database.transaction() as session:
-        first = await remember(
-            session, RequestIdRecord, scope=brand, request_id=request_id, body_digest=digest, response_name=name,
-            now=clock.now())
-        if first is not None:
-            return await self._load(session, first)     # answered before: nothing is created
-        ...                                             # create `name` in the same transaction
+async with database.transaction() as session:
+    first = await remember(
+        session, RequestIdRecord, scope=brand, request_id=request_id, body_digest=digest, response_name=name,
+        now=clock.now())
+    if first is not None:
+        return await self._load(session, first)     # answered before: nothing is created
+    ...                                             # create `name` in the same transaction
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from servicekit.errors import AlreadyExists, InvalidArgument
 
 
 class RequestIdMixin:
-    """The columns of a service's table of request ids. The scope is the brand, or what else the ids are unique in."""
+    """The columns of a service's table of request ids. The scope is the brand, or what else the ids are
+    unique in."""
 
     scope: Mapped[str] = mapped_column(String(200), primary_key=True)
     request_id: Mapped[str] = mapped_column(String(36), primary_key=True)
@@ -47,11 +49,12 @@ async def remember(
     response_name: str,
     now: datetime,
 ) -> str | None:
-    """None when the request is new: it is remembered, go on and create `response_name` in the same transaction.
-    Else the name that answered the first request.
+    """None when the request is new: it is remembered, go on and create `response_name` in the same
+    transaction. Else the name that answered the first request.
 
-    AlreadyExists with reason REQUEST_ID_REUSED when the id came with another body; InvalidArgument when it is no
-    UUID4. An empty id is never remembered. Of two at once, the second waits for the first one's transaction.
+    AlreadyExists with reason REQUEST_ID_REUSED when the id came with another body; InvalidArgument when it is
+    no UUID4. An empty id is never remembered. Of two at once, the second waits for the first one's
+    transaction.
     """
     if not request_id:
         return None

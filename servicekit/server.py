@@ -1,16 +1,16 @@
 """Starts, serves and stops one gRPC server: health, reflection, and a drain that loses no call.
 
-    server = ServiceServer(
-        name="registry",
-        listen=config.listen,
-        interceptors=server_interceptors(authenticator=authenticator, metrics=metrics),
-        registrations=[
-            Registration(REGISTRY_SERVICE, add_RegistryServiceServicer_to_server, RegistryServicer(...)),
-        ],
-        readiness={"database": database.ready, "store": store.ready},
-    )
-    await server.start()
-    await server.run_until_stopped()
+server = ServiceServer(
+    name="registry",
+    listen=config.listen,
+    interceptors=server_interceptors(authenticator=authenticator, metrics=metrics),
+    registrations=[
+        Registration(REGISTRY_SERVICE, add_RegistryServiceServicer_to_server, RegistryServicer(...)),
+    ],
+    readiness={"database": database.ready, "store": store.ready},
+)
+await server.start()
+await server.run_until_stopped()
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ class ServiceServer:
         return self._drain
 
     async def start(self) -> int:
-        """Binds, makes the first readiness checks, accepts calls; returns the port. OSError when it cannot bind."""
+        """Binds, makes the first readiness checks, accepts calls; returns the port. OSError when it cannot
+        bind."""
         port = self._bind()
         await self._health.poll()
         await self._server.start()
@@ -116,7 +117,8 @@ class ServiceServer:
                 loop.remove_signal_handler(number)
 
     async def stop(self, drain_seconds: float | None = None) -> None:
-        """NOT_SERVING, no new calls, then up to `drain_seconds` for those under way; what is left is cancelled."""
+        """NOT_SERVING, no new calls, then up to `drain_seconds` for those under way; what is left is
+        cancelled."""
         grace = self._drain_seconds if drain_seconds is None else drain_seconds
         _log.info("draining", server=self._name, seconds=grace)
         if self._polling is not None:

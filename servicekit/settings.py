@@ -5,8 +5,8 @@
     workers = reader.integer("BRANDLOOM_TRAINER_WORKERS", 1, minimum=1, maximum=64)
     reader.check()          # one ConfigError that names every faulty variable
 
-A variable that is unset and has no default is a fault. So is one that does not parse: the reader then hands back a
-stand-in, so that reading goes on and `check` can tell everything at once.
+A variable that is unset and has no default is a fault. So is one that does not parse: the reader then hands
+back a stand-in, so that reading goes on and `check` can tell everything at once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""How Brandloom uses SQLite: write-ahead log, foreign keys, and transactions that say at once whether they write."""
+"""How Brandloom uses SQLite: write-ahead log, foreign keys, and transactions that say at once whether they
+write."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ _BUSY_TIMEOUT_MILLISECONDS: Final = 10_000
 def prepare_engine(engine: Engine) -> None:
     """Makes every connection of the engine follow the rules of this module.
 
-    A transaction takes the write lock when it begins, unless its execution options say READ_ONLY: then it cannot write.
+    A transaction takes the write lock when it begins, unless its execution options say READ_ONLY: then it
+    cannot write.
     """
     event.listen(engine, "connect", _prepare_connection)
     event.listen(engine, "begin", _begin)

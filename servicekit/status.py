@@ -42,8 +42,8 @@ def status_code(error_type: type[errors.ServiceError]) -> grpc.StatusCode:
 
 
 def to_rich_status(error: errors.ServiceError, *, request_id: str = "") -> status_pb2.Status:
-    """The error as google.rpc.Status: ErrorInfo always; BadRequest, QuotaFailure, RetryInfo, RequestInfo where
-    they apply."""
+    """The error as google.rpc.Status: ErrorInfo always; BadRequest, QuotaFailure, RetryInfo, RequestInfo
+    where they apply."""
     status = status_pb2.Status(code=status_code(type(error)).value[0], message=error.message)
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=ERROR_DOMAIN, metadata=error.metadata)
     _add_detail(status, info)
@@ -57,7 +57,10 @@ def to_rich_status(error: errors.ServiceError, *, request_id: str = "") -> statu
         for quota in error.violations:
             quota_failure.violations.add(subject=quota.subject, description=quota.description)
         _add_detail(status, quota_failure)
-    if isinstance(error, errors.ResourceExhausted | errors.Unavailable) and error.retry_after_seconds is not None:
+    if (
+        isinstance(error, errors.ResourceExhausted | errors.Unavailable)
+        and error.retry_after_seconds is not None
+    ):
         delay = duration_pb2.Duration()
         delay.FromNanoseconds(int(error.retry_after_seconds * 1e9))
         _add_detail(status, error_details_pb2.RetryInfo(retry_delay=delay))
@@ -131,7 +134,8 @@ class _Details:
 
     def _read_quota_failure(self, failure: error_details_pb2.QuotaFailure) -> None:
         self.quota_violations = [
-            errors.QuotaViolation(violation.subject, violation.description) for violation in failure.violations
+            errors.QuotaViolation(violation.subject, violation.description)
+            for violation in failure.violations
         ]
 
     def _read_retry_info(self, info: error_details_pb2.RetryInfo) -> None:

@@ -1,7 +1,7 @@
 """The artifact store in a local directory: the embedded default.
 
-    <root>/sha256/ab/<hex>      blobs, read-only
-    <root>/drafts/              what is being written; linked into place when it is complete and on the disk
+<root>/sha256/ab/<hex>      blobs, read-only
+<root>/drafts/              what is being written; linked into place when it is complete and on the disk
 """
 
 from __future__ import annotations
@@ -28,31 +28,38 @@ class LocalStore:
         self._drafts.mkdir(parents=True, exist_ok=True)
 
     async def put_stream(self, chunks: AsyncIterator[bytes], *, max_bytes: int) -> Artifact:
+        """Writes a draft, then links it into place."""
         with self._draft() as (draft, file):
             artifact = await streams.spool(chunks, file, max_bytes=max_bytes)
             await asyncio.to_thread(self._publish, draft, file, artifact)
             return artifact
 
     async def put_bytes(self, data: bytes) -> Artifact:
+        """Like `put_stream`."""
         return await self.put_stream(streams.one(data), max_bytes=len(data))
 
     async def put_file(self, path: Path) -> Artifact:
+        """Copies the file, unless its digest is stored already."""
         artifact = await asyncio.to_thread(streams.describe_file, path)
         if await self.stat(artifact.sha256) == artifact:
             return artifact
         # Hashed again while it is copied: the file may have changed since.
-        return await self.put_stream(streams.read_file(path), max_bytes=path.stat().st_size)
+        return await self.put_stream(streams.read_file(path), max_bytes=artifact.size_bytes)
 
     def open(self, sha256: str) -> AsyncIterator[bytes]:
+        """Reads and verifies the file of that digest."""
         return streams.verified(self._chunks(sha256), sha256)
 
     async def get_bytes(self, sha256: str, *, max_bytes: int) -> bytes:
+        """Reads the file into memory."""
         return await streams.gather(self.open(sha256), max_bytes=max_bytes)
 
     async def fetch(self, sha256: str, destination: Path) -> Path:
+        """Copies the file to `destination`."""
         return await streams.write_whole(self.open(sha256), destination)
 
     async def stat(self, sha256: str) -> Artifact | None:
+        """Looks at the file without reading it."""
         path = self._path(sha256)
         try:
             found = await asyncio.to_thread(path.stat)
@@ -61,9 +68,11 @@ class LocalStore:
         return Artifact(sha256, found.st_size)
 
     async def presign_get(self, sha256: str, *, expires_seconds: int, filename: str) -> str | None:
-        return None  # a directory has no URLs that another machine could use
+        """Always None: a directory has no URLs that another machine could use."""
+        return None
 
     async def ready(self) -> bool:
+        """Whether the directory can be written to."""
         return await asyncio.to_thread(os.access, self._drafts, os.W_OK | os.X_OK)
 
     def _path(self, sha256: str) -> Path:
@@ -94,10 +103,11 @@ class LocalStore:
         try:
             os.link(draft, path)
         except FileExistsError:
-            # Present already. A size that differs means a blob cut short by a failing disk: the new one heals it.
+            # Present already. A size that differs means a blob cut short by a failing disk: the new one heals
+            # it.
             if path.stat().st_size == artifact.size_bytes:
                 return
-            os.replace(draft, path)
+            draft.replace(path)
         _sync_directory(path.parent)
 
 

@@ -1,7 +1,7 @@
 """Opens the artifact store that the configuration names.
 
-    store_settings = read_store_settings(reader, home)   # in config.py, beside the other settings
-    store = open_store(store_settings.url, store_settings)
+store_settings = read_store_settings(reader, home)   # in config.py, beside the other settings
+store = open_store(store_settings.url, store_settings)
 """
 
 from __future__ import annotations

@@ -34,7 +34,8 @@ class Artifact:
 
 
 def artifact_key(sha256: str) -> str:
-    """`sha256/ab/<hex>`; InvalidArgument for anything but a digest, so that no text of a caller becomes a path."""
+    """`sha256/ab/<hex>`; InvalidArgument for anything but a digest, so that no text of a caller becomes a
+    path."""
     if not _SHA256.match(sha256):
         raise InvalidArgument.of("sha256", "must be 64 lower-case hexadecimal digits")
     return f"sha256/{sha256[:2]}/{sha256}"
@@ -61,8 +62,8 @@ class ArtifactStore(Protocol):
     def open(self, sha256: str) -> AsyncIterator[bytes]:
         """The bytes in chunks of 1 MiB at most.
 
-        NotFound when there is no such blob; DataLoss when its bytes do not have that digest. The last chunk is held
-        back until the digest is known, so a reader that reached the end has read the truth.
+        NotFound when there is no such blob; DataLoss when its bytes do not have that digest. The last chunk
+        is held back until the digest is known, so a reader that reached the end has read the truth.
         """
         ...
 
@@ -79,7 +80,8 @@ class ArtifactStore(Protocol):
         ...
 
     async def presign_get(self, sha256: str, *, expires_seconds: int, filename: str) -> str | None:
-        """A URL that lets its holder download the blob as `filename` for a while; None where there are none."""
+        """A URL that lets its holder download the blob as `filename` for a while; None where there are
+        none."""
         ...
 
     async def ready(self) -> bool:

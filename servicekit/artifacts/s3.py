@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, BinaryIO, Final, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 from urllib.parse import quote
 
 from minio import Minio
@@ -43,7 +43,8 @@ class S3Store:
         create_bucket: bool = False,
         part_bytes: int = PART_BYTES,
     ) -> None:
-        """`presigning_client` signs for the endpoint that callers outside can reach, where that is another one."""
+        """`presigning_client` signs for the endpoint that callers outside can reach, where that is another
+        one."""
         self._client = client
         self._bucket = bucket
         self._presigning_client = presigning_client or client
@@ -51,32 +52,41 @@ class S3Store:
         self._part_bytes = part_bytes
 
     async def put_stream(self, chunks: AsyncIterator[bytes], *, max_bytes: int) -> Artifact:
-        # The key is the digest, so it is known only at the end: small streams wait in memory, others on the disk.
+        """Spools the stream, for the key is its digest, then uploads it: beyond one part as a multipart
+        upload."""
+        # The key is the digest, so it is known only at the end: small streams wait in memory, others on the
+        # disk.
         with tempfile.SpooledTemporaryFile(max_size=_SPOOL_MEMORY_BYTES) as file:
             artifact = await streams.spool(chunks, file, max_bytes=max_bytes)
             await self._upload(file, artifact)
             return artifact
 
     async def put_bytes(self, data: bytes) -> Artifact:
+        """Like `put_stream`."""
         return await self.put_stream(streams.one(data), max_bytes=len(data))
 
     async def put_file(self, path: Path) -> Artifact:
+        """Uploads the file, unless its digest is stored already."""
         artifact = await asyncio.to_thread(streams.describe_file, path)
         if await self.stat(artifact.sha256) == artifact:
             return artifact
         # Copied and hashed once more: the file may change under us, what is uploaded may not.
-        return await self.put_stream(streams.read_file(path), max_bytes=path.stat().st_size)
+        return await self.put_stream(streams.read_file(path), max_bytes=artifact.size_bytes)
 
     def open(self, sha256: str) -> AsyncIterator[bytes]:
+        """Downloads and verifies; a connection that breaks is taken up again where it broke."""
         return streams.verified(self._chunks(sha256), sha256)
 
     async def get_bytes(self, sha256: str, *, max_bytes: int) -> bytes:
+        """Downloads into memory."""
         return await streams.gather(self.open(sha256), max_bytes=max_bytes)
 
     async def fetch(self, sha256: str, destination: Path) -> Path:
+        """Downloads to `destination`."""
         return await streams.write_whole(self.open(sha256), destination)
 
     async def stat(self, sha256: str) -> Artifact | None:
+        """Asks for the object's size (HEAD)."""
         try:
             found = await _call(self._client.stat_object, self._bucket, artifact_key(sha256))
         except NotFound:
@@ -84,6 +94,7 @@ class S3Store:
         return Artifact(sha256, found.size or 0)
 
     async def presign_get(self, sha256: str, *, expires_seconds: int, filename: str) -> str | None:
+        """A URL signed for the public endpoint; at most 7 days. NotFound when there is no such object."""
         if not 1 <= expires_seconds <= _PRESIGN_MAXIMUM_SECONDS:
             raise InvalidArgument.of("expires_seconds", f"must be from 1 to {_PRESIGN_MAXIMUM_SECONDS}")
         if await self.stat(sha256) is None:
@@ -98,6 +109,7 @@ class S3Store:
         return url
 
     async def ready(self) -> bool:
+        """Whether the bucket is there; makes it first where that is allowed."""
         try:
             if await _call(self._client.bucket_exists, self._bucket):
                 return True
@@ -122,7 +134,8 @@ class S3Store:
         )
 
     async def _chunks(self, sha256: str) -> AsyncIterator[bytes]:
-        """The object's bytes; a connection that breaks is taken up again where it broke, for blobs never change."""
+        """The object's bytes; a connection that breaks is taken up again where it broke, for blobs never
+        change."""
         key = artifact_key(sha256)
         offset = 0
         for attempt in range(1, _READ_ATTEMPTS + 1):
@@ -164,7 +177,9 @@ def _translated() -> Iterator[None]:
         if error.code in _ABSENT:
             raise NotFound("there is no such object") from error
         if error.code in _REFUSED:
-            raise Internal(f"the artifact store refused the call: {error.code}", reason="STORE_REFUSED") from error
+            raise Internal(
+                f"the artifact store refused the call: {error.code}", reason="STORE_REFUSED"
+            ) from error
         raise _unavailable() from error
     except (HTTPError, ServerError, InvalidResponseError, OSError) as error:
         raise _unavailable() from error

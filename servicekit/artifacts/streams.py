@@ -8,7 +8,7 @@ import os
 import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import IO, Final
 
 from servicekit.artifacts.port import CHUNK_BYTES, Artifact, ArtifactTooLarge
 from servicekit.errors import DataLoss, FieldViolation
@@ -17,8 +17,9 @@ from servicekit.errors import DataLoss, FieldViolation
 _INLINE_BYTES: Final = 64 << 10
 
 
-async def spool(chunks: AsyncIterator[bytes], file: BinaryIO, *, max_bytes: int) -> Artifact:
-    """Writes the stream to `file` and says what it was; ArtifactTooLarge as soon as it exceeds `max_bytes`."""
+async def spool(chunks: AsyncIterator[bytes], file: IO[bytes], *, max_bytes: int) -> Artifact:
+    """Writes the stream to `file` and says what it was; ArtifactTooLarge as soon as it exceeds
+    `max_bytes`."""
     digest = hashlib.sha256()
     size_bytes = 0
 
@@ -45,7 +46,8 @@ def describe_file(path: Path) -> Artifact:
 
 
 async def verified(chunks: AsyncIterator[bytes], sha256: str) -> AsyncIterator[bytes]:
-    """The same bytes in pieces of CHUNK_BYTES at most; DataLoss in place of the last one when the digest differs."""
+    """The same bytes in pieces of CHUNK_BYTES at most; DataLoss in place of the last one when the digest
+    differs."""
     digest = hashlib.sha256()
     held: bytes | None = None
     async for chunk in chunks:
@@ -105,5 +107,6 @@ async def read_file(path: Path) -> AsyncIterator[bytes]:
 def too_large(max_bytes: int) -> ArtifactTooLarge:
     """The error for content beyond the limit."""
     return ArtifactTooLarge(
-        [FieldViolation("content", f"is larger than {max_bytes} bytes")], metadata={"max_bytes": str(max_bytes)}
+        [FieldViolation("content", f"is larger than {max_bytes} bytes")],
+        metadata={"max_bytes": str(max_bytes)},
     )

@@ -1,13 +1,13 @@
 """Wraps RPC handlers: unary and streaming separately, with the iteration of a stream inside the wrap.
 
-Handlers must be coroutine functions or async generator functions; plain functions, which grpc would run in a thread
-pool, are not supported.
+Handlers must be coroutine functions or async generator functions; plain functions, which grpc would run in a
+thread pool, are not supported.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -47,27 +47,34 @@ class Wrapper(Protocol):
         """Serves an RPC with one response."""
         ...
 
-    def stream(self, call: Call, behaviour: Behaviour, request: Any, context: Any) -> AsyncGenerator[Any, None]:
+    def stream(
+        self, call: Call, behaviour: Behaviour, request: Any, context: Any
+    ) -> AsyncGenerator[Any, None]:
         """Serves an RPC with a stream of responses."""
         ...
 
 
-async def intercept(
-    wrapper: Wrapper,
-    continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
-    details: grpc.HandlerCallDetails,
-) -> Any:
-    """The body of every interceptor's `intercept_service`."""
-    handler = await continuation(details)
-    if handler is None:
-        return None  # no such method: grpc answers UNIMPLEMENTED
-    call = Call(
-        method=details.method,
-        metadata={key: value for key, value in details.invocation_metadata or () if isinstance(value, str)},
-        request_streaming=handler.request_streaming,
-        response_streaming=handler.response_streaming,
-    )
-    return _rebuild(wrapper, handler, call)
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """Puts a wrapper around every call of the server."""
+
+    def __init__(self, wrapper: Wrapper) -> None:
+        self._wrapper = wrapper
+
+    async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+        """Called by grpc for each call: the handler, wrapped."""
+        details = handler_call_details
+        handler = await continuation(details)
+        if handler is None:
+            return None  # no such method: grpc answers UNIMPLEMENTED
+        call = Call(
+            method=details.method,
+            metadata={
+                key: value for key, value in details.invocation_metadata or () if isinstance(value, str)
+            },
+            request_streaming=handler.request_streaming,
+            response_streaming=handler.response_streaming,
+        )
+        return _rebuild(self._wrapper, handler, call)
 
 
 class Around:
@@ -77,12 +84,14 @@ class Around:
         self._manager = manager
 
     async def unary(self, call: Call, behaviour: Behaviour, request: Any, context: Any) -> Any:
+        """Serves within the manager, and returns the response."""
         async with self._manager(call, context):
             return await behaviour(request, context)
 
     async def stream(
         self, call: Call, behaviour: Behaviour, request: Any, context: Any
     ) -> AsyncGenerator[Any, None]:
+        """Serves within the manager; it is left after the last response."""
         async with self._manager(call, context), aclosing(responses(behaviour, request, context)) as items:
             async for response in items:
                 yield response

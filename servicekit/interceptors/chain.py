@@ -5,12 +5,12 @@ from __future__ import annotations
 import grpc.aio
 
 from servicekit.identity import Authenticator
-from servicekit.interceptors.deadlines import DeadlineInterceptor
-from servicekit.interceptors.errors import ErrorInterceptor
-from servicekit.interceptors.identity import IdentityInterceptor
-from servicekit.interceptors.logs import LogInterceptor
-from servicekit.interceptors.metrics import MetricsInterceptor
-from servicekit.interceptors.validation import ValidationInterceptor
+from servicekit.interceptors.deadlines import deadline_interceptor
+from servicekit.interceptors.errors import error_interceptor
+from servicekit.interceptors.identity import identity_interceptor
+from servicekit.interceptors.logs import log_interceptor
+from servicekit.interceptors.metrics import metrics_interceptor
+from servicekit.interceptors.validation import validation_interceptor
 from servicekit.metrics import ServiceMetrics
 
 
@@ -20,10 +20,10 @@ def server_interceptors(
     """Logs and metrics see everything; errors turns into a status what those further in raise; the caller is
     identified before the request is looked at (AIP-211)."""
     return [
-        LogInterceptor(),
-        MetricsInterceptor(metrics),
-        ErrorInterceptor(),
-        IdentityInterceptor(authenticator),
-        DeadlineInterceptor(unary_limit_seconds=unary_limit_seconds),
-        ValidationInterceptor(),
+        log_interceptor(),
+        metrics_interceptor(metrics),
+        error_interceptor(),
+        identity_interceptor(authenticator),
+        deadline_interceptor(unary_limit_seconds=unary_limit_seconds),
+        validation_interceptor(),
     ]

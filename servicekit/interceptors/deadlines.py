@@ -12,18 +12,18 @@ import grpc.aio
 
 from servicekit.deadline import set_remaining_seconds
 from servicekit.errors import DeadlineExceeded
-from servicekit.interceptors.calls import Behaviour, Call, intercept, responses
+from servicekit.interceptors.calls import Behaviour, Call, CallInterceptor, responses
 
 
-class DeadlineInterceptor(grpc.aio.ServerInterceptor):
-    """Cancels handlers at the caller's deadline. A call with one request and one response is limited even when the
-    caller set no deadline; streams (uploads, watches) may then go on for as long as they like."""
+def deadline_interceptor(*, unary_limit_seconds: float) -> grpc.aio.ServerInterceptor:
+    """Cancels handlers at the caller's deadline. A call with one request and one response is limited even
+    when the caller set no deadline; streams (uploads, watches) may then go on for as long as they like."""
+    return CallInterceptor(_Deadlines(unary_limit_seconds))
 
-    def __init__(self, *, unary_limit_seconds: float) -> None:
+
+class _Deadlines:
+    def __init__(self, unary_limit_seconds: float) -> None:
         self._unary_limit_seconds = unary_limit_seconds
-
-    async def intercept_service(self, continuation: Any, handler_call_details: grpc.HandlerCallDetails) -> Any:
-        return await intercept(self, continuation, handler_call_details)
 
     async def unary(self, call: Call, behaviour: Behaviour, request: Any, context: Any) -> Any:
         limit = None if call.request_streaming else self._unary_limit_seconds
@@ -38,13 +38,16 @@ class DeadlineInterceptor(grpc.aio.ServerInterceptor):
                 raise _exceeded(call) from None
             raise
 
-    async def stream(self, call: Call, behaviour: Behaviour, request: Any, context: Any) -> AsyncGenerator[Any, None]:
+    async def stream(
+        self, call: Call, behaviour: Behaviour, request: Any, context: Any
+    ) -> AsyncGenerator[Any, None]:
         remaining = context.time_remaining()
         set_remaining_seconds(remaining)
         ends = None if remaining is None else asyncio.get_running_loop().time() + remaining
         async with aclosing(responses(behaviour, request, context)) as items:
             while True:
-                # Around each step, not around the loop: while a response is on its way out, the deadline is grpc's.
+                # Around each step, not around the loop: while a response is on its way out, the deadline is
+                # grpc's.
                 timeout = asyncio.timeout_at(ends)
                 try:
                     async with timeout:

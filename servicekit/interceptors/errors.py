@@ -14,19 +14,17 @@ from google.rpc import status_pb2
 from grpc_status import rpc_status
 
 from servicekit.errors import Internal, ServiceError
-from servicekit.interceptors.calls import Around, Call, intercept
+from servicekit.interceptors.calls import Around, Call, CallInterceptor
 from servicekit.logs import request_id
 from servicekit.status import to_rich_status
 
 _log = structlog.get_logger("brandloom.rpc")
 
 
-class ErrorInterceptor(grpc.aio.ServerInterceptor):
-    """ServiceErrors become their status; anything else becomes INTERNAL with a fixed text and a correlation id,
-    and its traceback goes to the log under that id."""
-
-    async def intercept_service(self, continuation: Any, handler_call_details: grpc.HandlerCallDetails) -> Any:
-        return await intercept(Around(_translated), continuation, handler_call_details)
+def error_interceptor() -> grpc.aio.ServerInterceptor:
+    """ServiceErrors become their status; anything else becomes INTERNAL with a fixed text and a correlation
+    id, and its traceback goes to the log under that id."""
+    return CallInterceptor(Around(_translated))
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ import grpc
 import grpc.aio
 
 from servicekit.identity import Authenticator, set_principal
-from servicekit.interceptors.calls import Around, Call, intercept
+from servicekit.interceptors.calls import Around, Call, CallInterceptor
 
 # Probes and tools ask these before they can have credentials; they tell nothing about any brand.
 OPEN_SERVICES: Final = frozenset(
@@ -22,17 +22,13 @@ OPEN_SERVICES: Final = frozenset(
 )
 
 
-class IdentityInterceptor(grpc.aio.ServerInterceptor):
+def identity_interceptor(authenticator: Authenticator) -> grpc.aio.ServerInterceptor:
     """Asks the authenticator and keeps its answer for `servicekit.identity.current_principal`."""
 
-    def __init__(self, authenticator: Authenticator) -> None:
-        self._authenticator = authenticator
-
-    async def intercept_service(self, continuation: Any, handler_call_details: grpc.HandlerCallDetails) -> Any:
-        return await intercept(Around(self._identified), continuation, handler_call_details)
-
     @asynccontextmanager
-    async def _identified(self, call: Call, context: Any) -> AsyncIterator[None]:
+    async def identified(call: Call, _context: Any) -> AsyncIterator[None]:
         if call.service_name not in OPEN_SERVICES:
-            set_principal(await self._authenticator.authenticate(call.metadata))
+            set_principal(await authenticator.authenticate(call.metadata))
         yield
+
+    return CallInterceptor(Around(identified))

@@ -13,7 +13,7 @@ import grpc.aio
 import structlog
 
 from servicekit.identity import caller_subject
-from servicekit.interceptors.calls import Around, Call, intercept
+from servicekit.interceptors.calls import Around, Call, CallInterceptor
 from servicekit.interceptors.outcome import outcome
 from servicekit.logs import REQUEST_ID_KEY, adopt_request_id
 
@@ -26,12 +26,10 @@ _FAULTS_OF_OURS: Final = frozenset(
 _log = structlog.get_logger("brandloom.rpc")
 
 
-class LogInterceptor(grpc.aio.ServerInterceptor):
-    """Logs method, code, duration, peer and caller; takes the request id from the metadata, or makes one, and sends
-    it back in the trailing metadata."""
-
-    async def intercept_service(self, continuation: Any, handler_call_details: grpc.HandlerCallDetails) -> Any:
-        return await intercept(Around(_logged), continuation, handler_call_details)
+def log_interceptor() -> grpc.aio.ServerInterceptor:
+    """Logs method, code, duration, peer and caller; takes the request id from the metadata, or makes one, and
+    sends it back in the trailing metadata."""
+    return CallInterceptor(Around(_logged))
 
 
 @asynccontextmanager

@@ -10,33 +10,30 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from servicekit.interceptors.calls import Around, Call, intercept
+from servicekit.interceptors.calls import Around, Call, CallInterceptor
 from servicekit.interceptors.outcome import outcome
 from servicekit.metrics import ServiceMetrics
 
 
-class MetricsInterceptor(grpc.aio.ServerInterceptor):
-    """Counts and times the calls of known methods; unknown ones get no labels, which a stranger could multiply."""
-
-    def __init__(self, metrics: ServiceMetrics) -> None:
-        self._metrics = metrics
-
-    async def intercept_service(self, continuation: Any, handler_call_details: grpc.HandlerCallDetails) -> Any:
-        return await intercept(Around(self._measured), continuation, handler_call_details)
+def metrics_interceptor(metrics: ServiceMetrics) -> grpc.aio.ServerInterceptor:
+    """Counts and times the calls of known methods; unknown ones get no labels, which a stranger could
+    multiply."""
 
     @asynccontextmanager
-    async def _measured(self, call: Call, context: Any) -> AsyncIterator[None]:
+    async def measured(call: Call, context: Any) -> AsyncIterator[None]:
         labels = {"rpc_service": call.service_name, "rpc_method": call.method_name}
-        self._metrics.rpc_started.labels(**labels).inc()
+        metrics.rpc_started.labels(**labels).inc()
         started = time.perf_counter()
         error: BaseException | None = None
         try:
-            with self._metrics.rpc_in_flight.labels(**labels).track_inprogress():
+            with metrics.rpc_in_flight.labels(**labels).track_inprogress():
                 yield
         except BaseException as raised:
             error = raised
             raise
         finally:
             code = outcome(context, error).name
-            self._metrics.rpc_handled.labels(**labels, code=code).inc()
-            self._metrics.rpc_duration.labels(**labels).observe(time.perf_counter() - started)
+            metrics.rpc_handled.labels(**labels, code=code).inc()
+            metrics.rpc_duration.labels(**labels).observe(time.perf_counter() - started)
+
+    return CallInterceptor(Around(measured))

@@ -9,21 +9,23 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from servicekit.interceptors.calls import Behaviour, Call, intercept, responses
+from servicekit.interceptors.calls import Behaviour, Call, CallInterceptor, responses
 from servicekit.validation import validate_message
 
 
-class ValidationInterceptor(grpc.aio.ServerInterceptor):
-    """Refuses faulty requests with every faulty field named. Of a client stream, each message is checked when the
-    handler takes it."""
+def validation_interceptor() -> grpc.aio.ServerInterceptor:
+    """Refuses faulty requests with every faulty field named. Of a client stream, each message is checked when
+    the handler takes it."""
+    return CallInterceptor(_Validation())
 
-    async def intercept_service(self, continuation: Any, handler_call_details: grpc.HandlerCallDetails) -> Any:
-        return await intercept(self, continuation, handler_call_details)
 
+class _Validation:
     async def unary(self, call: Call, behaviour: Behaviour, request: Any, context: Any) -> Any:
         return await behaviour(_checked(call, request), context)
 
-    async def stream(self, call: Call, behaviour: Behaviour, request: Any, context: Any) -> AsyncGenerator[Any, None]:
+    async def stream(
+        self, call: Call, behaviour: Behaviour, request: Any, context: Any
+    ) -> AsyncGenerator[Any, None]:
         async with aclosing(responses(behaviour, _checked(call, request), context)) as items:
             async for response in items:
                 yield response
