@@ -1,0 +1,1 @@
+"""The labeler: datasets of pictures, their captions, and the sealed revisions that training uses."""
