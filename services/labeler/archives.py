@@ -9,12 +9,12 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 from services.labeler import file_names
 from services.labeler.domain import Failure
 from services.labeler.limits import UploadLimits
+from services.labeler.rows import ArchivedFile
 
 _LOCAL_HEADER: Final = b"PK\x03\x04"
 _EMPTY_ARCHIVE: Final = b"PK\x05\x06"
@@ -34,14 +34,6 @@ class ArchiveError(Exception):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.failure = Failure(reason, message)
-
-
-@dataclass(frozen=True, slots=True)
-class ArchivedFile:
-    """One file of an archive: its name there, and its bytes or why it is refused."""
-
-    name: str
-    content: bytes | Failure
 
 
 def is_archive(first_bytes: bytes) -> bool:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from servicekit.errors import FieldViolation, InvalidArgument
 from services.labeler import file_names
-from services.labeler.domain import CaptionChange, CaptionRow, CaptionSource, Image
+from services.labeler.domain import CaptionChange, CaptionSource, Image
+from services.labeler.rows import CaptionRow
 
-MAX_FAULTS = 100
+MAX_FAULTS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,15 @@ import csv
 import io
 import json
 from collections.abc import Iterable
-from enum import StrEnum
 from typing import Any, Final
 
 from servicekit.errors import FieldViolation, InvalidArgument
 from services.labeler import file_names
 from services.labeler.archives import ArchiveError, read_archive
 from services.labeler.captions import too_long
-from services.labeler.domain import CaptionRow, Failure
+from services.labeler.domain import Failure
 from services.labeler.limits import UploadLimits
+from services.labeler.rows import CaptionFormat, CaptionRow
 
 FILE_NAME: Final = "file_name"
 TEXT: Final = "text"
@@ -22,14 +22,6 @@ MAX_ROWS: Final = 100_000
 MAX_FAULTS: Final = 100
 # A row cannot be longer than a caption with its file name, generously counted.
 _MAX_LINE_CHARACTERS: Final = 65_536
-
-
-class CaptionFormat(StrEnum):
-    """How captions are written down."""
-
-    CSV = "csv"
-    JSONL = "jsonl"
-    TXT_ZIP = "txt_zip"
 
 
 CANONICAL_NAMES: Final = {

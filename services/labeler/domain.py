@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, Generic, TypeVar
@@ -153,6 +152,10 @@ class Image:
     update_time: datetime
     etag: str
     failure: Failure | None = None
+    label_job: str = ""
+    """Id of the last label job that dealt with this picture, so that a job taken up again does not repeat
+    itself.
+    """
 
     @property
     def is_readable(self) -> bool:
@@ -280,25 +283,3 @@ class CaptionChange:
     image: str
     caption: str
     source: CaptionSource
-
-
-@dataclass(frozen=True, slots=True)
-class CaptionRow:
-    """One row of a caption file: the picture it names, its text, and where it stands (`metadata.csv:7`)."""
-
-    file_name: str
-    text: str
-    place: str
-    by_stem: bool = False
-    """The file name has no extension: a `.txt` sidecar, which names any picture of its stem."""
-
-
-@dataclass(frozen=True, slots=True)
-class ExportRow:
-    """One picture of an export."""
-
-    source_name: str
-    caption: str
-    sha256: str
-    size_bytes: int
-    extra: Mapping[str, object] = field(default_factory=dict)

@@ -12,7 +12,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from services.labeler.domain import ExportRow, Image
+from services.labeler.domain import Image
+from services.labeler.rows import ExportRow
 
 
 def manifest_bytes(images: Iterable[Image]) -> bytes:
