@@ -1,0 +1,1 @@
+"""Calls, grouped by what they are about. Each group has one implementation: the asynchronous one."""

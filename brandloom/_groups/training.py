@@ -1,0 +1,133 @@
+"""Training jobs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from brandloom import _names
+from brandloom._calls import new_request_id
+from brandloom._convert.events import training_event
+from brandloom._convert.fields import from_proto, to_proto
+from brandloom._download import save_stream
+from brandloom._files import OnProgress
+from brandloom._transport import Link
+from brandloom._watch import follow
+from brandloom.api.trainer.v1 import resources_pb2, trainer_pb2
+from brandloom.errors import JobFailed
+from brandloom.types.common import JobState
+from brandloom.types.events import TrainingEvent
+from brandloom.types.registry import Brand
+from brandloom.types.training import JobArtifact, MetricPoint, SpecCheck, TrainingJob
+from brandloom.types.training_spec import TrainingSpec
+
+
+class AsyncTraining:
+    """Jobs that learn LoRAs."""
+
+    def __init__(self, trainer: Link) -> None:
+        self._trainer = trainer
+
+    async def create(
+        self,
+        spec: TrainingSpec,
+        *,
+        display_name: str = "",
+        priority: int = 0,
+        request_id: str | None = None,
+    ) -> TrainingJob:
+        """Queues a job in the brand of the spec's LoRA. The answer shows all defaults and carries advice."""
+        job = resources_pb2.TrainingJob(
+            display_name=display_name, priority=priority, spec=to_proto(spec, resources_pb2.TrainingSpec)
+        )
+        request = trainer_pb2.CreateTrainingJobRequest(
+            parent=_brand_of(spec), training_job=job, request_id=request_id or new_request_id()
+        )
+        return from_proto(TrainingJob, await self._trainer.call("CreateTrainingJob", request))
+
+    async def validate(self, spec: TrainingSpec) -> SpecCheck:
+        """The spec with its defaults filled in, and advice on it, without starting anything."""
+        request = trainer_pb2.ValidateTrainingSpecRequest(
+            parent=_brand_of(spec), spec=to_proto(spec, resources_pb2.TrainingSpec)
+        )
+        return from_proto(SpecCheck, await self._trainer.call("ValidateTrainingSpec", request))
+
+    async def get(self, job: str | TrainingJob) -> TrainingJob:
+        """The job as it is now."""
+        request = trainer_pb2.GetTrainingJobRequest(name=_names.training_job(job))
+        return from_proto(TrainingJob, await self._trainer.call("GetTrainingJob", request))
+
+    async def list(
+        self,
+        brand: str | Brand = "-",
+        *,
+        filter: str = "",  # noqa: A002
+        order_by: str = "",
+    ) -> AsyncIterator[TrainingJob]:
+        """Jobs of a brand; without one, of all brands of the caller."""
+        request = trainer_pb2.ListTrainingJobsRequest(
+            parent=_names.brand(brand), filter=filter, order_by=order_by
+        )
+        async for message in self._trainer.items("ListTrainingJobs", request, "training_jobs"):
+            yield from_proto(TrainingJob, message)
+
+    async def cancel(self, job: str | TrainingJob) -> TrainingJob:
+        """Asks the job to stop; it is CANCELLED when its worker has done so."""
+        request = trainer_pb2.CancelTrainingJobRequest(name=_names.training_job(job))
+        return from_proto(TrainingJob, await self._trainer.call("CancelTrainingJob", request))
+
+    async def resume(self, job: str | TrainingJob) -> TrainingJob:
+        """Puts a failed or cancelled job back into the queue; it goes on from its last checkpoint."""
+        request = trainer_pb2.ResumeTrainingJobRequest(name=_names.training_job(job))
+        return from_proto(TrainingJob, await self._trainer.call("ResumeTrainingJob", request))
+
+    async def watch(self, job: str | TrainingJob, *, after_sequence: int = 0) -> AsyncIterator[TrainingEvent]:
+        """The job's events after a number, then live until it ends; over broken connections without a gap."""
+        name = _names.training_job(job)
+
+        async def events(after: int) -> AsyncIterator[TrainingEvent]:
+            request = trainer_pb2.WatchTrainingJobRequest(name=name, after_sequence=after)
+            async for message in self._trainer.stream("WatchTrainingJob", request):
+                event = training_event(message)
+                if event is not None:
+                    yield event
+
+        async def ended() -> bool:
+            return (await self.get(name)).state.ended
+
+        async for event in follow(events, after_sequence=after_sequence, ended=ended):
+            yield event
+
+    async def wait(self, job: str | TrainingJob) -> TrainingJob:
+        """The job, once it has succeeded; JobFailed when it fails or is cancelled."""
+        async for _ in self.watch(job):
+            pass
+        last = await self.get(job)
+        if last.state is not JobState.SUCCEEDED:
+            raise JobFailed(last)
+        return last
+
+    async def metrics(self, job: str | TrainingJob, *, max_points: int = 0) -> tuple[MetricPoint, ...]:
+        """The job's curves, at most `max_points` (0: 1000) evenly spread."""
+        request = trainer_pb2.GetMetricsRequest(name=_names.training_job(job), max_points=max_points)
+        answer = await self._trainer.call("GetMetrics", request)
+        return tuple(from_proto(MetricPoint, point) for point in answer.points)
+
+    async def download(
+        self,
+        job: str | TrainingJob,
+        file: str | JobArtifact,
+        destination: str | Path,
+        *,
+        on_progress: OnProgress | None = None,
+    ) -> Path:
+        """Writes one of the job's files to a path or into a folder; digest checked, all or nothing."""
+        file_name = file if isinstance(file, str) else file.file_name
+        request = trainer_pb2.DownloadJobArtifactRequest(name=_names.training_job(job), file_name=file_name)
+        return await save_stream(
+            self._trainer.stream("DownloadJobArtifact", request), destination, on_progress
+        )
+
+
+def _brand_of(spec: TrainingSpec) -> str:
+    return spec.lora.partition("/loras/")[0]

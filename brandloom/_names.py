@@ -1,0 +1,116 @@
+"""Short names to resource names: `acme/hero`, or the resource itself, for `brands/acme/loras/hero`."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from brandloom.errors import FieldViolation, InvalidArgument
+
+
+class Named(Protocol):
+    """A resource."""
+
+    @property
+    def name(self) -> str:
+        """Its resource name."""
+        ...
+
+
+def brand(value: str | Named) -> str:
+    """`acme` -> `brands/acme`."""
+    text = _text(value)
+    return text if "/" in text else f"brands/{_part(text, 'brand')}"
+
+
+def base_model(value: str | Named) -> str:
+    """`sd-tiny` -> `baseModels/sd-tiny`."""
+    text = _text(value)
+    return text if "/" in text else f"baseModels/{_part(text, 'base_model')}"
+
+
+def dataset(value: str | Named) -> str:
+    """`acme/heroes` -> `brands/acme/datasets/heroes`."""
+    return _in_brand(_text(value), "datasets", "dataset")
+
+
+def lora(value: str | Named) -> str:
+    """`acme/hero` -> `brands/acme/loras/hero`."""
+    return _in_brand(_text(value), "loras", "lora")
+
+
+def training_job(value: str | Named) -> str:
+    """`acme/0190...` -> `brands/acme/trainingJobs/0190...`."""
+    return _in_brand(_text(value), "trainingJobs", "training_job")
+
+
+def revision(value: str | Named) -> str:
+    """`acme/heroes@3` -> `brands/acme/datasets/heroes/revisions/3`; without a number: the latest."""
+    text = _text(value)
+    if "/revisions/" in text:
+        return text
+    name, _, number = text.partition("@")
+    return f"{dataset(name)}/revisions/{number or 'latest'}"
+
+
+def version(value: str | Named) -> str:
+    """`acme/hero@prod` -> `brands/acme/loras/hero/versions/prod`; without `@...`: the latest."""
+    text = _text(value)
+    if "/versions/" in text:
+        return text
+    name, _, label = text.partition("@")
+    return f"{lora(name)}/versions/{label or 'latest'}"
+
+
+def full(value: str | Named) -> str:
+    """The name of a resource that has no short form (pictures, label jobs)."""
+    return _text(value)
+
+
+def last_segment(name: str) -> str:
+    """`brands/acme/loras/hero` -> `hero`."""
+    return name.rsplit("/", 1)[-1]
+
+
+def short(name: str) -> str:
+    """`brands/acme/loras/hero` -> `acme/hero`; names of another shape stay as they are."""
+    parts = name.split("/")
+    match parts:
+        case ["brands", brand_id, "datasets", dataset_id, "revisions", number]:
+            return f"{brand_id}/{dataset_id}@{number}"
+        case ["brands", brand_id, "loras", lora_id, "versions", label]:
+            return f"{brand_id}/{lora_id}@{label}"
+        case ["brands", brand_id, _, resource_id]:
+            return f"{brand_id}/{resource_id}"
+        case [("brands" | "baseModels"), resource_id]:
+            return resource_id
+    return name
+
+
+def _in_brand(text: str, collection: str, field: str) -> str:
+    if text.count("/") > 1:
+        return text
+    brand_id, _, resource_id = text.partition("/")
+    if not brand_id or not resource_id:
+        description = (
+            f"must look like brand/{field} or brands/{{brand}}/{collection}/{{{field}}}, not {text!r}"
+        )
+        raise InvalidArgument(
+            f"{field}: {description}",
+            reason="INVALID_NAME",
+            violations=[FieldViolation(field, description)],
+        )
+    return f"brands/{brand_id}/{collection}/{resource_id}"
+
+
+def _part(text: str, field: str) -> str:
+    if not text:
+        raise InvalidArgument(
+            f"{field}: must not be empty",
+            reason="INVALID_NAME",
+            violations=[FieldViolation(field, "must not be empty")],
+        )
+    return text
+
+
+def _text(value: str | Named) -> str:
+    return value if isinstance(value, str) else value.name

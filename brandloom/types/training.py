@@ -1,0 +1,101 @@
+"""What a training job is, does and says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from brandloom.types.common import Artifact, Failure, JobState
+from brandloom.types.training_spec import TrainingSpec
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Advice:
+    """Something about a spec that its owner may want to change. Never blocks a job."""
+
+    code: str
+    field: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingProgress:
+    """Where a job stands: losses are means over the step's rows, `time_left` is None until it can be told."""
+
+    step: int
+    total_steps: int
+    epoch: int
+    loss: float
+    smoothed_loss: float
+    learning_rate: float
+    images_per_second: float
+    time_left: timedelta | None
+    pack_size: int
+
+
+class JobArtifactKind(StrEnum):
+    """What a file of a job is."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    LORA = "LORA"
+    LOSS_PLOT = "LOSS_PLOT"
+    SAMPLE = "SAMPLE"
+    TENSORBOARD = "TENSORBOARD"
+    CHECKPOINT = "CHECKPOINT"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobArtifact:
+    """A file that a job made; `prompt` is a sample picture's."""
+
+    kind: JobArtifactKind
+    file_name: str
+    artifact: Artifact
+    step: int
+    prompt: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingJob:
+    """Learns one LoRA: `brands/{brand}/trainingJobs/{training_job}`."""
+
+    name: str
+    display_name: str
+    spec: TrainingSpec
+    state: JobState
+    progress: TrainingProgress | None
+    error: Failure | None
+    advice: tuple[Advice, ...]
+    attempt: int
+    lora_version: str
+    artifacts: tuple[JobArtifact, ...]
+    create_time: datetime
+    start_time: datetime | None
+    end_time: datetime | None
+    etag: str
+    creator: str
+    priority: int
+    queue_position: int
+    worker: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SpecCheck:
+    """A spec with every default filled in, advice on it, and how many steps it will take."""
+
+    spec: TrainingSpec
+    advice: tuple[Advice, ...]
+    total_steps: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MetricPoint:
+    """One point of a job's curves."""
+
+    step: int
+    time: datetime
+    loss: float
+    smoothed_loss: float
+    learning_rate: float
+    images_per_second: float

@@ -1,0 +1,193 @@
+"""What to learn, from what, and how. None and empty mean the service's default, which the answer shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Final, Self, TypedDict, Unpack
+
+from brandloom import _names
+from brandloom.types.labeler import Dataset, DatasetRevision
+from brandloom.types.registry import BaseModel, Lora, LoraVersion
+
+
+class Precision(StrEnum):
+    """Arithmetic of the training; UNSPECIFIED is bfloat16 where the device has it."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    FLOAT32 = "FLOAT32"
+    BFLOAT16 = "BFLOAT16"
+
+
+class AdapterTarget(StrEnum):
+    """Layers that get an adapter."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    ATTENTION = "ATTENTION"
+    FEED_FORWARD = "FEED_FORWARD"
+    CONV_1X1 = "CONV_1X1"
+
+
+class LearningRateSchedule(StrEnum):
+    """How the learning rate moves; UNSPECIFIED is COSINE."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    CONSTANT = "CONSTANT"
+    CONSTANT_WITH_WARMUP = "CONSTANT_WITH_WARMUP"
+    LINEAR = "LINEAR"
+    COSINE = "COSINE"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AdapterSpec:
+    """Size and place of the adapter; alpha defaults to the rank."""
+
+    rank: int | None = None
+    alpha: float | None = None
+    dropout: float | None = None
+    targets: tuple[AdapterTarget, ...] = ()
+    train_text_encoder: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OptimizationSpec:
+    """AdamW's settings and the length of the training: `epochs` or `max_steps`."""
+
+    learning_rate: float | None = None
+    text_encoder_learning_rate: float | None = None
+    schedule: LearningRateSchedule = LearningRateSchedule.UNSPECIFIED
+    warmup_steps: int | None = None
+    batch_size: int | None = None
+    epochs: int | None = None
+    max_steps: int | None = None
+    weight_decay: float | None = None
+    max_gradient_norm: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LossSpec:
+    """Weights and noise of the loss; `min_snr_gamma` 0 switches the weighting off."""
+
+    min_snr_gamma: float | None = None
+    noise_offset: float | None = None
+    caption_dropout: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SampleSpec:
+    """Pictures made while training runs, every `interval_steps` (None: at the end only)."""
+
+    prompts: tuple[str, ...] = ()
+    interval_steps: int | None = None
+    steps: int | None = None
+    guidance_scale: float | None = None
+    seed: int | None = None
+
+
+class TrainingOptions(TypedDict, total=False):
+    """Settings of `TrainingSpec.build`, by the flat names that the command line and YAML files use too."""
+
+    rank: int
+    alpha: float
+    dropout: float
+    targets: tuple[AdapterTarget, ...]
+    train_text_encoder: bool
+    learning_rate: float
+    text_encoder_learning_rate: float
+    schedule: LearningRateSchedule
+    warmup_steps: int
+    batch_size: int
+    epochs: int
+    max_steps: int
+    weight_decay: float
+    max_gradient_norm: float
+    min_snr_gamma: float
+    noise_offset: float
+    caption_dropout: float
+    sample_prompts: tuple[str, ...]
+    sample_interval_steps: int
+    sample_steps: int
+    sample_guidance_scale: float
+    sample_seed: int
+    parent_version: str | LoraVersion
+    trigger_words: tuple[str, ...]
+    resolution: int
+    horizontal_flip: bool
+    seed: int
+    checkpoint_interval_steps: int
+    precision: Precision
+
+
+def _section_of_option() -> Mapping[str, tuple[str, str]]:
+    sections: dict[str, tuple[str, str]] = {}
+    for section, spec_type in _SECTIONS.items():
+        prefix = "sample_" if section == "samples" else ""
+        for name in spec_type.__dataclass_fields__:
+            sections[f"{prefix}{name}"] = (section, name)
+    return MappingProxyType(sections)
+
+
+_SECTIONS: Final[Mapping[str, type[AdapterSpec | OptimizationSpec | LossSpec | SampleSpec]]] = {
+    "adapter": AdapterSpec,
+    "optimization": OptimizationSpec,
+    "loss": LossSpec,
+    "samples": SampleSpec,
+}
+_PLACES: Final = _section_of_option()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingSpec:
+    """A training job's input, by full resource names. `build` makes one from short names."""
+
+    base_model: str
+    dataset_revision: str
+    lora: str
+    parent_version: str = ""
+    trigger_words: tuple[str, ...] = ()
+    adapter: AdapterSpec = field(default_factory=AdapterSpec)
+    optimization: OptimizationSpec = field(default_factory=OptimizationSpec)
+    loss: LossSpec = field(default_factory=LossSpec)
+    samples: SampleSpec = field(default_factory=SampleSpec)
+    resolution: int | None = None
+    horizontal_flip: bool = False
+    seed: int | None = None
+    checkpoint_interval_steps: int | None = None
+    precision: Precision = Precision.UNSPECIFIED
+
+    @classmethod
+    def build(
+        cls,
+        lora: str | Lora,
+        dataset: str | Dataset | DatasetRevision,
+        *,
+        base_model: str | BaseModel,
+        **options: Unpack[TrainingOptions],
+    ) -> Self:
+        """A spec from short names (`acme/hero`, `sd-tiny`) and flat settings (`rank=8, max_steps=400`).
+
+        A dataset, where no revision of it is named, means its latest one. Unknown settings raise TypeError.
+        """
+        unknown = sorted(set(options) - set(TrainingOptions.__annotations__))
+        if unknown:
+            raise TypeError(f"unknown training settings: {', '.join(unknown)}")
+        sections: dict[str, dict[str, Any]] = {section: {} for section in _SECTIONS}
+        own: dict[str, Any] = {}
+        for name, value in options.items():
+            if name in _PLACES:
+                section, key = _PLACES[name]
+                sections[section][key] = value
+            else:
+                own[name] = value
+        if "parent_version" in own:
+            own["parent_version"] = _names.version(own["parent_version"])
+        parts: dict[str, Any] = {name: _SECTIONS[name](**values) for name, values in sections.items()}
+        return cls(
+            base_model=_names.base_model(base_model),
+            dataset_revision=_names.revision(dataset),
+            lora=_names.lora(lora),
+            **parts,
+            **own,
+        )
