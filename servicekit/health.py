@@ -90,10 +90,9 @@ class Health:
 
     def _status(self, service: str) -> int:
         if service not in self._services:
-            return HealthCheckResponse.SERVICE_UNKNOWN
-        if self._serving and not self._draining:
-            return HealthCheckResponse.SERVING
-        return HealthCheckResponse.NOT_SERVING
+            return int(HealthCheckResponse.SERVICE_UNKNOWN)
+        serving = self._serving and not self._draining
+        return int(HealthCheckResponse.SERVING if serving else HealthCheckResponse.NOT_SERVING)
 
     async def _set(self, *, serving: bool, draining: bool) -> None:
         async with self._changed:

@@ -42,7 +42,7 @@ class StoreSettings:
 
 def read_store_settings(reader: Settings, home: Path) -> StoreSettings:
     """Reads BRANDLOOM_STORE_URL and BRANDLOOM_S3_*; faults go to the reader."""
-    url = reader.text("BRANDLOOM_STORE_URL", f"file://{home / 'store'}")
+    url = reader.text("BRANDLOOM_STORE_URL", (home.absolute() / "store").as_uri())
     parts = urlsplit(url)
     if parts.scheme == "file" and parts.path.startswith("/") and not parts.netloc:
         return StoreSettings(url=url)

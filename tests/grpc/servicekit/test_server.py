@@ -1,0 +1,278 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from servicekit import errors
+from servicekit.channels import open_channel
+from servicekit.server import ServiceServer
+from servicekit.status import from_rpc_error
+from tests.fakes.servicekit_echo import SERVICE, EchoServicer
+from tests.fakes.servicekit_messages import Order
+
+GOOD = Order(name="a")
+Status = health_pb2.HealthCheckResponse
+
+
+class Switch:
+    """A readiness check that says what it is told to say."""
+
+    def __init__(self) -> None:
+        self.answer: bool | Exception = True
+
+    async def __call__(self) -> bool:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+async def check(channel: grpc.aio.Channel, service: str = "") -> int:
+    request = health_pb2.HealthCheckRequest(service=service)
+    return (await health_pb2_grpc.HealthStub(channel).Check(request)).status
+
+
+async def test_health_needs_no_credentials_and_knows_each_service(start: Any) -> None:
+    running = await start(token=None, readiness={"store": Switch()})
+    assert await check(running.channel) == Status.SERVING
+    assert await check(running.channel, SERVICE) == Status.SERVING
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await check(running.channel, "unknown")
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+    listed = await health_pb2_grpc.HealthStub(running.channel).List(health_pb2.HealthListRequest())
+    assert {name: found.status for name, found in listed.statuses.items()} == {
+        "": Status.SERVING,
+        SERVICE: Status.SERVING,
+    }
+
+
+@pytest.mark.parametrize("answer", [False, RuntimeError("no database")])
+async def test_readiness_is_polled_and_watched(start: Any, answer: bool | Exception) -> None:
+    switch = Switch()
+    running = await start(readiness={"database": switch}, readiness_poll_seconds=0.02)
+    request = health_pb2.HealthCheckRequest(service=SERVICE)
+    watch = health_pb2_grpc.HealthStub(running.channel).Watch(request)
+    assert (await watch.read()).status == Status.SERVING
+    switch.answer = answer
+    assert (await watch.read()).status == Status.NOT_SERVING
+    assert await check(running.channel, SERVICE) == Status.NOT_SERVING
+    switch.answer = True
+    assert (await watch.read()).status == Status.SERVING
+
+
+async def test_a_server_that_is_not_ready_says_so_from_the_start(start: Any) -> None:
+    switch = Switch()
+    switch.answer = False
+    running = await start(readiness={"store": switch})
+    assert await check(running.channel) == Status.NOT_SERVING
+
+
+async def test_watching_an_unknown_service(start: Any) -> None:
+    running = await start()
+    watch = health_pb2_grpc.HealthStub(running.channel).Watch(health_pb2.HealthCheckRequest(service="unknown"))
+    assert (await watch.read()).status == Status.SERVICE_UNKNOWN
+    await running.server.stop()
+    assert await watch.read() is grpc.aio.EOF
+
+
+async def test_reflection_lists_the_services(start: Any) -> None:
+    running = await start(token=None)
+    stub = reflection_pb2_grpc.ServerReflectionStub(running.channel)
+    call = stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))
+    answer = await call.read()
+    assert {service.name for service in answer.list_services_response.service} == {
+        SERVICE,
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1alpha.ServerReflection",
+    }
+
+
+async def test_stopping_lets_calls_under_way_finish_and_takes_no_new_ones(start: Any) -> None:
+    begun, release = asyncio.Event(), asyncio.Event()
+
+    async def wait(request: Any, _context: Any) -> Any:
+        begun.set()
+        await release.wait()
+        return request
+
+    running = await start(EchoServicer(unary=wait))
+    watch = health_pb2_grpc.HealthStub(running.channel).Watch(health_pb2.HealthCheckRequest())
+    assert (await watch.read()).status == Status.SERVING
+    under_way = asyncio.ensure_future(running.stub.unary(GOOD))
+    await begun.wait()
+    stopping = asyncio.create_task(running.server.stop())
+    assert (await watch.read()).status == Status.NOT_SERVING
+    assert await watch.read() is grpc.aio.EOF
+    async with open_channel(f"127.0.0.1:{running.port}", token="let-me-in") as late:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await late.unary_unary(f"/{SERVICE}/Unary")(GOOD.SerializeToString())
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    release.set()
+    assert (await under_way).name == "a"
+    await asyncio.wait_for(stopping, 3)
+
+
+async def test_endless_streams_end_when_the_drain_begins(start: Any) -> None:
+    closed = asyncio.Event()
+
+    async def changes() -> AsyncIterator[Any]:
+        try:
+            yield GOOD
+            await asyncio.Event().wait()
+        finally:
+            closed.set()
+
+    async def watch(_request: Any, _context: Any) -> AsyncIterator[Any]:
+        async for change in running.server.drain.until_begun(changes()):
+            yield change
+
+    running = await start(EchoServicer(server_stream=watch))
+    call = running.stub.server_stream(GOOD)
+    assert (await call.read()).name == "a"
+    await asyncio.wait_for(running.server.stop(), 3)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call.read()
+    received = from_rpc_error(caught.value)
+    assert isinstance(received, errors.Unavailable)
+    assert (received.reason, received.retry_after_seconds) == ("SERVER_STOPPING", 1.0)
+    assert closed.is_set()
+
+
+async def test_the_drain_has_an_end(start: Any) -> None:
+    begun = asyncio.Event()
+
+    async def stuck(_request: Any, _context: Any) -> Any:
+        begun.set()
+        await asyncio.sleep(60)
+
+    running = await start(EchoServicer(unary=stuck))
+    call = asyncio.ensure_future(running.stub.unary(GOOD))
+    await begun.wait()
+    await asyncio.wait_for(running.server.stop(drain_seconds=0.1), 5)
+    with pytest.raises(grpc.aio.AioRpcError):
+        await call
+
+
+async def test_an_address_in_use_is_refused_in_words() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        server = ServiceServer("test", f"127.0.0.1:{taken.getsockname()[1]}", [], [], {})
+        with pytest.raises(OSError, match="test cannot listen on 127.0.0.1"):
+            await server.start()
+
+
+async def test_messages_beyond_the_limit_are_refused(start: Any) -> None:
+    running = await start(max_message_bytes=1000)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await running.stub.unary(Order(name="x" * 2000))
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_calls_are_retried_while_a_server_is_unavailable(start: Any) -> None:
+    attempts = 0
+
+    async def flaky(request: Any, _context: Any) -> Any:
+        nonlocal attempts
+        attempts += 1
+        if attempts < 3:
+            raise errors.Unavailable("not yet")
+        return request
+
+    assert (await (await start(EchoServicer(unary=flaky))).stub.unary(GOOD)).name == "a"
+    assert attempts == 3
+
+
+async def test_other_errors_are_not_retried(start: Any) -> None:
+    attempts = 0
+
+    async def failing(_request: Any, _context: Any) -> Any:
+        nonlocal attempts
+        attempts += 1
+        raise errors.Aborted("lost the race")
+
+    with pytest.raises(grpc.aio.AioRpcError):
+        await (await start(EchoServicer(unary=failing))).stub.unary(GOOD)
+    assert attempts == 1
+
+
+PROGRAM = """
+import asyncio
+from servicekit.logs import configure_logs
+from servicekit.server import ServiceServer
+from tests.fakes.servicekit_echo import EchoServicer
+
+async def slow(request, context):
+    print("begun", flush=True)
+    await asyncio.sleep({seconds})
+    return request
+
+async def main():
+    configure_logs(service="test")
+    server = ServiceServer("test", "127.0.0.1:0", [], [EchoServicer(unary=slow).registration()], {{}}, drain_seconds=30)
+    print(await server.start(), flush=True)
+    await server.run_until_stopped()
+    print("stopped", flush=True)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_drains_and_the_process_ends_well(number: signal.Signals) -> None:
+    process, channel = await _spawn(0.3)
+    call = asyncio.ensure_future(_call(channel))
+    assert await _line(process) == "begun"
+    process.send_signal(number)
+    assert (await call).name == "a"
+    assert await _line(process) == "stopped"
+    assert await process.wait() == 0
+    await channel.close()
+
+
+async def test_a_second_signal_cuts_the_drain_short() -> None:
+    process, channel = await _spawn(50)
+    call = asyncio.ensure_future(_call(channel))
+    assert await _line(process) == "begun"
+    process.send_signal(signal.SIGTERM)
+    await asyncio.sleep(0.3)
+    process.send_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(process.wait(), 10) == 0
+    with pytest.raises(grpc.aio.AioRpcError):
+        await call
+    await channel.close()
+
+
+async def _spawn(seconds: float) -> tuple[asyncio.subprocess.Process, grpc.aio.Channel]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        PROGRAM.format(seconds=seconds),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        cwd=Path(__file__).parents[3],
+        env={**os.environ, "PYTHONPATH": "."},
+    )
+    port = await _line(process)
+    return process, open_channel(f"127.0.0.1:{port}")
+
+
+async def _call(channel: grpc.aio.Channel) -> Any:
+    coders = {"request_serializer": Order.SerializeToString, "response_deserializer": Order.FromString}
+    return await channel.unary_unary(f"/{SERVICE}/Unary", **coders)(GOOD)
+
+
+async def _line(process: asyncio.subprocess.Process) -> str:
+    assert process.stdout is not None
+    return (await asyncio.wait_for(process.stdout.readline(), 20)).decode().strip()
