@@ -1,0 +1,236 @@
+"""Many LoRA jobs on one resident frozen base; a single job is a pack of one.
+
+Each step takes every job's next rows, drawn by that job's own generators, through ONE forward and backward
+pass, and then lets each job's own optimizer step. A job's result is what it would have been alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import torch
+
+from lorakit.adapter import Adapter
+from lorakit.families.naming import TEXT_ENCODER, UNET
+from lorakit.families.sd15 import BaseModel, Target, target_modules
+from lorakit.routing import install, uninstall
+from services.trainer.engine.cache import OnProgress, cache_data
+from services.trainer.engine.checkpoint import load_checkpoint, save_checkpoint
+from services.trainer.engine.fault import JOB_RAISED, LOSS_NOT_FINITE, EngineFault
+from services.trainer.engine.job import Job
+from services.trainer.engine.rows import RowShape
+from services.trainer.engine.sampling import sample_pictures
+from services.trainer.engine.shared_pass import Member, run_pass
+from services.trainer.engine.spec import JobSpec, StepReport, TrainingImage
+
+
+@dataclass(slots=True)
+class _Turn:
+    """What one job does in one step."""
+
+    job: Job
+    members: list[Member]
+    epoch: int = 0
+    learning_rate: float = 0.0
+    loss: float = 0.0
+    rows: int = 0
+
+
+class Pack:
+    """Trains any number of jobs on `base`. Calls come one at a time; jobs join and leave between steps."""
+
+    def __init__(self, base: BaseModel, *, resolution: int, precision: str, device: str = "cpu") -> None:
+        """Moves `base` to `device` and puts routing layers into it until `close`.
+
+        `precision` is "float32" or "bfloat16" (autocast; parameters and optimizers stay float32).
+        """
+        self._base = base
+        self._resolution = resolution
+        self._autocast = torch.bfloat16 if precision == "bfloat16" else None
+        self._jobs: dict[str, Job] = {}
+        for component, model in ((UNET, base.unet), (TEXT_ENCODER, base.text_encoder)):
+            model.to(device)
+            install(model, target_modules(component, model, set(Target)))
+        base.vae.to(device)
+        base.unet.to(memory_format=torch.channels_last)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Drops all jobs and takes the routing layers out of the base again."""
+        self._jobs.clear()
+        uninstall(self._base.unet)
+        uninstall(self._base.text_encoder)
+
+    @property
+    def job_ids(self) -> tuple[str, ...]:
+        """The jobs that are in, in the order they came."""
+        return tuple(self._jobs)
+
+    def add(
+        self,
+        job_id: str,
+        spec: JobSpec,
+        images: Sequence[TrainingImage],
+        *,
+        start_from: Adapter | None = None,
+        checkpoint: Path | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> None:
+        """Reads and encodes the job's pictures and captions; it takes part from the next step on.
+
+        `start_from` is a LoRA to continue from, `checkpoint` a file of `save_checkpoint`; its weights win.
+        Raises EngineFault, which harms this job only, and ValueError for an id that is already in.
+        """
+        if job_id in self._jobs:
+            raise ValueError(f"the job {job_id} is in the pack already")
+        data = cache_data(
+            self._base,
+            images,
+            resolution=self._resolution,
+            flip=spec.horizontal_flip,
+            embed=not spec.train_text_encoder,
+            on_progress=on_progress,
+        )
+        job = Job(job_id, spec, self._base, data, start_from)
+        if checkpoint is not None:
+            load_checkpoint(job, self._base.sha256, checkpoint)
+        self._jobs[job_id] = job
+
+    def remove(self, job_id: str) -> None:
+        """Lets a job go, finished or not."""
+        del self._jobs[job_id]
+
+    def step(self) -> list[StepReport]:
+        """One optimizer step of every job that is neither finished nor ejected."""
+        turns = [_Turn(job, []) for job in self._jobs.values() if not job.finished and job.fault is None]
+        for turn in turns:
+            _guard(turn.job, lambda turn=turn: self._draw(turn))  # type: ignore[misc]
+        shapes: dict[RowShape, list[tuple[_Turn, Member]]] = {}
+        for turn in turns:
+            for member in turn.members if turn.job.fault is None else ():
+                shapes.setdefault(member.rows.shape, []).append((turn, member))
+        for shared in shapes.values():
+            self._pass([(turn, member) for turn, member in shared if turn.job.fault is None])
+        for turn in turns:
+            if turn.job.fault is None:
+                _guard(turn.job, turn.job.update)
+            turn.job.clear_gradients()
+        return [_report(turn) for turn in turns]
+
+    def save_checkpoint(self, job_id: str, path: Path) -> None:
+        """Writes everything that the job needs to go on bit for bit. Raises OSError."""
+        save_checkpoint(self._jobs[job_id], self._base.sha256, path)
+
+    def adapter(self, job_id: str) -> Adapter:
+        """A copy of the job's LoRA as it is now, float32 on the CPU."""
+        return self._jobs[job_id].adapter()
+
+    def sample(
+        self, job_id: str, prompts: Sequence[str], *, steps: int, guidance_scale: float, seed: int
+    ) -> list[np.ndarray]:
+        """Pictures [H, W, 3] uint8 of the job as it is now; its training is not touched by it."""
+        return sample_pictures(
+            self._base,
+            self._jobs[job_id],
+            prompts,
+            resolution=self._resolution,
+            steps=steps,
+            guidance_scale=guidance_scale,
+            seed=seed,
+            autocast=self._autocast,
+        )
+
+    def _draw(self, turn: _Turn) -> None:
+        turn.learning_rate = turn.job.learning_rate
+        drawn = turn.job.draw(self._base.noise_schedule.timesteps)
+        turn.epoch = turn.job.order.epoch
+        turn.rows = sum(len(rows.captions) for rows in drawn)
+        turn.members = [Member(turn.job, rows, turn.rows) for rows in drawn]
+
+    def _pass(self, shared: Sequence[tuple[_Turn, Member]]) -> None:
+        """One pass over rows of one shape; if it raises, each job goes alone, to find whose fault it is."""
+        if not shared:
+            return
+        kept = {turn.job.job_id: _kept(turn.job) for turn, _ in shared}
+        try:
+            self._count(shared)
+        except Exception:
+            for turn, member in shared:
+                kept[turn.job.job_id]()
+                _guard(turn.job, lambda pair=(turn, member): self._count([pair]))  # type: ignore[misc]
+
+    def _count(self, shared: Sequence[tuple[_Turn, Member]]) -> None:
+        losses = run_pass(self._base, [member for _, member in shared], autocast=self._autocast)
+        for (turn, _), loss in zip(shared, losses, strict=True):
+            turn.loss += loss
+            if not math.isfinite(loss):
+                turn.job.fault = EngineFault(
+                    LOSS_NOT_FINITE,
+                    f"the loss was not finite in step {turn.job.step + 1}; try a lower learning rate",
+                )
+
+
+def adaptable_modules(base: BaseModel) -> Mapping[str, Mapping[str, object]]:
+    """What a LoRA to continue from may sit on: the `base_modules` of lorakit.adapter.load_adapter."""
+    return {
+        component: target_modules(component, base.component(component), set(Target))
+        for component in (UNET, TEXT_ENCODER)
+    }
+
+
+def choose_precision(device: str) -> str:
+    """ "bfloat16" where the device computes in it, else "float32"."""
+    if torch.device(device).type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    return "bfloat16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "float32"
+
+
+def _kept(job: Job) -> Callable[[], None]:
+    """Undoes what a pass that raised has done to the job: drawn dropout, added gradients."""
+    dropout = job.generators.dropout.get_state()
+    gradients = [None if p.grad is None else p.grad.clone() for p in job.parameters.parameters()]
+
+    def restore() -> None:
+        job.generators.dropout.set_state(dropout)
+        for parameter, gradient in zip(job.parameters.parameters(), gradients, strict=True):
+            parameter.grad = gradient
+
+    return restore
+
+
+def _guard(job: Job, action: Callable[[], None]) -> None:
+    """Whatever one job's own part raises ejects that job alone."""
+    try:
+        action()
+    except EngineFault as fault:
+        job.fault = fault
+    except Exception as error:
+        job.fault = EngineFault(JOB_RAISED, f"step {job.step + 1} failed: {type(error).__name__}: {error}")
+
+
+def _report(turn: _Turn) -> StepReport:
+    job = turn.job
+    return StepReport(
+        job_id=job.job_id,
+        step=job.step,
+        total_steps=job.spec.total_steps,
+        epoch=turn.epoch,
+        loss=turn.loss,
+        learning_rate=turn.learning_rate,
+        rows=turn.rows,
+        finished=job.finished,
+        fault=job.fault,
+    )

@@ -1,0 +1,39 @@
+"""A tiny base and pictures to train on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from lorakit.families.sd15 import BaseModel, load_base
+from services.trainer.engine import Pack
+from tests.fixtures.tiny_sd import save_tiny_pipeline
+from tests.fixtures.training import RESOLUTION
+
+
+@pytest.fixture(scope="session")
+def base_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_pipeline(tmp_path_factory.mktemp("base") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def base(base_directory: Path) -> BaseModel:
+    return load_base(base_directory)
+
+
+@pytest.fixture
+def new_pack(base: BaseModel) -> Iterator[Callable[..., Pack]]:
+    """Makes packs on the shared base, one after another."""
+    packs: list[Pack] = []
+
+    def make(precision: str = "float32") -> Pack:
+        if packs:
+            packs.pop().close()
+        packs.append(Pack(base, resolution=RESOLUTION, precision=precision))
+        return packs[-1]
+
+    yield make
+    for pack in packs:
+        pack.close()
