@@ -1,0 +1,117 @@
+"""Going on from a checkpoint is, bit for bit, never having stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from services.trainer.engine import EngineFault, JobSpec, Pack
+from tests.fixtures.training import images, spec
+
+NewPack = Callable[..., Pack]
+
+EVERYTHING = spec(
+    total_steps=7,
+    dropout=0.2,
+    noise_offset=0.1,
+    caption_dropout=0.3,
+    horizontal_flip=True,
+    train_text_encoder=True,
+    schedule="cosine",
+    warmup_steps=2,
+)
+
+
+def tensors(pack: Pack, job_id: str) -> list[torch.Tensor]:
+    return [tensor for _, _, w in pack.adapter(job_id).each() for tensor in (w.down_RD, w.up_OR)]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("stop_after", [0, 3])
+def test_resuming_is_bit_for_bit(precision: str, stop_after: int, new_pack: NewPack, tmp_path: Path) -> None:
+    pack = new_pack(precision)
+    pack.add("a", EVERYTHING, images())
+    pack.add("b", spec(total_steps=7, seed=9), images(seed=2))
+    straight = [pack.step() for _ in range(7)]
+    expected = {name: tensors(pack, name) for name in ("a", "b")}
+
+    pack = new_pack(precision)
+    pack.add("a", EVERYTHING, images())
+    pack.add("b", spec(total_steps=7, seed=9), images(seed=2))
+    for _ in range(stop_after):
+        pack.step()
+    for name in ("a", "b"):
+        pack.save_checkpoint(name, tmp_path / f"{name}.ckpt")
+
+    pack = new_pack(precision)
+    pack.add("a", EVERYTHING, images(), checkpoint=tmp_path / "a.ckpt")
+    pack.add("b", spec(total_steps=7, seed=9), images(seed=2), checkpoint=tmp_path / "b.ckpt")
+    rest = [pack.step() for _ in range(7 - stop_after)]
+    assert rest == straight[stop_after:]
+    assert pack.step() == []
+    for name in ("a", "b"):
+        assert all(torch.equal(x, y) for x, y in zip(tensors(pack, name), expected[name], strict=True))
+
+
+def test_equal_states_are_equal_files(new_pack: NewPack, tmp_path: Path) -> None:
+    contents = []
+    for number in range(2):
+        pack = new_pack()
+        pack.add("a", EVERYTHING, images())
+        pack.step()
+        pack.save_checkpoint("a", tmp_path / f"{number}.ckpt")
+        contents.append((tmp_path / f"{number}.ckpt").read_bytes())
+    assert contents[0] == contents[1]
+    assert load_file(tmp_path / "0.ckpt")
+
+
+@pytest.fixture
+def checkpoint(new_pack: NewPack, tmp_path: Path) -> Path:
+    pack = new_pack()
+    pack.add("a", spec(), images())
+    pack.step()
+    pack.save_checkpoint("a", tmp_path / "a.ckpt")
+    return tmp_path / "a.ckpt"
+
+
+@pytest.mark.parametrize(
+    ("changed", "count", "word"),
+    [(replace(spec(), rank=2), 5, "spec"), (replace(spec(), seed=2), 5, "spec"), (spec(), 4, "pictures")],
+)
+def test_a_checkpoint_of_another_job_is_refused(
+    changed: JobSpec, count: int, word: str, new_pack: NewPack, checkpoint: Path
+) -> None:
+    pack = new_pack()
+    with pytest.raises(EngineFault, match=word) as caught:
+        pack.add("a", changed, images(count), checkpoint=checkpoint)
+    assert caught.value.reason == "CHECKPOINT_MISMATCH"
+    assert pack.job_ids == ()
+
+
+@pytest.mark.parametrize("fault", ["missing", "truncated", "foreign", "incomplete", "pickle", "generator"])
+def test_a_broken_checkpoint_is_refused(fault: str, new_pack: NewPack, checkpoint: Path) -> None:
+    from lorakit.safetensors_header import read_header
+
+    header = dict(read_header(checkpoint).metadata)
+    content = load_file(checkpoint)
+    if fault == "missing":
+        checkpoint.unlink()
+    elif fault == "truncated":
+        checkpoint.write_bytes(checkpoint.read_bytes()[:-10])
+    elif fault == "foreign":
+        save_file({"x": torch.ones(1)}, checkpoint)
+    elif fault == "incomplete":
+        save_file({k: v for k, v in content.items() if not k.startswith("order/")}, checkpoint, header)
+    elif fault == "generator":
+        content["generators/noise"] = torch.zeros(3, dtype=torch.uint8)
+        save_file(content, checkpoint, header)
+    else:
+        torch.save(content, checkpoint)
+    with pytest.raises(EngineFault) as caught:
+        new_pack().add("a", spec(), images(), checkpoint=checkpoint)
+    assert caught.value.reason == "CHECKPOINT_MISMATCH"
