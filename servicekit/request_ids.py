@@ -66,9 +66,9 @@ async def remember(
         "create_time": now,
     }
     dialect: Any = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    result = await session.execute(dialect.insert(table).values(**row).on_conflict_do_nothing())
-    assert isinstance(result, CursorResult)
-    if result.rowcount == 1:
+    insertion = dialect.insert(table).values(**row).on_conflict_do_nothing()
+    # Not by rowcount, which psycopg does not tell for such an insert.
+    if await session.scalar(insertion.returning(table.request_id)) is not None:
         return None
     first = await session.execute(
         select(table.body_digest, table.response_name).where(
