@@ -8,7 +8,7 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import BinaryIO, Final
 
 from services.labeler import file_names
@@ -41,7 +41,7 @@ def is_archive(first_bytes: bytes) -> bool:
     return first_bytes.startswith((_LOCAL_HEADER, _EMPTY_ARCHIVE))
 
 
-def read_archive(file: BinaryIO, limits: UploadLimits) -> Iterator[ArchivedFile]:
+def read_archive(file: BinaryIO, limits: UploadLimits) -> Generator[ArchivedFile, None, None]:
     """The files in the order of the directory; folders and what operating systems leave behind are passed
     over.
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from servicekit.errors import FieldViolation, InvalidArgument
-from services.labeler import file_names
+from services.labeler import file_names, texts
 from services.labeler.archives import ArchiveError, read_archive
 from services.labeler.captions import too_long
 from services.labeler.domain import Failure
@@ -172,15 +172,9 @@ class _Reader:
         self._take(CaptionRow(name, text.strip(), self.place(line)), self.place(line, TEXT))
 
     def _take(self, row: CaptionRow, text_place: str) -> None:
-        if problem := self._text_problem(row.text):
+        if problem := texts.problem(row.text) or too_long(row.text):
             self.fault(text_place, problem)
         elif len(self.rows) >= MAX_ROWS:
             self.faults[:] = [FieldViolation(row.place, f"is beyond {MAX_ROWS} rows, which is the limit")]
         else:
             self.rows.append(row)
-
-    def _text_problem(self, text: str) -> str | None:
-        # PostgreSQL takes no NUL, and half a surrogate pair (possible in JSON) has no UTF-8.
-        if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
-            return "holds characters that are no text"
-        return too_long(text)
