@@ -1,0 +1,89 @@
+"""Wires the service: everything gets what it needs through its constructor."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from brandloom.api.inference.v1 import inference_pb2, inference_pb2_grpc
+from servicekit.artifacts.open import open_store
+from servicekit.channels import open_channel
+from servicekit.identity import LocalTokenAuthenticator, ensure_local_token
+from servicekit.interceptors.chain import server_interceptors
+from servicekit.metrics import ServiceMetrics, serve_metrics
+from servicekit.server import Registration, ServiceServer
+from services.inference.config import InferenceConfig
+from services.inference.engine_process import EngineProcess
+from services.inference.local_bases import FileSystemBases
+from services.inference.lora_files import DiskCache
+from services.inference.meter import CapacityCollector, InferenceMeter
+from services.inference.registry_client import RegistryClient
+from services.inference.service import InferenceService
+from services.inference.servicer import InferenceServicer
+
+MAX_MESSAGE_BYTES = 32 << 20
+"""A 2048 x 2048 PNG of noise has about 12 MB."""
+SERVICE_NAME: str = inference_pb2.DESCRIPTOR.services_by_name["InferenceService"].full_name
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceApp:
+    """A wired service, its engine running."""
+
+    server: ServiceServer
+    engine: EngineProcess
+    service: InferenceService
+    metrics: ServiceMetrics
+
+
+@asynccontextmanager
+async def inference_app(config: InferenceConfig) -> AsyncIterator[InferenceApp]:
+    """The service with its engine being started; the server is the caller's to start. All is undone at the
+    end.
+    """
+    async with AsyncExitStack() as stack:
+        token = config.token or ensure_local_token(config.home)
+        metrics = ServiceMetrics("inference")
+        meter = InferenceMeter(metrics)
+        store = open_store(config.store.url, config.store)
+        channel = await stack.enter_async_context(open_channel(config.registry_address, token=token))
+        engine = EngineProcess(config.engine, on_step=meter.step_taken)
+        service = InferenceService(
+            registry=RegistryClient(channel),
+            local_bases=FileSystemBases(),
+            files=DiskCache(
+                config.cache_directory,
+                store,
+                budget_bytes=config.disk_budget_bytes,
+                max_file_bytes=config.max_file_bytes,
+            ),
+            engine=engine,
+            meter=meter,
+            default_base=config.default_base,
+            max_rows=config.engine.max_rows,
+            limits=config.limits,
+        )
+        metrics.registry.register(CapacityCollector(service))
+        server = ServiceServer(
+            name="inference",
+            listen=config.listen,
+            interceptors=server_interceptors(authenticator=LocalTokenAuthenticator(token), metrics=metrics),
+            registrations=[
+                Registration(
+                    SERVICE_NAME,
+                    inference_pb2_grpc.add_InferenceServiceServicer_to_server,
+                    InferenceServicer(service),
+                )
+            ],
+            readiness={"engine": engine.ready, "store": store.ready},
+            drain_seconds=config.drain_seconds,
+            readiness_poll_seconds=0.5,
+            max_message_bytes=MAX_MESSAGE_BYTES,
+        )
+        engine.start()
+        stack.push_async_callback(engine.stop)
+        exporter = serve_metrics(config.metrics_listen, metrics)
+        if exporter is not None:
+            stack.callback(exporter.close)
+        yield InferenceApp(server, engine, service, metrics)

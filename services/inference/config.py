@@ -1,0 +1,102 @@
+"""How the inference service is configured, read from the environment once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from servicekit.artifacts.open import StoreSettings, read_store_settings
+from servicekit.logs import FORMATS, LEVELS
+from servicekit.settings import Settings
+from services.inference.domain import Limits
+from services.inference.engine_messages import EngineSettings
+
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InferenceConfig:
+    """All settings of the service; names of variables are in :func:`read_config`."""
+
+    home: Path
+    listen: str
+    metrics_listen: str
+    """Empty: no metrics are served."""
+    registry_address: str
+    token: str
+    """Empty: the one in the home directory."""
+    store: StoreSettings
+    default_base: str
+    """`baseModels/{id}` or an absolute path; empty: requests must name one."""
+    cache_directory: Path
+    disk_budget_bytes: int
+    max_file_bytes: int
+    limits: Limits
+    engine: EngineSettings
+    drain_seconds: float
+    log_level: str
+    log_format: str
+
+
+def read_config(environment: Mapping[str, str]) -> InferenceConfig:
+    """Raises ConfigError with all faults."""
+    reader = Settings(environment)
+    home = reader.path("BRANDLOOM_HOME", "~/.brandloom")
+    log_level = reader.choice("BRANDLOOM_LOG_LEVEL", LEVELS, "INFO")
+    log_format = reader.choice("BRANDLOOM_LOG_FORMAT", FORMATS, "console")
+    default_base = _default_base(reader)
+    local = default_base if Path(default_base).is_absolute() else ""
+    config = InferenceConfig(
+        home=home,
+        listen=reader.address("BRANDLOOM_INFERENCE_LISTEN", "127.0.0.1:50054"),
+        metrics_listen=reader.address(
+            "BRANDLOOM_INFERENCE_METRICS_LISTEN", "127.0.0.1:9104", allow_empty=True
+        ),
+        registry_address=reader.address("BRANDLOOM_REGISTRY_ADDRESS", "127.0.0.1:50051"),
+        token=reader.text("BRANDLOOM_TOKEN", ""),
+        store=read_store_settings(reader, home),
+        default_base=default_base,
+        cache_directory=reader.path("BRANDLOOM_INFERENCE_CACHE", home / "cache" / "inference"),
+        disk_budget_bytes=_MIB * reader.integer("BRANDLOOM_INFERENCE_DISK_CACHE_MIB", 8192, minimum=1),
+        max_file_bytes=_MIB * reader.integer("BRANDLOOM_INFERENCE_MAX_LORA_MIB", 2048, minimum=1),
+        limits=Limits(
+            max_side=reader.integer("BRANDLOOM_INFERENCE_MAX_SIDE", 1024, minimum=8, maximum=2048),
+            max_queued=reader.integer("BRANDLOOM_INFERENCE_MAX_QUEUED", 64, minimum=1, maximum=100_000),
+        ),
+        engine=EngineSettings(
+            device=reader.text("BRANDLOOM_INFERENCE_DEVICE", "auto"),
+            dtype=reader.choice("BRANDLOOM_INFERENCE_DTYPE", ("float32", "bfloat16", "float16"), "float32"),
+            threads=reader.integer("BRANDLOOM_INFERENCE_THREADS", _threads(), minimum=1, maximum=512),
+            max_rows=reader.integer("BRANDLOOM_INFERENCE_MAX_ROWS", 8, minimum=1, maximum=1024),
+            lora_memory_bytes=_MIB * reader.integer("BRANDLOOM_INFERENCE_LORA_MEMORY_MIB", 1024, minimum=1),
+            text_memory_bytes=_MIB * reader.integer("BRANDLOOM_INFERENCE_TEXT_MEMORY_MIB", 64, minimum=1),
+            max_bases=reader.integer("BRANDLOOM_INFERENCE_MAX_BASES", 2, minimum=1, maximum=64),
+            preload=local,
+            configs=reader.text("BRANDLOOM_INFERENCE_SINGLE_FILE_CONFIGS", ""),
+            log_level=log_level,
+            log_format=log_format,
+        ),
+        drain_seconds=reader.number("BRANDLOOM_INFERENCE_DRAIN_SECONDS", 20.0, minimum=0.0, maximum=3600.0),
+        log_level=log_level,
+        log_format=log_format,
+    )
+    reader.check()
+    return config
+
+
+def _default_base(reader: Settings) -> str:
+    name = "BRANDLOOM_INFERENCE_BASE_MODEL"
+    value = reader.text(name, "")
+    if not value or value.startswith("baseModels/"):
+        return value
+    path = Path(value).expanduser().absolute()
+    if not path.exists():
+        reader.fault(name, f"must be baseModels/{{id}} or a path that exists, not {value!r}")
+    return str(path)
+
+
+def _threads() -> int:
+    """All cores but one, which the other processes of a small machine need; more than eight rarely help."""
+    return max(1, min(8, len(os.sched_getaffinity(0)) - 1))

@@ -1,0 +1,155 @@
+"""Between protocol buffers and the domain; pure."""
+
+from __future__ import annotations
+
+from google.protobuf import duration_pb2
+
+from brandloom.api.common.v1 import family_pb2
+from brandloom.api.inference.v1 import inference_pb2
+from servicekit.names import parse
+from services.inference.domain import (
+    CacheUsage,
+    Capacity,
+    ImageEvent,
+    ImageRequest,
+    LoadedBase,
+    Picture,
+    Progress,
+    Queued,
+    Sampler,
+    StackEntry,
+    UsedLora,
+)
+
+DEFAULT_STEPS = 25
+DEFAULT_GUIDANCE = 5.0
+
+_SAMPLERS = {
+    inference_pb2.SAMPLER_UNSPECIFIED: Sampler.DPMPP_2M,
+    inference_pb2.SAMPLER_EULER: Sampler.EULER,
+    inference_pb2.SAMPLER_EULER_ANCESTRAL: Sampler.EULER_ANCESTRAL,
+    inference_pb2.SAMPLER_DDIM: Sampler.DDIM,
+    inference_pb2.SAMPLER_DPMPP_2M: Sampler.DPMPP_2M,
+}
+_SAMPLER_NUMBERS = {
+    sampler: number for number, sampler in _SAMPLERS.items() if number != inference_pb2.SAMPLER_UNSPECIFIED
+}
+_FAMILIES = {"sd15": family_pb2.MODEL_FAMILY_SD15}
+
+
+def image_request(message: inference_pb2.GenerateImagesRequest) -> ImageRequest:
+    """The request with its defaults filled in. Raises InvalidArgument for a parent that is no brand."""
+    karras = message.sigma_schedule == inference_pb2.SIGMA_SCHEDULE_KARRAS
+    return ImageRequest(
+        brand=parse("brands/{brand}", message.parent, field="parent")["brand"],
+        prompt=message.prompt,
+        negative_prompt=message.negative_prompt,
+        stack=tuple(stack_entry(entry) for entry in message.stack),
+        base_model=message.base_model,
+        steps=message.steps or DEFAULT_STEPS,
+        guidance=message.guidance_scale if message.HasField("guidance_scale") else DEFAULT_GUIDANCE,
+        sampler=_SAMPLERS[message.sampler],
+        karras=True if karras else None,
+        seed=message.seed if message.HasField("seed") else None,
+        width=message.width,
+        height=message.height,
+        count=message.count or 1,
+        clip_skip=message.clip_skip,
+    )
+
+
+def stack_entry(message: inference_pb2.StackEntry) -> StackEntry:
+    """One entry: its weight is 1 unless given, the text encoder's the same unless given."""
+    weight = message.weight if message.HasField("weight") else 1.0
+    has_own = message.HasField("text_encoder_weight")
+    return StackEntry(
+        reference=message.reference,
+        weight=weight,
+        text_encoder_weight=message.text_encoder_weight if has_own else weight,
+    )
+
+
+def image_response(event: ImageEvent) -> inference_pb2.GenerateImagesResponse:
+    """An event of a request as a message of its stream."""
+    if isinstance(event, Queued):
+        return inference_pb2.GenerateImagesResponse(queued=queued_message(event))
+    if isinstance(event, Progress):
+        return inference_pb2.GenerateImagesResponse(progress=progress_message(event))
+    return inference_pb2.GenerateImagesResponse(image=picture_message(event))
+
+
+def queued_message(queued: Queued) -> inference_pb2.Queued:
+    """Queued as a message."""
+    return inference_pb2.Queued(
+        position=queued.position,
+        stack=[used_message(used) for used in queued.stack],
+        seed=queued.seed,
+        base_model_sha256=queued.base_model_sha256,
+    )
+
+
+def used_message(used: UsedLora) -> inference_pb2.UsedLora:
+    """A used LoRA as a message."""
+    return inference_pb2.UsedLora(
+        reference=used.reference,
+        version=used.version,
+        sha256=used.sha256,
+        text_encoder_weight=used.text_encoder_weight,
+        weight=used.weight,
+    )
+
+
+def progress_message(progress: Progress) -> inference_pb2.GenerationProgress:
+    """Progress as a message."""
+    left = duration_pb2.Duration()
+    left.FromNanoseconds(int(progress.seconds_left * 1e9))
+    return inference_pb2.GenerationProgress(
+        step=progress.step, total_steps=progress.total_steps, time_left=left
+    )
+
+
+def picture_message(picture: Picture) -> inference_pb2.GeneratedImage:
+    """A picture as a message."""
+    return inference_pb2.GeneratedImage(
+        index=picture.index,
+        png=picture.png,
+        width=picture.width,
+        height=picture.height,
+        seed=picture.seed,
+        sha256=picture.sha256,
+    )
+
+
+def capacity_response(capacity: Capacity) -> inference_pb2.GetCapacityResponse:
+    """Capacity as a message."""
+    return inference_pb2.GetCapacityResponse(
+        engine_ready=capacity.engine_ready,
+        active_rows=capacity.active_rows,
+        max_rows=capacity.max_rows,
+        queued_requests=capacity.queued_requests,
+        max_queued_requests=capacity.limits.max_queued,
+        bases=[_base_message(base) for base in capacity.bases],
+        caches=[_cache_message(cache) for cache in capacity.caches],
+        samplers=[_SAMPLER_NUMBERS[sampler] for sampler in capacity.samplers],
+        max_width=capacity.limits.max_side,
+        max_height=capacity.limits.max_side,
+    )
+
+
+def _base_message(base: LoadedBase) -> inference_pb2.LoadedBase:
+    return inference_pb2.LoadedBase(
+        sha256=base.sha256,
+        family=_FAMILIES.get(base.family, family_pb2.MODEL_FAMILY_UNSPECIFIED),
+        source=base.source,
+        default=base.default,
+    )
+
+
+def _cache_message(cache: CacheUsage) -> inference_pb2.CacheUsage:
+    return inference_pb2.CacheUsage(
+        level=cache.level,
+        used_bytes=cache.used_bytes,
+        budget_bytes=cache.budget_bytes,
+        hits=cache.hits,
+        misses=cache.misses,
+    )

@@ -1,0 +1,187 @@
+"""The engine's process: reads frames from an inherited socket, makes pictures, writes frames back.
+
+`python -m services.inference.engine SOCKET_FD SETTINGS_JSON`; the inference service starts it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from diffusers.utils import logging as diffusers_logging
+from transformers.utils import logging as transformers_logging
+
+from servicekit.logs import configure_logs
+from services.inference.domain import EngineEvent
+from services.inference.engine.bases import Bases
+from services.inference.engine.batch import DenoisingBatch, StepFigures
+from services.inference.engine.errors import JobError
+from services.inference.engine.stacks import Stacks
+from services.inference.engine.texts import Texts
+from services.inference.engine_messages import (
+    CANCEL,
+    FAILED,
+    FINISHED,
+    GENERATE,
+    LENGTHS,
+    READY,
+    STATE,
+    EngineSettings,
+    Failure,
+    FrameError,
+    check_lengths,
+    decode_job,
+    decode_json,
+    encode_event,
+    encode_frame,
+)
+
+IDLE_STATE_SECONDS = 1.0
+_log = logging.getLogger("services.inference.engine")
+
+
+class EngineProcess:
+    """Carries frames between the socket and the denoising batch."""
+
+    def __init__(self, connection: socket.socket, settings: EngineSettings) -> None:
+        self._connection = connection
+        self._commands: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._bases = Bases(
+            _device(settings.device),
+            getattr(torch, settings.dtype),
+            settings.max_bases,
+            Path(settings.configs) if settings.configs else None,
+        )
+        self._stacks = Stacks(settings.lora_memory_bytes)
+        self._texts = Texts(settings.text_memory_bytes)
+        self._batch = DenoisingBatch(
+            self._bases, self._stacks, self._texts, settings.max_rows, self._emit, self._finish
+        )
+        self._preload = settings.preload
+
+    def run(self) -> None:
+        """Serve until the other side hangs up; never returns."""
+        threading.Thread(target=self._read_frames, name="frames", daemon=True).start()
+        if self._preload:
+            try:
+                self._bases.preload(self._preload)
+            except JobError as error:
+                # Requests that name another base can still be served, and those that need it are told why.
+                _log.error("%s", error)
+        self._send({"type": READY})
+        self._send_state(None)
+        while True:
+            self._take_commands()
+            figures = self._batch.step()
+            if figures is not None or self._batch.has_work:
+                self._send_state(figures)
+
+    def _take_commands(self) -> None:
+        """All commands that are there; waits for one if there is nothing else to do."""
+        while True:
+            try:
+                message = self._commands.get(block=not self._batch.has_work, timeout=IDLE_STATE_SECONDS)
+            except queue.Empty:
+                if self._batch.has_work:
+                    return
+                self._send_state(None)
+                continue
+            if message["type"] == GENERATE:
+                self._batch.submit(decode_job(message))
+            elif message["type"] == CANCEL:
+                self._batch.cancel(str(message.get("job_id")))
+
+    def _read_frames(self) -> None:
+        """Runs in a thread of its own, so that a hang-up ends the process even in the middle of a long
+        step.
+        """
+        code = 0
+        try:
+            with self._connection.makefile("rb") as stream:
+                while (message := _read_frame(stream)) is not None:
+                    self._commands.put(message)
+        except (FrameError, OSError) as error:
+            _log.error("the service's socket is broken: %s", error)
+            code = 1
+        os._exit(code)
+
+    def _emit(self, job_id: str, event: EngineEvent) -> None:
+        message, body = encode_event(job_id, event)
+        self._send(message, body)
+
+    def _finish(self, job_id: str, failure: Failure | None) -> None:
+        if failure is None:
+            self._send({"type": FINISHED, "job_id": job_id})
+        else:
+            self._send({"type": FAILED, "job_id": job_id, "failure": asdict(failure)})
+
+    def _send_state(self, figures: StepFigures | None) -> None:
+        caches = (self._stacks.files.usage(), self._texts.cache.usage())
+        self._send(
+            {
+                "type": STATE,
+                "active_rows": self._batch.active_rows,
+                "bases": self._bases.held(),
+                "caches": [asdict(usage) for usage in caches],
+                "step": asdict(figures) if figures else None,
+            }
+        )
+
+    def _send(self, message: dict[str, Any], body: bytes = b"") -> None:
+        try:
+            self._connection.sendall(encode_frame(message, body))
+        except OSError:
+            # The service is gone; there is nobody left to work for.
+            os._exit(0)
+
+
+def _read_frame(stream: BinaryIO) -> dict[str, Any] | None:
+    """The next message; None at the end of the stream. Raises FrameError."""
+    lengths = stream.read(LENGTHS.size)
+    if len(lengths) < LENGTHS.size:
+        return None
+    text, body = LENGTHS.unpack(lengths)
+    check_lengths(text, body)
+    content = stream.read(text + body)
+    if len(content) < text + body:
+        return None
+    return decode_json(content[:text])
+
+
+def _device(name: str) -> torch.device:
+    """`auto` is an accelerator if there is one, else the CPU."""
+    if name != "auto":
+        return torch.device(name)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def main() -> None:
+    """Entry point."""
+    # A Ctrl-C reaches every process of the terminal; the service decides when its engine ends, by hanging up.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    connection = socket.socket(fileno=int(sys.argv[1]))
+    settings = EngineSettings(**json.loads(sys.argv[2]))
+    configure_logs(service="inference-engine", level=settings.log_level, log_format=settings.log_format)
+    torch.set_num_threads(settings.threads)
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    diffusers_logging.set_verbosity_error()
+    started = time.perf_counter()
+    engine = EngineProcess(connection, settings)
+    _log.info("engine process up after %.1f s", time.perf_counter() - started)
+    engine.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""What the service and its engine process say to each other: frames of JSON and bytes over a socket.
+
+A frame is two big-endian 32-bit lengths, a JSON object and a body. Nothing is ever unpickled, and both sides
+refuse frames beyond a limit. Free of torch, for the service's own process imports it.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from services.inference.domain import (
+    BaseRef,
+    EngineEvent,
+    ImageJob,
+    LoraFile,
+    Progress,
+    RawPicture,
+    Sampler,
+    Started,
+)
+
+LENGTHS = struct.Struct(">II")
+MAX_JSON_BYTES = 4 << 20
+MAX_BODY_BYTES = 128 << 20
+
+GENERATE = "generate"
+CANCEL = "cancel"
+READY = "ready"
+STARTED = "started"
+PROGRESS = "progress"
+PICTURE = "picture"
+FINISHED = "finished"
+FAILED = "failed"
+STATE = "state"
+
+
+class FrameError(Exception):
+    """The other side sent something that is no frame."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineSettings:
+    """How the engine process is to run."""
+
+    device: str
+    """`auto`, `cpu`, `cuda`, `cuda:1` ..."""
+    dtype: str
+    """`float32`, `bfloat16` or `float16`."""
+    threads: int
+    """CPU threads for torch."""
+    max_rows: int
+    """Rows in the denoising batch."""
+    lora_memory_bytes: int
+    text_memory_bytes: int
+    max_bases: int
+    """Base models held at once."""
+    preload: str = ""
+    """A base model to load before the first request."""
+    configs: str = ""
+    """Pipeline directory with the configurations for single-file checkpoints."""
+    log_level: str = "INFO"
+    log_format: str = "console"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failure:
+    """Why the engine could not do a job; ``kind`` is the name of an error class of servicekit."""
+
+    kind: str
+    reason: str
+    message: str
+    field: str = ""
+    metadata: Mapping[str, str]
+
+
+def encode_frame(message: Mapping[str, Any], body: bytes = b"") -> bytes:
+    """One frame. Raises FrameError if it is larger than the other side takes."""
+    text = json.dumps(message, allow_nan=False).encode()
+    check_lengths(len(text), len(body))
+    return LENGTHS.pack(len(text), len(body)) + text + body
+
+
+def check_lengths(text: int, body: int) -> None:
+    """Raises FrameError for lengths beyond the limits."""
+    if text > MAX_JSON_BYTES or body > MAX_BODY_BYTES:
+        raise FrameError(f"a frame of {text} and {body} bytes is too large")
+
+
+def decode_json(text: bytes) -> dict[str, Any]:
+    """The JSON object of a frame, which has a type. Raises FrameError."""
+    try:
+        message = json.loads(text)
+    except ValueError as error:
+        raise FrameError(f"a frame does not hold JSON: {error}") from error
+    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+        raise FrameError("a frame holds no message with a type")
+    return message
+
+
+def encode_job(job: ImageJob) -> dict[str, Any]:
+    """A job as a message."""
+    return {"type": GENERATE, "job": asdict(job)}
+
+
+def decode_job(message: Mapping[str, Any]) -> ImageJob:
+    """The job of a message. Raises FrameError."""
+    try:
+        fields = dict(message["job"])
+        fields["base"] = BaseRef(**fields["base"])
+        fields["loras"] = tuple(LoraFile(**lora) for lora in fields["loras"])
+        fields["sampler"] = Sampler(fields["sampler"])
+        return ImageJob(**fields)
+    except (KeyError, TypeError, ValueError) as error:
+        raise FrameError(f"a job cannot be read: {error}") from error
+
+
+def encode_event(job_id: str, event: EngineEvent) -> tuple[dict[str, Any], bytes]:
+    """An event of a job as a message and its body."""
+    if isinstance(event, RawPicture):
+        fields = {name: getattr(event, name) for name in ("index", "seed", "width", "height")}
+        return {"type": PICTURE, "job_id": job_id, "event": fields}, event.png
+    kind = STARTED if isinstance(event, Started) else PROGRESS
+    return {"type": kind, "job_id": job_id, "event": asdict(event)}, b""
+
+
+def decode_event(message: Mapping[str, Any], body: bytes) -> EngineEvent:
+    """The event of a message. Raises FrameError."""
+    try:
+        fields = dict(message["event"])
+        if message["type"] == PICTURE:
+            return RawPicture(**fields, png=body)
+        if message["type"] == PROGRESS:
+            return Progress(**fields)
+        return Started(**fields | {"model_hashes": tuple(fields["model_hashes"])})
+    except (KeyError, TypeError, ValueError) as error:
+        raise FrameError(f"an event cannot be read: {error}") from error

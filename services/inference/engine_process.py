@@ -1,0 +1,276 @@
+"""The engine as a child process: started, spoken to, and started again when it dies.
+
+When it goes away, every request in flight gets a retryable Unavailable; the next ones too until it is back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import socket
+import sys
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from servicekit import errors
+from services.inference.domain import CacheUsage, EngineEvent, EngineState, ImageJob
+from services.inference.engine_messages import (
+    CANCEL,
+    FAILED,
+    FINISHED,
+    LENGTHS,
+    PICTURE,
+    PROGRESS,
+    READY,
+    STARTED,
+    STATE,
+    EngineSettings,
+    Failure,
+    FrameError,
+    check_lengths,
+    decode_event,
+    decode_json,
+    encode_frame,
+    encode_job,
+)
+
+FIRST_BACKOFF_SECONDS = 0.5
+LAST_BACKOFF_SECONDS = 30.0
+HEALTHY_SECONDS = 30.0
+"""An engine that lived this long had nothing wrong with its start: the backoff begins anew."""
+STOP_SECONDS = 5.0
+_ROOT = Path(__file__).resolve().parents[2]
+_log = structlog.get_logger(__name__)
+
+_End = Failure | None
+
+
+@dataclass(slots=True)
+class _Connection:
+    process: asyncio.subprocess.Process
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+
+@dataclass(slots=True)
+class _Flight:
+    """One job's events on their way; the end is a Failure, None for success, or the error to raise."""
+
+    events: asyncio.Queue[EngineEvent | _Ended] = field(default_factory=asyncio.Queue)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    error: errors.ServiceError | None
+
+
+class EngineProcess:
+    """The Engine port over a child process."""
+
+    def __init__(
+        self, settings: EngineSettings, *, on_step: Callable[[int, int, float], None] = lambda *_: None
+    ) -> None:
+        """``on_step`` is told rows, forward rows and seconds of every denoising step."""
+        self._settings = settings
+        self._on_step = on_step
+        self._connection: _Connection | None = None
+        self._flights: dict[str, _Flight] = {}
+        self._state = EngineState()
+        self._supervisor: asyncio.Task[None] | None = None
+        self._retry_seconds = FIRST_BACKOFF_SECONDS
+        self.starts = 0
+        """How often a process was started."""
+
+    def start(self) -> None:
+        """Begin to keep an engine running; it is ready some seconds later."""
+        self._supervisor = asyncio.create_task(self._supervise())
+
+    async def stop(self) -> None:
+        """Hang up and wait until the process is gone."""
+        if self._supervisor is not None:
+            self._supervisor.cancel()
+            await asyncio.wait({self._supervisor})
+            self._supervisor = None
+
+    @property
+    def pid(self) -> int | None:
+        """The engine's process id while there is one."""
+        return self._connection.process.pid if self._connection else None
+
+    async def ready(self) -> bool:
+        """Whether a job would be taken now."""
+        return self._state.ready
+
+    def state(self) -> EngineState:
+        """What the engine last told."""
+        return self._state
+
+    async def generate(self, job: ImageJob) -> AsyncGenerator[EngineEvent, None]:
+        """See the port."""
+        if self._connection is None or not self._state.ready:
+            raise self._gone("the engine is starting")
+        flight = _Flight()
+        self._flights[job.job_id] = flight
+        ended = False
+        try:
+            await self._send(encode_job(job))
+            while True:
+                event = await flight.events.get()
+                if isinstance(event, _Ended):
+                    ended = True
+                    if event.error is not None:
+                        raise event.error
+                    return
+                yield event
+        finally:
+            self._flights.pop(job.job_id, None)
+            if not ended:
+                self._send_soon({"type": CANCEL, "job_id": job.job_id})
+
+    async def _supervise(self) -> None:
+        while True:
+            began = time.monotonic()
+            try:
+                await self._live()
+            except (OSError, FrameError) as error:
+                _log.error("engine failed", error=str(error))
+            finally:
+                self._state = EngineState()
+                self._fail_flights()
+            if time.monotonic() - began > HEALTHY_SECONDS:
+                self._retry_seconds = FIRST_BACKOFF_SECONDS
+            # Spread out, so that replicas whose engines died together do not start together.
+            await asyncio.sleep(self._retry_seconds * random.uniform(0.8, 1.2))  # noqa: S311
+            self._retry_seconds = min(self._retry_seconds * 2, LAST_BACKOFF_SECONDS)
+
+    async def _live(self) -> None:
+        """One process from start to end."""
+        self._connection = await self._spawn()
+        self.starts += 1
+        process = self._connection.process
+        try:
+            while (frame := await _read_frame(self._connection.reader)) is not None:
+                self._handle(*frame)
+        finally:
+            connection, self._connection = self._connection, None
+            connection.writer.close()
+            with contextlib.suppress(OSError):
+                await connection.writer.wait_closed()
+            code = await _ended(process)
+            _log.warning("engine ended", code=code, in_flight=len(self._flights))
+
+    async def _spawn(self) -> _Connection:
+        ours, theirs = socket.socketpair()
+        environment = dict(os.environ)
+        environment["PYTHONPATH"] = os.pathsep.join(
+            part for part in (str(_ROOT), environment.get("PYTHONPATH", "")) if part
+        )
+        environment |= {"OMP_NUM_THREADS": str(self._settings.threads), "TOKENIZERS_PARALLELISM": "false"}
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "services.inference.engine",
+                str(theirs.fileno()),
+                json.dumps(asdict(self._settings)),
+                pass_fds=[theirs.fileno()],
+                env=environment,
+                stdin=asyncio.subprocess.DEVNULL,
+            )
+        reader, writer = await asyncio.open_connection(sock=ours)
+        return _Connection(process, reader, writer)
+
+    def _handle(self, message: Mapping[str, Any], body: bytes) -> None:
+        kind = message["type"]
+        if kind == STATE:
+            self._take_state(message)
+        elif kind == READY:
+            self._state = EngineState(ready=True)
+            _log.info("engine ready", pid=self.pid)
+        elif kind in (STARTED, PROGRESS, PICTURE):
+            self._deliver(message, decode_event(message, body))
+        elif kind == FINISHED:
+            self._deliver(message, _Ended(None))
+        elif kind == FAILED:
+            self._deliver(message, _Ended(_error(Failure(**message["failure"]))))
+        else:
+            raise FrameError(f"the engine sent {kind!r}")
+
+    def _deliver(self, message: Mapping[str, Any], event: EngineEvent | _Ended) -> None:
+        flight = self._flights.get(str(message.get("job_id")))
+        # A job that was cancelled a moment ago may still speak.
+        if flight is not None:
+            flight.events.put_nowait(event)
+
+    def _take_state(self, message: Mapping[str, Any]) -> None:
+        self._state = EngineState(
+            ready=True,
+            active_rows=int(message["active_rows"]),
+            bases=tuple((str(sha256), str(source)) for sha256, source in message["bases"]),
+            caches=tuple(CacheUsage(**usage) for usage in message["caches"]),
+        )
+        step = message.get("step")
+        if step:
+            self._on_step(step["rows"], step["forward_rows"], step["seconds"])
+
+    def _fail_flights(self) -> None:
+        for flight in self._flights.values():
+            flight.events.put_nowait(_Ended(self._gone("the engine ended while it worked on this request")))
+
+    def _gone(self, message: str) -> errors.Unavailable:
+        return errors.Unavailable(
+            f"{message}; try again", reason="ENGINE_UNAVAILABLE", retry_after_seconds=2 * self._retry_seconds
+        )
+
+    async def _send(self, message: Mapping[str, Any]) -> None:
+        connection = self._connection
+        if connection is None:
+            raise self._gone("the engine is starting")
+        try:
+            connection.writer.write(encode_frame(message))
+            await connection.writer.drain()
+        except OSError as error:
+            raise self._gone("the engine has ended") from error
+
+    def _send_soon(self, message: Mapping[str, Any]) -> None:
+        """Write without waiting; for a caller that is being cancelled."""
+        if self._connection is not None and not self._connection.writer.is_closing():
+            self._connection.writer.write(encode_frame(message))
+
+
+async def _read_frame(reader: asyncio.StreamReader) -> tuple[dict[str, Any], bytes] | None:
+    """The next message and its body; None when the other side hung up."""
+    try:
+        text, body = LENGTHS.unpack(await reader.readexactly(LENGTHS.size))
+        check_lengths(text, body)
+        return decode_json(await reader.readexactly(text)), await reader.readexactly(body)
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return None
+
+
+async def _ended(process: asyncio.subprocess.Process) -> int:
+    """Exit code of a process that has been hung up on; killed if it does not go by itself."""
+    try:
+        return await asyncio.wait_for(process.wait(), STOP_SECONDS)
+    except TimeoutError:
+        process.kill()
+        return await process.wait()
+
+
+def _error(failure: Failure) -> errors.ServiceError:
+    """The service's error for a failure that the engine tells of."""
+    kind = getattr(errors, failure.kind, errors.Internal)
+    if kind is errors.InvalidArgument:
+        violation = errors.FieldViolation(failure.field, failure.message)
+        return errors.InvalidArgument([violation], reason=failure.reason, metadata=failure.metadata)
+    if not (isinstance(kind, type) and issubclass(kind, errors.ServiceError)):
+        kind = errors.Internal
+    return kind(failure.message, reason=failure.reason, metadata=failure.metadata)

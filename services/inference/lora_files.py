@@ -1,0 +1,115 @@
+"""The LoraFiles port: a directory of files by digest, filled from the artifact store, within a budget of
+bytes.
+
+<root>/<sha256>.safetensors     whole and verified, or not there
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from servicekit.artifacts.port import ArtifactStore
+from servicekit.errors import FailedPrecondition
+from services.inference.domain import CacheUsage
+
+_NAME = re.compile(r"(?P<sha256>[0-9a-f]{64})\.safetensors\Z")
+
+
+class DiskCache:
+    """One process uses one directory. Files in a lease are never evicted, others go by longest disuse."""
+
+    def __init__(self, root: Path, store: ArtifactStore, *, budget_bytes: int, max_file_bytes: int) -> None:
+        root.mkdir(parents=True, exist_ok=True)
+        self._root = root
+        self._store = store
+        self._budget_bytes = budget_bytes
+        self._max_file_bytes = max_file_bytes
+        self._sizes = _found(root)
+        self._leases: Counter[str] = Counter()
+        self._fetching: dict[str, asyncio.Task[None]] = {}
+        self._hits = 0
+        self._misses = 0
+
+    @asynccontextmanager
+    async def lease(self, sizes: Sequence[tuple[str, int]]) -> AsyncIterator[dict[str, Path]]:
+        """See the port. Files that are not here are fetched at the same time, each once for all who want
+        it.
+        """
+        digests = dict(sizes)
+        self._check_sizes(digests)
+        self._leases.update(digests.keys())
+        try:
+            await asyncio.gather(*(self._provide(sha256) for sha256 in digests))
+            yield {sha256: self._path(sha256) for sha256 in digests}
+        finally:
+            self._leases.subtract(digests.keys())
+            self._leases = +self._leases
+            self._evict()
+
+    def usage(self) -> CacheUsage:
+        """How full the disk cache is."""
+        return CacheUsage(
+            level="disk",
+            used_bytes=sum(self._sizes.values()),
+            budget_bytes=self._budget_bytes,
+            hits=self._hits,
+            misses=self._misses,
+        )
+
+    async def _provide(self, sha256: str) -> None:
+        if sha256 in self._sizes:
+            self._hits += 1
+            self._sizes.move_to_end(sha256)
+            return
+        self._misses += 1
+        task = self._fetching.get(sha256)
+        if task is None:
+            task = self._fetching[sha256] = asyncio.create_task(self._fetch(sha256))
+            task.add_done_callback(lambda _: self._fetching.pop(sha256, None))
+        # Shielded: whoever asked first may be cancelled while others wait for the same file.
+        await asyncio.shield(task)
+
+    async def _fetch(self, sha256: str) -> None:
+        path = await self._store.fetch(sha256, self._path(sha256))
+        self._sizes[sha256] = path.stat().st_size
+        self._evict()
+
+    def _evict(self) -> None:
+        excess = sum(self._sizes.values()) - self._budget_bytes
+        for sha256 in [digest for digest in self._sizes if self._leases[digest] == 0]:
+            if excess <= 0:
+                return
+            excess -= self._sizes.pop(sha256)
+            self._path(sha256).unlink(missing_ok=True)
+
+    def _check_sizes(self, digests: dict[str, int]) -> None:
+        for sha256, size_bytes in digests.items():
+            if size_bytes > self._max_file_bytes:
+                raise FailedPrecondition(
+                    f"a LoRA file of {size_bytes} bytes is too large; {self._max_file_bytes} are served",
+                    reason="LORA_FILE_TOO_LARGE",
+                    metadata={"sha256": sha256},
+                )
+
+    def _path(self, sha256: str) -> Path:
+        return self._root / f"{sha256}.safetensors"
+
+
+def _found(root: Path) -> OrderedDict[str, int]:
+    """Files from an earlier run, the one used longest ago first; leavings of broken downloads are removed."""
+    entries: list[tuple[float, str, int]] = []
+    with os.scandir(root) as scan:
+        for entry in scan:
+            match = _NAME.match(entry.name)
+            if match is not None and entry.is_file(follow_symlinks=False):
+                stat = entry.stat()
+                entries.append((stat.st_atime, match["sha256"], stat.st_size))
+            elif entry.name.endswith(".part"):
+                Path(entry.path).unlink(missing_ok=True)
+    return OrderedDict((sha256, size) for _, sha256, size in sorted(entries))

@@ -1,0 +1,83 @@
+"""What the use cases need of the world."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Protocol
+
+from services.inference.domain import (
+    BaseRef,
+    CacheUsage,
+    EngineEvent,
+    EngineState,
+    ImageJob,
+    ResolvedStack,
+)
+
+
+class Registry(Protocol):
+    """Knows what references mean."""
+
+    async def resolve_stack(self, brand: str, references: Sequence[str], base_model: str) -> ResolvedStack:
+        """The LoRAs in the order of the references, checked against ``base_model`` unless that is empty.
+
+        NotFound for a LoRA or base model that is not there; FailedPrecondition for a LoRA of another base.
+        """
+        ...
+
+
+class LocalBases(Protocol):
+    """Base models on this host."""
+
+    async def describe(self, source: str) -> BaseRef:
+        """The base at a path; FailedPrecondition if there is none."""
+        ...
+
+
+class LoraFiles(Protocol):
+    """LoRA files by digest, on this host's disk."""
+
+    def lease(self, sizes: Sequence[tuple[str, int]]) -> AbstractAsyncContextManager[dict[str, Path]]:
+        """Paths of the files with these (digest, size in bytes), which stay until the context ends.
+
+        NotFound, DataLoss or Unavailable as the artifact store has it.
+        """
+        ...
+
+    def usage(self) -> CacheUsage:
+        """How full the disk cache is."""
+        ...
+
+
+class Engine(Protocol):
+    """Makes pictures, in a process of its own."""
+
+    def generate(self, job: ImageJob) -> AsyncGenerator[EngineEvent, None]:
+        """Events of one job: Started, then progress and pictures. Closing it cancels the job.
+
+        Unavailable when the engine is not there or goes away; FailedPrecondition for a file that cannot be
+        used; InvalidArgument for a setting that the base model cannot follow.
+        """
+        ...
+
+    def state(self) -> EngineState:
+        """What it last told."""
+        ...
+
+
+class Meter(Protocol):
+    """Counts what the use cases do."""
+
+    def queue_changed(self, waiting: int) -> None:
+        """So many requests wait."""
+        ...
+
+    def request_started(self, waited_seconds: float) -> None:
+        """A request got its first row."""
+        ...
+
+    def picture_made(self) -> None:
+        """A picture was handed out."""
+        ...

@@ -1,0 +1,299 @@
+"""Use cases of the inference service."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lorakit.errors import PromptSyntaxError
+from lorakit.prompt_syntax import (
+    WeightedReference,
+    add_up,
+    format_tag,
+    parse_prompt,
+    parse_reference,
+)
+from servicekit.errors import (
+    FailedPrecondition,
+    FieldViolation,
+    InvalidArgument,
+    QuotaViolation,
+    ResourceExhausted,
+)
+from servicekit.identity import require_brand
+from services.inference.domain import (
+    MAX_SEED,
+    SD15_FAMILY,
+    BaseRef,
+    Capacity,
+    ImageEvent,
+    ImageJob,
+    ImageRequest,
+    Limits,
+    LoadedBase,
+    LoraFile,
+    Picture,
+    Progress,
+    Queued,
+    ResolvedStack,
+    Started,
+    UsedLora,
+)
+from services.inference.picture_text import with_texts
+from services.inference.ports import Engine, LocalBases, LoraFiles, Meter, Registry
+
+BASE_MODELS = "baseModels/"
+RETRY_SECONDS = 5.0
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """Counts one request as waiting until it starts or ends, whichever is first."""
+
+    service: InferenceService
+    since: float = field(default_factory=time.monotonic)
+    over: bool = False
+
+    def end(self, *, started: bool) -> None:
+        if self.over:
+            return
+        self.over = True
+        self.service.leave_queue(time.monotonic() - self.since if started else None)
+
+
+class InferenceService:
+    """Resolves what a request names, has the engine make its pictures, and says what they were made from."""
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        local_bases: LocalBases,
+        files: LoraFiles,
+        engine: Engine,
+        meter: Meter,
+        default_base: str,
+        max_rows: int,
+        limits: Limits,
+    ) -> None:
+        """``default_base`` is a `baseModels/{id}` name or a path on this host; empty: requests must name
+        one.
+        """
+        self._registry = registry
+        self._local_bases = local_bases
+        self._files = files
+        self._engine = engine
+        self._meter = meter
+        self._default_base = default_base
+        self._max_rows = max_rows
+        self._limits = limits
+        self._waiting = 0
+
+    async def generate_images(self, request: ImageRequest) -> AsyncIterator[ImageEvent]:
+        """Queued, then progress and pictures in the order in which they get done.
+
+        Raises InvalidArgument, NotFound, FailedPrecondition, ResourceExhausted and Unavailable.
+        """
+        request.check(self._limits)
+        text, entries = self._stack_of(request)
+        waiting = self._join_queue()
+        try:
+            resolved = await self._resolve(request, entries)
+            base = await self._base(request, resolved)
+            stack = _used(entries, resolved)
+            async with AsyncExitStack() as leases:
+                sizes = [(lora.sha256, lora.size_bytes) for lora in resolved.loras]
+                paths = await leases.enter_async_context(self._files.lease(sizes))
+                job = _job(request, text, base, stack, paths)
+                yield Queued(
+                    position=self._waiting - 1, stack=stack, seed=job.seed, base_model_sha256=base.sha256
+                )
+                tags = " ".join(format_tag(entry) for entry in _explicit(request))
+                full_prompt = f"{request.prompt} {tags}" if tags else request.prompt
+                async for event in self._run(request.brand, full_prompt, job, stack, waiting, leases):
+                    yield event
+        finally:
+            waiting.end(started=False)
+
+    def capacity(self) -> Capacity:
+        """What the service holds and can take at this moment."""
+        state = self._engine.state()
+        return Capacity(
+            engine_ready=state.ready,
+            active_rows=state.active_rows,
+            max_rows=self._max_rows,
+            queued_requests=self._waiting,
+            limits=self._limits,
+            bases=tuple(
+                LoadedBase(
+                    sha256=sha256, family=SD15_FAMILY, source=source, default=source == self._default_base
+                )
+                for sha256, source in state.bases
+            ),
+            caches=(self._files.usage(), *state.caches),
+        )
+
+    def leave_queue(self, waited_seconds: float | None) -> None:
+        """A request has started after so long, or (None) ended without."""
+        self._waiting -= 1
+        self._meter.queue_changed(self._waiting)
+        if waited_seconds is not None:
+            self._meter.request_started(waited_seconds)
+
+    async def _run(
+        self,
+        brand: str,
+        full_prompt: str,
+        job: ImageJob,
+        stack: tuple[UsedLora, ...],
+        waiting: _Waiting,
+        leases: AsyncExitStack,
+    ) -> AsyncIterator[ImageEvent]:
+        started: Started | None = None
+        async with aclosing(self._engine.generate(job)) as events:
+            async for event in events:
+                if isinstance(event, Started):
+                    started = event
+                    waiting.end(started=True)
+                    # The engine holds the weights in memory now.
+                    await leases.aclose()
+                elif isinstance(event, Progress):
+                    yield event
+                else:
+                    assert started is not None
+                    png = with_texts(
+                        event, brand=brand, full_prompt=full_prompt, job=job, started=started, stack=stack
+                    )
+                    self._meter.picture_made()
+                    yield Picture(
+                        index=event.index,
+                        seed=event.seed,
+                        width=event.width,
+                        height=event.height,
+                        png=png,
+                        sha256=hashlib.sha256(png).hexdigest(),
+                    )
+
+    def _stack_of(self, request: ImageRequest) -> tuple[str, tuple[WeightedReference, ...]]:
+        """The prompt without tags, and the tags' and the explicit entries' sum."""
+        faults: list[FieldViolation] = []
+        tagged: tuple[WeightedReference, ...] = ()
+        text = request.prompt
+        try:
+            parsed = parse_prompt(request.prompt)
+            text, tagged = parsed.text, parsed.entries
+        except PromptSyntaxError as error:
+            faults.append(FieldViolation("prompt", str(error)))
+        for index, entry in enumerate(request.stack):
+            try:
+                parse_reference(entry.reference)
+            except PromptSyntaxError as error:
+                faults.append(FieldViolation(f"stack[{index}].reference", str(error)))
+        if faults:
+            raise InvalidArgument(faults, reason="BAD_REFERENCE")
+        entries = add_up((*tagged, *_explicit(request)))
+        if len(entries) > self._limits.max_stack:
+            raise InvalidArgument.of(
+                "prompt", f"names {len(entries)} LoRAs, {self._limits.max_stack} may be stacked"
+            )
+        for brand in {entry.reference.brand for entry in entries} - {None}:
+            require_brand(str(brand))
+        return text, entries
+
+    async def _resolve(self, request: ImageRequest, entries: Sequence[WeightedReference]) -> ResolvedStack:
+        name = request.base_model or self._default_base
+        registered = name if name.startswith(BASE_MODELS) else ""
+        if not name:
+            raise InvalidArgument.of("base_model", "is needed, for this service has no default base model")
+        if not entries and not registered:
+            return ResolvedStack(loras=(), base=None)
+        references = [str(entry.reference) for entry in entries]
+        resolved = await self._registry.resolve_stack(request.brand, references, registered)
+        for lora in resolved.loras:
+            if lora.family != SD15_FAMILY:
+                raise FailedPrecondition(
+                    f"{lora.reference} is for {lora.family} models, pictures are made with {SD15_FAMILY}",
+                    reason="LORA_BASE_MISMATCH",
+                    metadata={"reference": lora.reference, "version": lora.version, "family": lora.family},
+                )
+        return resolved
+
+    async def _base(self, request: ImageRequest, resolved: ResolvedStack) -> BaseRef:
+        base = resolved.base
+        if base is None:
+            return await self._local_bases.describe(self._default_base)
+        if base.family != SD15_FAMILY:
+            raise FailedPrecondition(
+                f"{base.name} is a {base.family} model; pictures are made with {SD15_FAMILY} models",
+                reason="BASE_FAMILY_UNSUPPORTED",
+                metadata={"base_model": base.name, "family": base.family},
+            )
+        return base
+
+    def _join_queue(self) -> _Waiting:
+        if self._waiting >= self._limits.max_queued:
+            raise ResourceExhausted(
+                f"{self._waiting} requests wait already",
+                reason="QUEUE_FULL",
+                violations=[QuotaViolation("queue", f"at most {self._limits.max_queued} requests may wait")],
+                retry_after_seconds=RETRY_SECONDS,
+            )
+        self._waiting += 1
+        self._meter.queue_changed(self._waiting)
+        return _Waiting(self)
+
+
+def _explicit(request: ImageRequest) -> tuple[WeightedReference, ...]:
+    return tuple(
+        WeightedReference(parse_reference(entry.reference), entry.text_encoder_weight, entry.weight)
+        for entry in request.stack
+    )
+
+
+def _used(entries: Sequence[WeightedReference], resolved: ResolvedStack) -> tuple[UsedLora, ...]:
+    return tuple(
+        UsedLora(
+            reference=str(entry.reference),
+            version=lora.version,
+            sha256=lora.sha256,
+            text_encoder_weight=entry.text_encoder_weight,
+            weight=entry.unet_weight,
+        )
+        for entry, lora in zip(entries, resolved.loras, strict=True)
+    )
+
+
+def _job(
+    request: ImageRequest, text: str, base: BaseRef, stack: Sequence[UsedLora], paths: dict[str, Path]
+) -> ImageJob:
+    return ImageJob(
+        job_id=uuid.uuid4().hex,
+        base=base,
+        prompt=text,
+        negative_prompt=request.negative_prompt,
+        loras=tuple(
+            LoraFile(
+                reference=used.reference,
+                sha256=used.sha256,
+                path=str(paths[used.sha256]),
+                text_encoder_weight=used.text_encoder_weight,
+                weight=used.weight,
+            )
+            for used in stack
+        ),
+        steps=request.steps,
+        guidance=request.guidance,
+        sampler=request.sampler,
+        karras=request.karras,
+        seed=secrets.randbelow(MAX_SEED + 1) if request.seed is None else request.seed,
+        width=request.width,
+        height=request.height,
+        count=request.count,
+        clip_skip=request.clip_skip,
+    )
