@@ -1,9 +1,9 @@
 """The digest that names a base model, for registering one that lies on this machine.
 
 A single file: the SHA-256 of its bytes. A pipeline directory: the SHA-256 over one line
-`<relative path>\\0<SHA-256 of the file>\\n` for `model_index.json` and each .safetensors, .json and .txt file
-of the components beside it, sorted by path. Hidden files and deeper folders do not count. The engines compute it
-anew and refuse a model that differs.
+`<relative path>\\0<SHA-256 of the file>\\n` for `model_index.json` and each .safetensors, .json and .txt
+file of the components beside it, sorted by path. Hidden files and deeper folders do not count. The engines
+compute it anew and refuse a model that differs.
 """
 
 from __future__ import annotations

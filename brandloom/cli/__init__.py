@@ -1,0 +1,1 @@
+"""The command `brandloom`: the SDK for people at a terminal and for scripts (`--json`)."""

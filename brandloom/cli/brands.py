@@ -1,0 +1,98 @@
+"""`brandloom brands`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from brandloom import Brand
+from brandloom.cli.framework import Group
+from brandloom.cli.options import confirmed, listing
+from brandloom.cli.plain import moment
+from brandloom.cli.session import Session, facts, pass_session
+
+
+@click.group(cls=Group)
+def brands() -> None:
+    """Brands: whoever may use one may use all that belongs to it."""
+
+
+@brands.command()
+@click.argument("brand_id")
+@click.option("--display-name", default="")
+@click.option("--description", default="")
+@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE")
+@pass_session
+def create(
+    session: Session, brand_id: str, display_name: str, description: str, labels: tuple[str, ...]
+) -> None:
+    """Make a brand."""
+    pairs = dict(_pair(label) for label in labels)
+    brand = session.client.brands.create(
+        brand_id, display_name=display_name, description=description, labels=pairs
+    )
+    session.show(brand, _facts)
+
+
+@brands.command("list")
+@listing
+@pass_session
+def list_brands(session: Session, filter_: str, order_by: str, limit: int | None) -> None:
+    """List brands."""
+    session.show_list(
+        session.client.brands.list(filter=filter_, order_by=order_by),
+        ("brand", "display name", "created"),
+        lambda brand: (brand.name, brand.display_name, moment(brand.create_time)),
+        limit=limit,
+    )
+
+
+@brands.command()
+@click.argument("brand")
+@pass_session
+def get(session: Session, brand: str) -> None:
+    """Show a brand."""
+    session.show(session.client.brands.get(brand), _facts)
+
+
+@brands.command()
+@click.argument("brand")
+@click.option("--display-name")
+@click.option("--description")
+@pass_session
+def update(session: Session, brand: str, display_name: str | None, description: str | None) -> None:
+    """Change a brand's texts."""
+    session.show(
+        session.client.brands.update(brand, display_name=display_name, description=description), _facts
+    )
+
+
+@brands.command()
+@click.argument("brand")
+@confirmed
+@pass_session
+def delete(session: Session, brand: str) -> None:
+    """Delete a brand that has no LoRAs."""
+    session.client.brands.delete(brand)
+    session.note(f"deleted {brand}")
+
+
+def _pair(label: str) -> tuple[str, str]:
+    key, separator, value = label.partition("=")
+    if not separator:
+        raise click.BadParameter(f"{label!r} is not KEY=VALUE", param_hint="--label")
+    return key, value
+
+
+def _facts(brand: Brand) -> Any:
+    return facts(
+        [
+            ("name", brand.name),
+            ("display name", brand.display_name),
+            ("description", brand.description),
+            ("labels", " ".join(f"{key}={value}" for key, value in brand.labels.items())),
+            ("created", moment(brand.create_time)),
+            ("updated", moment(brand.update_time)),
+        ]
+    )

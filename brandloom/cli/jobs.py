@@ -1,0 +1,242 @@
+"""`brandloom jobs`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+import brandloom
+from brandloom import AsyncClient, JobFailed, JobState, TrainingEvent, TrainingJob, TrainingSpec
+from brandloom._names import short
+from brandloom.cli.framework import Group
+from brandloom.cli.job_board import JobBoard, follow_jobs, show_jobs
+from brandloom.cli.options import listing
+from brandloom.cli.plain import moment, size, span
+from brandloom.cli.progress import transfer
+from brandloom.cli.session import Session, facts, pass_session, table
+from brandloom.cli.training_options import chosen, training_settings
+
+_EVENT_NAMES: Final = {
+    "StateEvent": "state",
+    "ProgressEvent": "progress",
+    "ArtifactEvent": "artifact",
+    "ErrorEvent": "error",
+    "NoticeEvent": "notice",
+    "VersionEvent": "lora_version",
+}
+
+
+@click.group(cls=Group)
+def jobs() -> None:
+    """Training jobs."""
+
+
+@jobs.command()
+@click.argument("lora")
+@click.option("--dataset", required=True, help="BRAND/DATASET for its latest revision, or BRAND/DATASET@N.")
+@click.option("--base-model", required=True)
+@click.option("--display-name", default="")
+@click.option("--priority", default=0, help="Larger goes first (-100 to 100).")
+@click.option("--dry-run", is_flag=True, help="Show the spec with its defaults and advice; start nothing.")
+@training_settings
+@pass_session
+def create(
+    session: Session,
+    /,
+    lora: str,
+    dataset: str,
+    base_model: str,
+    display_name: str,
+    priority: int,
+    dry_run: bool,
+    **settings: Any,
+) -> None:
+    """Train a new version of a LoRA (BRAND/LORA)."""
+    spec = TrainingSpec.build(lora, dataset, base_model=base_model, **chosen(settings))
+    if dry_run:
+        session.show(session.client.training.validate(spec), _check_facts)
+        return
+    job = session.client.training.create(spec, display_name=display_name, priority=priority)
+    session.show(job, _facts)
+
+
+@jobs.command("list")
+@click.argument("brand", default="-")
+@listing
+@pass_session
+def list_jobs(session: Session, brand: str, filter_: str, order_by: str, limit: int | None) -> None:
+    """List the jobs of a brand, or of all brands."""
+    session.show_list(
+        session.client.training.list(brand, filter=filter_, order_by=order_by),
+        ("job", "LoRA", "state", "step", "loss", "created"),
+        lambda job: (
+            short(job.name),
+            short(job.spec.lora),
+            job.state.lower(),
+            f"{job.progress.step}/{job.progress.total_steps}" if job.progress else "",
+            f"{job.progress.smoothed_loss:.4f}" if job.progress else "",
+            moment(job.create_time),
+        ),
+        limit=limit,
+    )
+
+
+@jobs.command()
+@click.argument("job")
+@pass_session
+def get(session: Session, job: str) -> None:
+    """Show a job: state, advice, files."""
+    session.show(session.client.training.get(job), _facts)
+
+
+@jobs.command()
+@click.argument("job")
+@pass_session
+def cancel(session: Session, job: str) -> None:
+    """Ask a job to stop."""
+    session.show(session.client.training.cancel(job), _facts)
+
+
+@jobs.command()
+@click.argument("job")
+@pass_session
+def resume(session: Session, job: str) -> None:
+    """Let a failed or cancelled job go on from its last checkpoint."""
+    session.show(session.client.training.resume(job), _facts)
+
+
+@jobs.command()
+@click.argument("names", metavar="[JOB]...", nargs=-1)
+@pass_session
+def watch(session: Session, names: tuple[str, ...]) -> None:
+    """Follow jobs until they end; without a name, all that are not at their end.
+
+    A broken connection is made again, and no event is lost. Exits with 1 when a job failed or was cancelled.
+    """
+    board = asyncio.run(_watch(session, names))
+    if not board.jobs:
+        session.note("no job is running")
+    for job in board.jobs.values():
+        if job.state is not JobState.SUCCEEDED:
+            raise JobFailed(job)
+
+
+@jobs.command()
+@click.argument("job")
+@click.option("--points", default=0, help="Most points (default: 1000).")
+@pass_session
+def metrics(session: Session, job: str, points: int) -> None:
+    """Show a job's loss, learning rate and speed over its steps."""
+    session.show_list(
+        session.client.training.metrics(job, max_points=points),
+        ("step", "loss", "smoothed", "learning rate", "images/s"),
+        lambda point: (
+            point.step,
+            f"{point.loss:.4f}",
+            f"{point.smoothed_loss:.4f}",
+            f"{point.learning_rate:.3g}",
+            f"{point.images_per_second:.1f}",
+        ),
+    )
+
+
+@jobs.command()
+@click.argument("job")
+@click.argument("destination", type=click.Path(path_type=Path))
+@click.option("--file", "file_name", help="One file; else all but checkpoints.")
+@pass_session
+def download(session: Session, job: str, destination: Path, file_name: str | None) -> None:
+    """Write the files that a job made into a folder."""
+    training = session.client.training
+    artifacts = training.get(job).artifacts
+    wanted = [item for item in artifacts if item.kind != "CHECKPOINT"]
+    names = [file_name] if file_name else [item.file_name for item in wanted]
+    destination.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name in names:
+        with transfer(session, name) as report:
+            paths.append(training.download(job, name, destination, on_progress=report))
+    session.show_list(paths, ("file",), lambda path: (path,))
+
+
+async def _watch(session: Session, names: tuple[str, ...]) -> JobBoard:
+    async with brandloom.connect_async(**session.connection()) as client:
+        found = _named(client, names) if names else _unfinished(client)
+        if not session.json:
+            return await show_jobs(client, found, session.notes, live=session.live)
+        board = JobBoard()
+
+        def write(job: TrainingJob, event: TrainingEvent) -> None:
+            session.write_json_line(
+                {"job": job.name, "event": _EVENT_NAMES[type(event).__name__], **asdict(event)}
+            )
+
+        await follow_jobs(client, found, board, write)
+        return board
+
+
+async def _named(client: AsyncClient, names: tuple[str, ...]) -> AsyncIterator[TrainingJob]:
+    for name in names:
+        yield await client.training.get(name)
+
+
+async def _unfinished(client: AsyncClient) -> AsyncIterator[TrainingJob]:
+    async for job in client.training.list(order_by="create_time"):
+        if not job.state.ended:
+            yield job
+
+
+def _facts(job: TrainingJob) -> Any:
+    now = job.progress
+    return facts(
+        [
+            ("name", job.name),
+            ("display name", job.display_name),
+            ("state", job.state.lower()),
+            ("queue", f"{job.queue_position} before it" if job.state is JobState.QUEUED else ""),
+            ("error", f"{job.error.message} ({job.error.reason})" if job.error else ""),
+            ("step", f"{now.step} of {now.total_steps}" if now else ""),
+            ("loss", f"{now.smoothed_loss:.4f}" if now and now.step else ""),
+            ("left", span(now.time_left) if now else ""),
+            ("version", job.lora_version),
+            ("created", moment(job.create_time)),
+            ("ended", moment(job.end_time)),
+            ("spec", _spec_facts(job.spec)),
+            ("advice", "\n".join(f"{item.field}: {item.message}" for item in job.advice)),
+            ("files", _files(job)),
+        ]
+    )
+
+
+def _check_facts(check: brandloom.SpecCheck) -> Any:
+    return facts(
+        [
+            ("steps", check.total_steps),
+            ("spec", _spec_facts(check.spec)),
+            ("advice", "\n".join(f"{item.field}: {item.message}" for item in check.advice) or "none"),
+        ]
+    )
+
+
+def _spec_facts(spec: TrainingSpec) -> Any:
+    pairs: list[tuple[str, object]] = []
+    for name, value in asdict(spec).items():
+        if isinstance(value, dict):
+            pairs += [(key, _setting(item)) for key, item in value.items()]
+        else:
+            pairs.append((name, _setting(value)))
+    return facts(pairs)
+
+
+def _setting(value: object) -> object:
+    return ", ".join(str(item) for item in value) if isinstance(value, tuple) else value
+
+
+def _files(job: TrainingJob) -> Any:
+    rows = [(item.file_name, item.kind.lower(), size(item.artifact.size_bytes)) for item in job.artifacts]
+    return table(("file", "kind", "size"), rows) if rows else None

@@ -1,0 +1,119 @@
+"""The root of the command, and how its errors end."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+import click
+
+from brandloom import errors
+from brandloom.cli import exit_codes
+from brandloom.cli.alias import alias
+from brandloom.cli.base_models import base_models
+from brandloom.cli.brands import brands
+from brandloom.cli.completion import completion
+from brandloom.cli.datasets import datasets
+from brandloom.cli.framework import Group
+from brandloom.cli.generate import capacity, generate
+from brandloom.cli.jobs import jobs
+from brandloom.cli.loras import loras
+from brandloom.cli.services import services
+from brandloom.cli.session import Session, pass_session
+from brandloom.cli.stack import stack
+from brandloom.cli.train import train
+from brandloom.cli.versions import versions
+
+
+@click.group(cls=Group, epilog=exit_codes.HELP, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--registry", metavar="HOST:PORT", help="Address; else $BRANDLOOM_REGISTRY_ADDRESS.")
+@click.option("--labeler", metavar="HOST:PORT", help="Address; else $BRANDLOOM_LABELER_ADDRESS.")
+@click.option("--trainer", metavar="HOST:PORT", help="Address; else $BRANDLOOM_TRAINER_ADDRESS.")
+@click.option("--inference", metavar="HOST:PORT", help="Address; else $BRANDLOOM_INFERENCE_ADDRESS.")
+@click.option(
+    "--home", type=click.Path(), help="Folder of the token; else $BRANDLOOM_HOME, else ~/.brandloom."
+)
+@click.option("--timeout", type=click.FloatRange(min=0.1), default=60.0, help="Seconds for a single answer.")
+@click.version_option(package_name="brandloom")
+@pass_session
+def cli(
+    session: Session,
+    registry: str | None,
+    labeler: str | None,
+    trainer: str | None,
+    inference: str | None,
+    home: str | None,
+    timeout: float,
+) -> None:
+    """Learn brands from pictures, keep what was learned, and generate with any stack of it.
+
+    Resources go by short names: acme/hero for a LoRA or dataset of brand acme, acme/hero@prod or acme/hero@3
+    for one of its versions. The token comes from $BRANDLOOM_TOKEN or the file `token` in the home folder.
+    """
+    session.addresses = {
+        "registry": registry,
+        "labeler": labeler,
+        "trainer": trainer,
+        "inference": inference,
+    }
+    session.home = home
+    session.timeout_seconds = timeout
+
+
+for command in (
+    brands,
+    base_models,
+    datasets,
+    jobs,
+    train,
+    loras,
+    versions,
+    alias,
+    stack,
+    generate,
+    capacity,
+    services,
+    completion,
+):
+    cli.add_command(command)
+
+
+def main() -> NoReturn:
+    """Runs the command and exits with a status that scripts can act on; errors are a few lines on stderr."""
+    try:
+        status = cli.main(prog_name="brandloom", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(exit_codes.USAGE)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        sys.exit(exit_codes.INTERRUPTED)
+    except errors.BrandloomError as error:
+        click.echo(describe(error), err=True)
+        sys.exit(exit_codes.exit_status(error))
+    except BrokenPipeError:
+        # The reader of our output (`head`) has gone: nothing is wrong, and nothing can be told.
+        sys.stderr.close()
+        sys.exit(0)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def describe(error: errors.BrandloomError) -> str:
+    """The error for a terminal: what is wrong, each faulty field, the reason, when to try again."""
+    if not isinstance(error, errors.ApiError):
+        return f"Error: {error}"
+    lines = [f"Error: {error.message}"]
+    if error.violations:
+        lines = ["Error: the request is not valid"]
+        lines += [f"  {item.field or '(request)'}: {item.description}" for item in error.violations]
+    facts = [f"reason {error.reason}"]
+    if error.method:
+        facts.append(f"call {error.method}")
+    if error.request_id:
+        facts.append(f"request {error.request_id}")
+    if error.retry_after_seconds is not None:
+        facts.append(f"try again in {error.retry_after_seconds:g} s")
+    lines.append(f"  ({', '.join(facts)})")
+    return "\n".join(lines)

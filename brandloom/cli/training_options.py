@@ -1,0 +1,99 @@
+"""Training settings as options of a command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any, Final, TypeVar
+
+import click
+
+from brandloom import AdapterTarget, LearningRateSchedule, Precision, TrainingOptions
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_HELP: Final = {
+    "rank": "Rank of the adapter (default: 8).",
+    "alpha": "Scale of the adapter (default: the rank).",
+    "dropout": "Share of the adapter's inputs left out.",
+    "targets": "Layers to adapt; repeatable (default: attention and feed_forward).",
+    "train_text_encoder": "Adapt the text encoder too.",
+    "learning_rate": "Default: 1e-4.",
+    "text_encoder_learning_rate": "Default: half of --learning-rate.",
+    "schedule": "Of the learning rate (default: cosine).",
+    "warmup_steps": "Steps until the full learning rate.",
+    "batch_size": "Pictures in a step (default: 4).",
+    "epochs": "Passes over the pictures.",
+    "max_steps": "Steps, instead of --epochs.",
+    "weight_decay": "AdamW's (default: 0.01).",
+    "max_gradient_norm": "0 switches clipping off (default: 1).",
+    "min_snr_gamma": "0 switches min-SNR weights off (default: 5).",
+    "noise_offset": "Brightness noise.",
+    "caption_dropout": "Share of captions replaced by the empty one.",
+    "sample_prompts": "Picture to make while training; repeatable.",
+    "sample_interval_steps": "Steps between samples (default: at the end only).",
+    "sample_steps": "Denoising steps of samples (default: 20).",
+    "sample_guidance_scale": "Guidance of samples (default: 5).",
+    "sample_seed": "Seed of samples.",
+    "parent_version": "Version to continue from (acme/hero@3).",
+    "trigger_words": "Words that call the LoRA; repeatable (default: the revision's).",
+    "resolution": "Side of the training pictures in pixels (default: the base's).",
+    "horizontal_flip": "Mirror half of the pictures.",
+    "seed": "Of noise, order and dropout (default: drawn and shown).",
+    "checkpoint_interval_steps": "Steps between checkpoints (default: 100).",
+    "precision": "Arithmetic (default: bfloat16 where the device has it).",
+}
+_CHOICES: Final[dict[str, type[StrEnum]]] = {
+    "targets": AdapterTarget,
+    "schedule": LearningRateSchedule,
+    "precision": Precision,
+}
+_PLURAL: Final = {
+    "targets": "target",
+    "sample_prompts": "sample_prompt",
+    "trigger_words": "trigger_word",
+}
+_FLAGS: Final = ("train_text_encoder", "horizontal_flip")
+_NUMBERS: Final = {"int": int, "float": float}
+
+
+def training_settings(function: F) -> F:
+    """An option for each of TrainingOptions."""
+    for name in reversed(TrainingOptions.__annotations__):
+        function = _option(name)(function)
+    return function
+
+
+def chosen(values: dict[str, Any]) -> TrainingOptions:
+    """The options that were given, as TrainingSpec.build takes them."""
+    options: dict[str, Any] = {}
+    for name, value in values.items():
+        if value is None or value == () or value is False:
+            continue
+        enum = _CHOICES.get(name)
+        if enum is None:
+            options[name] = value
+        else:
+            options[name] = _member(enum, value) if isinstance(value, str) else _members(enum, value)
+    return options  # type: ignore[return-value]
+
+
+def _option(name: str) -> Callable[[F], F]:
+    flag = "--" + _PLURAL.get(name, name).replace("_", "-")
+    if name in _FLAGS:
+        return click.option(flag, name, is_flag=True, help=_HELP[name])
+    kind: Any = str
+    if name in _CHOICES:
+        kind = click.Choice([member.lower() for member in _CHOICES[name] if member != "UNSPECIFIED"])
+    else:
+        annotation = TrainingOptions.__annotations__[name]
+        kind = _NUMBERS.get(getattr(annotation, "__forward_arg__", str(annotation)), str)
+    return click.option(flag, name, type=kind, multiple=name in _PLURAL, help=_HELP[name])
+
+
+def _member(enum: type[StrEnum], value: str) -> StrEnum:
+    return enum(value.upper())
+
+
+def _members(enum: type[StrEnum], values: tuple[str, ...]) -> tuple[StrEnum, ...]:
+    return tuple(_member(enum, value) for value in values)

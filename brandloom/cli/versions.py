@@ -1,0 +1,163 @@
+"""`brandloom versions`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.tree import Tree
+
+from brandloom import Lineage, LoraVersion
+from brandloom._names import short
+from brandloom.cli.framework import Group
+from brandloom.cli.options import listing
+from brandloom.cli.plain import moment, size, words
+from brandloom.cli.progress import transfer
+from brandloom.cli.session import Session, facts, pass_session
+
+
+@click.group(cls=Group)
+def versions() -> None:
+    """Versions of LoRAs: immutable files of weights."""
+
+
+@versions.command("list")
+@click.argument("lora")
+@listing
+@pass_session
+def list_versions(session: Session, lora: str, filter_: str, order_by: str, limit: int | None) -> None:
+    """List a LoRA's versions."""
+    session.show_list(
+        session.client.versions.list(lora, filter=filter_, order_by=order_by),
+        ("version", "aliases", "format", "rank", "size", "sha256", "base model", "made by", "created"),
+        lambda item: (
+            item.name,
+            words(item.aliases),
+            item.format.lower(),
+            item.rank,
+            size(item.artifact.size_bytes),
+            item.artifact.sha256[:12],
+            item.base_model or item.base_model_sha256[:12],
+            short(item.origin.training_job) or "upload",
+            moment(item.create_time),
+        ),
+        limit=limit,
+    )
+
+
+@versions.command()
+@click.argument("version")
+@pass_session
+def get(session: Session, version: str) -> None:
+    """Show a version: BRAND/LORA@3, BRAND/LORA@prod, or BRAND/LORA for the newest."""
+    session.show(session.client.versions.get(version), _facts)
+
+
+@versions.command()
+@click.argument("lora")
+@click.argument("path", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--base-model", default="")
+@click.option("--trigger-word", "trigger_words", multiple=True)
+@click.option("--tag", "tags", multiple=True)
+@click.option("--description", default="")
+@click.option("--license", "license_", default="")
+@pass_session
+def upload(
+    session: Session,
+    lora: str,
+    path: Path,
+    base_model: str,
+    trigger_words: tuple[str, ...],
+    tags: tuple[str, ...],
+    description: str,
+    license_: str,
+) -> None:
+    """Add a LoRA file made elsewhere (kohya or diffusers .safetensors) as the newest version."""
+    with transfer(session, f"uploading {path.name}") as report:
+        made = session.client.versions.upload(
+            lora,
+            path,
+            base_model=base_model,
+            trigger_words=trigger_words,
+            tags=tags,
+            description=description,
+            license=license_,
+            on_progress=report,
+        )
+    session.show(made, _facts)
+
+
+@versions.command()
+@click.argument("version")
+@click.argument("destination", type=click.Path(path_type=Path), default=".")
+@pass_session
+def download(session: Session, version: str, destination: Path) -> None:
+    """Write a version's file to a path or into a folder; its digest is checked."""
+    with transfer(session, f"downloading {version}") as report:
+        path = session.client.versions.download(version, destination, on_progress=report)
+    session.show({"path": path}, lambda result: str(result["path"]))
+
+
+@versions.command()
+@click.argument("version")
+@click.option("--depth", default=0, help="Steps to walk each way (default: 8).")
+@pass_session
+def lineage(session: Session, version: str, depth: int) -> None:
+    """Show what a version comes from and what comes from it."""
+    found = session.client.versions.get(version)
+    session.show(
+        session.client.versions.lineage(found, depth=depth), lambda result: lineage_tree(found.name, result)
+    )
+
+
+def lineage_tree(name: str, lineage: Lineage) -> Tree:
+    """The version as the root; what it comes from below it, what comes from it after that."""
+    digests = {node.name: node.sha256[:12] for node in lineage.nodes}
+    tree = Tree(_labelled(name, digests))
+    _grow(tree, name, lineage, digests, seen={name})
+    for edge in lineage.edges:
+        if edge.source == name:
+            tree.add(f"{edge.relation} of {_labelled(edge.target, digests)}")
+    return tree
+
+
+def _grow(tree: Tree, name: str, lineage: Lineage, digests: dict[str, str], *, seen: set[str]) -> None:
+    for edge in lineage.edges:
+        if edge.target == name and edge.source not in seen:
+            branch = tree.add(f"{edge.relation.replace('_', ' ')} {_labelled(edge.source, digests)}")
+            _grow(branch, edge.source, lineage, digests, seen=seen | {edge.source})
+
+
+def _labelled(name: str, digests: dict[str, str]) -> str:
+    digest = digests.get(name, "")
+    return f"{name}  [dim]{digest}[/dim]" if digest else name
+
+
+def _facts(version: LoraVersion) -> Any:
+    origin = version.origin
+    return facts(
+        [
+            ("name", version.name),
+            ("aliases", words(version.aliases)),
+            ("description", version.description),
+            ("format", version.format.lower()),
+            ("family", version.family),
+            ("base model", version.base_model),
+            ("base sha256", version.base_model_sha256),
+            ("rank", version.rank),
+            ("modules", len(version.modules)),
+            ("components", words(version.components)),
+            ("trigger words", words(version.trigger_words)),
+            ("tags", words(version.tags)),
+            ("license", version.license),
+            ("sha256", version.artifact.sha256),
+            ("size", size(version.artifact.size_bytes)),
+            ("training job", origin.training_job),
+            ("dataset", origin.dataset_revision),
+            ("dataset sha256", origin.dataset_sha256),
+            ("parent", origin.parent_version),
+            ("evaluation", "\n".join(f"{key} {value:g}" for key, value in version.evaluation.items())),
+            ("created", f"{moment(version.create_time)} by {version.creator}"),
+        ]
+    )
