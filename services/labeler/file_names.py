@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 MAX_CHARACTERS: Final = 255
+MAX_BYTES: Final = 512
 _JUNK_NAMES: Final = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
 _JUNK_FOLDER: Final = "__MACOSX"
 
@@ -30,8 +31,8 @@ def checked(name: str) -> str:
     clean = "/".join(parts)
     if not clean:
         raise FileNameError("the file name is empty")
-    if len(clean) > MAX_CHARACTERS:
-        raise FileNameError(f"the file name has more than {MAX_CHARACTERS} characters")
+    if len(clean) > MAX_CHARACTERS or len(clean.encode()) > MAX_BYTES:
+        raise FileNameError(f"the file name has more than {MAX_CHARACTERS} characters or {MAX_BYTES} bytes")
     return clean
 
 

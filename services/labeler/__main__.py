@@ -1,0 +1,162 @@
+"""The labeler as a process: `python -m services.labeler` reads its configuration, wires, serves."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from brandloom.api.labeler.v1 import labeler_pb2, labeler_pb2_grpc
+from servicekit.artifacts.open import open_store
+from servicekit.artifacts.port import ArtifactStore
+from servicekit.clock import SystemClock
+from servicekit.database import Database, migrate
+from servicekit.drain import Drain
+from servicekit.identity import Authenticator, LocalTokenAuthenticator, ensure_local_token
+from servicekit.interceptors.chain import server_interceptors
+from servicekit.logs import configure_logs
+from servicekit.metrics import ServiceMetrics, serve_metrics
+from servicekit.server import Registration, ServiceServer
+from servicekit.settings import ConfigError
+from services.labeler.archive_reader import ZipArchiveReader
+from services.labeler.bell import Bell
+from services.labeler.caption_exports import CaptionFileStore
+from services.labeler.captioner import ProcessCaptioner
+from services.labeler.config import Config, read_config
+from services.labeler.figures import PrometheusMeter
+from services.labeler.picture_reader import ProcessPictureReader
+from services.labeler.repository import SqlRecords
+from services.labeler.service import DatasetService, ImageService
+from services.labeler.service_captions import CaptionService
+from services.labeler.service_labeling import LabelJobService
+from services.labeler.service_revisions import RevisionService
+from services.labeler.service_runner import LabelJobRunner
+from services.labeler.service_uploads import UploadService
+from services.labeler.servicer import LabelerServicer, Services
+
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
+SERVICE_NAME: Final = labeler_pb2.DESCRIPTOR.services_by_name["LabelerService"].full_name
+_log = structlog.get_logger(__name__)
+
+
+@asynccontextmanager
+async def opened_server(
+    config: Config, metrics: ServiceMetrics, authenticator: Authenticator | None = None
+) -> AsyncIterator[ServiceServer]:
+    """A server with an up-to-date database, not yet started, and a runner that does label jobs meanwhile.
+
+    At the end the job in hand goes back to the queue, and workers and connections are closed.
+    """
+    known = authenticator or LocalTokenAuthenticator(config.token or ensure_local_token(config.home))
+    await asyncio.to_thread(migrate, config.database_url, MIGRATIONS)
+    async with AsyncExitStack() as stack:
+        database = Database(config.database_url)
+        stack.push_async_callback(database.dispose)
+        records, store = SqlRecords(database), open_store(config.store.url, config.store)
+        meter, bell, drain = PrometheusMeter(metrics), Bell(), Drain()
+        services = _services(config, records, store, meter, bell, stack)
+        await stack.enter_async_context(_running_jobs(config, records, store, meter, bell))
+        servicer = LabelerServicer(services, drain, max_caption_file_bytes=config.limits.max_file_bytes)
+        add = labeler_pb2_grpc.add_LabelerServiceServicer_to_server
+        yield ServiceServer(
+            "labeler",
+            config.listen,
+            server_interceptors(authenticator=known, metrics=metrics),
+            [Registration(SERVICE_NAME, add, servicer)],
+            {"database": database.ready, "store": store.ready},
+            drain=drain,
+            drain_seconds=config.drain_seconds,
+        )
+
+
+def _services(
+    config: Config,
+    records: SqlRecords,
+    store: ArtifactStore,
+    meter: PrometheusMeter,
+    bell: Bell,
+    stack: AsyncExitStack,
+) -> Services:
+    clock = SystemClock()
+    pictures = ProcessPictureReader(
+        processes=config.decoder_processes,
+        max_pixels=config.limits.max_pixels,
+        memory_bytes=config.decoder_memory_bytes,
+        timeout_seconds=config.decode_timeout_seconds,
+    )
+    stack.push_async_callback(pictures.close)
+    files = CaptionFileStore(store, config.limits)
+    return Services(
+        datasets=DatasetService(records, clock),
+        images=ImageService(records, store, clock),
+        uploads=UploadService(
+            records=records,
+            store=store,
+            pictures=pictures,
+            archives=ZipArchiveReader(config.limits),
+            clock=clock,
+            meter=meter,
+            limits=config.limits,
+        ),
+        captions=CaptionService(records, files, clock),
+        jobs=LabelJobService(records, clock, bell, captioner=config.captioner),
+        revisions=RevisionService(records, store, files, clock),
+    )
+
+
+@asynccontextmanager
+async def _running_jobs(
+    config: Config, records: SqlRecords, store: ArtifactStore, meter: PrometheusMeter, bell: Bell
+) -> AsyncIterator[None]:
+    captioner = ProcessCaptioner(config.captioner, threads=config.captioner_threads)
+    runner = LabelJobRunner(
+        records=records,
+        store=store,
+        captioner=captioner,
+        clock=SystemClock(),
+        bell=bell,
+        meter=meter,
+        settings=config.runner,
+        report=lambda error: _log.error("labeling failed", exc_info=error),
+    )
+    task = asyncio.create_task(runner.run_forever())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+        await captioner.close()
+
+
+async def serve(config: Config) -> None:
+    """Serves until SIGTERM or SIGINT."""
+    metrics = ServiceMetrics("labeler")
+    async with opened_server(config, metrics) as server:
+        exporter = serve_metrics(config.metrics_listen, metrics)
+        try:
+            await server.start()
+            await server.run_until_stopped()
+        finally:
+            if exporter is not None:
+                exporter.close()
+
+
+def main() -> int:
+    """Exit code 0 after a clean stop, 2 when the configuration is at fault."""
+    try:
+        config = read_config()
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    configure_logs(service="labeler", level=config.log_level, log_format=config.log_format)
+    asyncio.run(serve(config))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
