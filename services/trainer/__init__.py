@@ -1,0 +1,1 @@
+"""The trainer: training jobs, the leases of its workers, and the workers themselves."""

@@ -1,0 +1,239 @@
+"""Jobs, events, figures and what workers say: proto <-> domain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+from typing import Final
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from brandloom.api.common.v1 import artifact_pb2, family_pb2, job_pb2
+from brandloom.api.trainer.v1 import resources_pb2 as pb
+from servicekit.artifacts.port import artifact_key
+from servicekit.errors import InvalidArgument
+from services.trainer.advice import Advice
+from services.trainer.convert_spec import spec_to_proto
+from services.trainer.events import (
+    ArtifactKind,
+    Event,
+    Failure,
+    JobArtifact,
+    JobState,
+    MetricPoint,
+    Notice,
+    Payload,
+    Progress,
+    VersionRegistered,
+)
+from services.trainer.ports import JobRecord
+from services.trainer.sources import Blob
+
+STATES: Final[Mapping[JobState, job_pb2.JobState]] = MappingProxyType(
+    {state: job_pb2.JobState.Value(f"JOB_STATE_{state.name}") for state in JobState}
+)
+STATE_OF: Final = {number: state for state, number in STATES.items()}
+FAMILIES: Final[Mapping[str, family_pb2.ModelFamily]] = MappingProxyType(
+    {
+        "sd15": family_pb2.MODEL_FAMILY_SD15,
+        "sdxl": family_pb2.MODEL_FAMILY_SDXL,
+        "causal_lm": family_pb2.MODEL_FAMILY_CAUSAL_LM,
+    }
+)
+FAMILY_OF: Final = {number: family for family, number in FAMILIES.items()}
+_KINDS: Final = {kind: pb.JobArtifact.Kind.Value(f"KIND_{kind.name}") for kind in ArtifactKind}
+_KIND_OF: Final = {number: kind for kind, number in _KINDS.items()}
+
+
+def job_to_proto(record: JobRecord) -> pb.TrainingJob:
+    """The job as callers see it."""
+    job = record.job
+    return pb.TrainingJob(
+        name=job.name,
+        display_name=job.display_name,
+        spec=spec_to_proto(job.spec),
+        state=STATES[job.state],
+        progress=progress_to_proto(job.progress) if job.progress else None,
+        error=failure_to_proto(job.error) if job.error else None,
+        advice=[advice_to_proto(advice) for advice in job.advice],
+        attempt=job.attempt,
+        lora_version=job.lora_version,
+        artifacts=[artifact_to_proto(artifact) for artifact in record.artifacts],
+        create_time=timestamp(job.create_time),
+        start_time=timestamp(job.start_time) if job.start_time else None,
+        end_time=timestamp(job.end_time) if job.end_time else None,
+        etag=job.etag,
+        creator=job.creator,
+        priority=job.priority,
+        queue_position=record.queue_position,
+        worker=job.lease.worker if job.lease else "",
+    )
+
+
+def advice_to_proto(advice: Advice) -> pb.Advice:
+    """One piece of advice."""
+    return pb.Advice(code=advice.code, field=advice.field, message=advice.message)
+
+
+def progress_to_proto(progress: Progress) -> pb.TrainingProgress:
+    """Progress."""
+    left = progress.seconds_left
+    return pb.TrainingProgress(
+        step=progress.step,
+        total_steps=progress.total_steps,
+        epoch=progress.epoch,
+        loss=progress.loss,
+        smoothed_loss=progress.smoothed_loss,
+        learning_rate=progress.learning_rate,
+        images_per_second=progress.images_per_second,
+        time_left=None if left is None else duration(timedelta(seconds=left)),
+        pack_size=progress.pack_size,
+    )
+
+
+def progress_from_proto(message: pb.TrainingProgress) -> Progress:
+    """Progress."""
+    return Progress(
+        step=message.step,
+        total_steps=message.total_steps,
+        epoch=message.epoch,
+        loss=message.loss,
+        smoothed_loss=message.smoothed_loss,
+        learning_rate=message.learning_rate,
+        images_per_second=message.images_per_second,
+        seconds_left=message.time_left.ToTimedelta().total_seconds()
+        if message.HasField("time_left")
+        else None,
+        pack_size=message.pack_size,
+    )
+
+
+def blob_to_proto(blob: Blob, media_type: str) -> artifact_pb2.Artifact:
+    """A file in the store."""
+    return artifact_pb2.Artifact(
+        uri=artifact_key(blob.sha256), sha256=blob.sha256, size_bytes=blob.size_bytes, media_type=media_type
+    )
+
+
+def artifact_to_proto(artifact: JobArtifact) -> pb.JobArtifact:
+    """A file of a job."""
+    return pb.JobArtifact(
+        kind=_KINDS[artifact.kind],
+        file_name=artifact.file_name,
+        artifact=blob_to_proto(artifact.blob, artifact.media_type),
+        step=artifact.step,
+        prompt=artifact.prompt,
+    )
+
+
+def artifact_from_proto(message: pb.JobArtifact) -> JobArtifact:
+    """A file of a job; InvalidArgument for a kind that is none."""
+    if message.kind not in _KIND_OF:
+        raise InvalidArgument.of("events.artifact.kind", "is required")
+    return JobArtifact(
+        kind=_KIND_OF[message.kind],
+        file_name=message.file_name,
+        blob=Blob(message.artifact.sha256, message.artifact.size_bytes),
+        media_type=message.artifact.media_type,
+        step=message.step,
+        prompt=message.prompt,
+    )
+
+
+def failure_to_proto(failure: Failure) -> job_pb2.Failure:
+    """Why something failed."""
+    return job_pb2.Failure(reason=failure.reason, message=failure.message)
+
+
+def failure_from_proto(message: job_pb2.Failure) -> Failure:
+    """Why something failed."""
+    return Failure(message.reason, message.message)
+
+
+def event_to_proto(event: Event) -> pb.TrainingEvent:
+    """An event with its number and time."""
+    message = payload_to_proto(event.payload)
+    message.sequence = event.sequence
+    message.time.CopyFrom(timestamp(event.time))
+    return message
+
+
+def payload_to_proto(payload: Payload) -> pb.TrainingEvent:
+    """An event as workers report it, without number and time."""
+    match payload:
+        case JobState():
+            return pb.TrainingEvent(state=STATES[payload])
+        case Progress():
+            return pb.TrainingEvent(progress=progress_to_proto(payload))
+        case JobArtifact():
+            return pb.TrainingEvent(artifact=artifact_to_proto(payload))
+        case Failure():
+            return pb.TrainingEvent(error=failure_to_proto(payload))
+        case Notice():
+            return pb.TrainingEvent(notice=payload.text)
+        case VersionRegistered():
+            return pb.TrainingEvent(lora_version=payload.lora_version)
+
+
+def payload_from_proto(message: pb.TrainingEvent) -> Payload:
+    """What an event says; InvalidArgument when it says nothing."""
+    match message.WhichOneof("event"):
+        case "state" if message.state in STATE_OF:
+            return STATE_OF[message.state]
+        case "progress":
+            return progress_from_proto(message.progress)
+        case "artifact":
+            return artifact_from_proto(message.artifact)
+        case "error":
+            return failure_from_proto(message.error)
+        case "notice":
+            return Notice(message.notice)
+        case "lora_version":
+            return VersionRegistered(message.lora_version)
+        case _:
+            raise InvalidArgument.of("events", "an event must say something")
+
+
+def point_to_proto(point: MetricPoint) -> pb.MetricPoint:
+    """Figures of a step."""
+    return pb.MetricPoint(
+        step=point.step,
+        time=timestamp(point.time),
+        loss=point.loss,
+        smoothed_loss=point.smoothed_loss,
+        learning_rate=point.learning_rate,
+        images_per_second=point.images_per_second,
+    )
+
+
+def point_from_proto(message: pb.MetricPoint) -> MetricPoint:
+    """Figures of a step."""
+    return MetricPoint(
+        step=message.step,
+        time=moment(message.time),
+        loss=message.loss,
+        smoothed_loss=message.smoothed_loss,
+        learning_rate=message.learning_rate,
+        images_per_second=message.images_per_second,
+    )
+
+
+def timestamp(time: datetime) -> Timestamp:
+    """An aware datetime as a Timestamp."""
+    message = Timestamp()
+    message.FromDatetime(time)
+    return message
+
+
+def moment(message: Timestamp) -> datetime:
+    """A Timestamp as an aware datetime in UTC."""
+    return message.ToDatetime(tzinfo=UTC)
+
+
+def duration(delta: timedelta) -> Duration:
+    """A timedelta as a Duration."""
+    message = Duration()
+    message.FromTimedelta(delta)
+    return message

@@ -1,0 +1,195 @@
+"""Reads jobs, their events, figures and files."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from servicekit.errors import AlreadyExists, InvalidArgument
+from servicekit.filtering import FieldKind, FilterField
+from servicekit.listing import ListQuery, list_page
+from services.trainer.events import ArtifactKind, Event, JobArtifact, JobState, MetricPoint
+from services.trainer.job_codec import read_event, read_job
+from services.trainer.ports import JobHead, JobPage, JobQuery, JobRecord, QueueFigures
+from services.trainer.sources import Blob
+from services.trainer.states import LEASED
+from services.trainer.tables import ArtifactRow, EventRow, JobRow, PointRow, RequestIdRow
+
+# Both `state = RUNNING` and, as the API spells it, `state = JOB_STATE_RUNNING`.
+_STATES: Final = {
+    spelling: state.value for state in JobState for spelling in (state.name, f"JOB_STATE_{state.name}")
+}
+FIELDS: Final[Mapping[str, FilterField]] = MappingProxyType(
+    {
+        "name": FilterField(JobRow.name, FieldKind.TEXT),
+        "display_name": FilterField(JobRow.display_name, FieldKind.TEXT),
+        "state": FilterField(JobRow.state, FieldKind.CHOICE, choices=_STATES),
+        "lora": FilterField(JobRow.lora, FieldKind.TEXT),
+        "base_model": FilterField(JobRow.base_model, FieldKind.TEXT),
+        "dataset_revision": FilterField(JobRow.dataset_revision, FieldKind.TEXT),
+        "priority": FilterField(JobRow.priority, FieldKind.INTEGER),
+        "create_time": FilterField(JobRow.create_time, FieldKind.TIME),
+        "end_time": FilterField(JobRow.end_time, FieldKind.TIME),
+    }
+)
+_LEASED: Final = tuple(sorted(state.value for state in LEASED))
+
+
+class SqlJobReader:
+    """JobReader over one session."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def find(self, name: str) -> JobRecord | None:
+        row = await self._session.get(JobRow, name)
+        if row is None:
+            return None
+        return (await self._records([row]))[0]
+
+    async def page(self, query: JobQuery, brands: frozenset[str] | None) -> JobPage:
+        if re.search(r"\bend_time\b", query.order_by):
+            raise InvalidArgument.of("order_by", "cannot be end_time: jobs that have not ended have none")
+        statement = select(JobRow)
+        if brands is not None:
+            statement = statement.where(JobRow.brand.in_(brands))
+        page = await list_page(
+            self._session,
+            statement,
+            FIELDS,
+            ListQuery(
+                page_size=query.page_size,
+                page_token=query.page_token,
+                filter=query.filter,
+                order_by=query.order_by,
+            ),
+            scope=("trainingJobs", *(["-"] if brands is None else sorted(brands))),
+            default_order="create_time desc",
+            tie_breaker="name",
+        )
+        return JobPage(tuple(await self._records(page.items)), page.next_page_token)
+
+    async def head(self, name: str) -> JobHead | None:
+        found = await self._session.execute(
+            select(JobRow.state, JobRow.last_sequence).where(JobRow.name == name)
+        )
+        row = found.one_or_none()
+        return None if row is None else JobHead(JobState(row.state), row.last_sequence)
+
+    async def events(self, name: str, *, after: int, limit: int) -> list[Event]:
+        rows = await self._session.scalars(
+            select(EventRow)
+            .where(EventRow.job == name, EventRow.sequence > after)
+            .order_by(EventRow.sequence)
+            .limit(limit)
+        )
+        return [read_event(row) for row in rows]
+
+    async def points(self, name: str, *, at_most: int) -> list[MetricPoint]:
+        count = await self._session.scalar(
+            select(func.count()).select_from(PointRow).where(PointRow.job == name)
+        )
+        total = count or 0
+        place = func.row_number().over(order_by=PointRow.step).label("place")
+        placed = select(PointRow, place).where(PointRow.job == name).subquery()
+        stride = -(-(total - 1) // max(at_most - 1, 1)) or 1
+        thin = (placed.c.place - 1) % stride == 0 if at_most > 1 else placed.c.place < 1
+        rows = await self._session.execute(
+            select(placed).where(or_(thin, placed.c.place == total)).order_by(placed.c.step)
+        )
+        return [_point(row) for row in rows]
+
+    async def artifact(self, name: str, file_name: str) -> JobArtifact | None:
+        row = await self._session.get(ArtifactRow, (name, file_name))
+        return None if row is None else _artifact(row)
+
+    async def answered(self, brand: str, request_id: str, body_digest: str) -> str | None:
+        row = await self._session.get(RequestIdRow, (brand, request_id))
+        if row is None:
+            return None
+        if row.body_digest != body_digest:
+            raise AlreadyExists(
+                f"request id {request_id} was used before, for another request",
+                reason="REQUEST_ID_REUSED",
+                metadata={"request_id": request_id, "resource_name": row.response_name},
+            )
+        return row.response_name
+
+    async def lease_holders(self, prefix: str) -> set[str]:
+        found = await self._session.scalars(
+            select(JobRow.worker)
+            .distinct()
+            .where(JobRow.state.in_(_LEASED), func.substr(JobRow.worker, 1, len(prefix)) == prefix)
+        )
+        return set(found)
+
+    async def figures(self) -> QueueFigures:
+        waiting = select(func.count()).where(JobRow.state == JobState.QUEUED.value).scalar_subquery()
+        leased = select(func.count()).where(JobRow.state.in_(_LEASED)).scalar_subquery()
+        training = JobRow.state == JobState.RUNNING.value
+        rate = (
+            select(func.coalesce(func.sum(JobRow.images_per_second), 0.0)).where(training).scalar_subquery()
+        )
+        loss = select(func.coalesce(func.avg(JobRow.loss), 0.0)).where(training).scalar_subquery()
+        row = (await self._session.execute(select(waiting, leased, rate, loss))).one()
+        return QueueFigures(row[0], row[1], row[2], row[3])
+
+    async def _records(self, rows: list[JobRow]) -> list[JobRecord]:
+        files: defaultdict[str, list[JobArtifact]] = defaultdict(list)
+        found = await self._session.scalars(
+            select(ArtifactRow)
+            .where(ArtifactRow.job.in_([row.name for row in rows]))
+            .order_by(ArtifactRow.step, ArtifactRow.file_name)
+        )
+        for row in found:
+            files[row.job].append(_artifact(row))
+        positions = await self._queue_positions(rows)
+        return [
+            JobRecord(
+                job=read_job(row),
+                artifacts=tuple(files[row.name]),
+                queue_position=positions.get(row.name, 0),
+            )
+            for row in rows
+        ]
+
+    async def _queue_positions(self, rows: list[JobRow]) -> dict[str, int]:
+        names = [row.name for row in rows if row.state == JobState.QUEUED.value]
+        if not names:
+            return {}
+        place = func.row_number().over(order_by=(JobRow.priority.desc(), JobRow.create_time, JobRow.name))
+        queue = (
+            select(JobRow.name, place.label("place")).where(JobRow.state == JobState.QUEUED.value).subquery()
+        )
+        found = await self._session.execute(
+            select(queue.c.name, queue.c.place).where(queue.c.name.in_(names))
+        )
+        return {name: position - 1 for name, position in found}
+
+
+def _point(row: Any) -> MetricPoint:
+    return MetricPoint(
+        step=row.step,
+        time=row.time,
+        loss=row.loss,
+        smoothed_loss=row.smoothed_loss,
+        learning_rate=row.learning_rate,
+        images_per_second=row.images_per_second,
+    )
+
+
+def _artifact(row: ArtifactRow) -> JobArtifact:
+    return JobArtifact(
+        kind=ArtifactKind(row.kind),
+        file_name=row.file_name,
+        blob=Blob(row.sha256, row.size_bytes),
+        media_type=row.media_type,
+        step=row.step,
+        prompt=row.prompt,
+    )

@@ -1,0 +1,230 @@
+"""What the use cases need from the outside."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from services.trainer.domain import Job
+from services.trainer.events import Event, JobArtifact, JobState, MetricPoint
+from services.trainer.leasing import Candidate, Wish
+from services.trainer.sources import BaseModel, DatasetRevision, LoraVersion
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobRecord:
+    """A job together with what is kept beside it. `queue_position` counts the jobs before it, while it is queued."""
+
+    job: Job
+    artifacts: tuple[JobArtifact, ...]
+    queue_position: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobQuery:
+    """A listing: filter and order in the words of AIP-160 and AIP-132."""
+
+    filter: str
+    order_by: str
+    page_size: int
+    page_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobPage:
+    """One page; the token is empty on the last."""
+
+    records: tuple[JobRecord, ...]
+    next_page_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueueFigures:
+    """How many jobs wait and how many are leased, how fast these train together, and their mean loss."""
+
+    waiting: int
+    leased: int
+    images_per_second: float = 0.0
+    mean_loss: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class JobHead:
+    """The state of a job and the number of its newest event."""
+
+    state: JobState
+    last_sequence: int
+
+
+class JobReader(Protocol):
+    """One consistent view of the jobs."""
+
+    async def find(self, name: str) -> JobRecord | None:
+        """The job of that name."""
+        ...
+
+    async def page(self, query: JobQuery, brands: frozenset[str] | None) -> JobPage:
+        """A page of the brands' jobs (None: of all); InvalidArgument for a filter, order or token that makes no sense."""
+        ...
+
+    async def head(self, name: str) -> JobHead | None:
+        """The job's state and newest event."""
+        ...
+
+    async def events(self, name: str, *, after: int, limit: int) -> list[Event]:
+        """Events with a larger number, in order."""
+        ...
+
+    async def points(self, name: str, *, at_most: int) -> list[MetricPoint]:
+        """Figures by step, evenly thinned to at most that many; the first and the last are kept."""
+        ...
+
+    async def artifact(self, name: str, file_name: str) -> JobArtifact | None:
+        """The job's file of that name."""
+        ...
+
+    async def answered(self, brand: str, request_id: str, body_digest: str) -> str | None:
+        """The name of what an earlier request with that id made; AlreadyExists when its body was another."""
+        ...
+
+    async def lease_holders(self, prefix: str) -> set[str]:
+        """Workers that hold leases and whose name begins so."""
+        ...
+
+    async def figures(self) -> QueueFigures:
+        """Sizes of the queue."""
+        ...
+
+
+class JobTransaction(JobReader, Protocol):
+    """A view that may change; all changes become visible together or not at all."""
+
+    async def lock(self, name: str) -> Job | None:
+        """The job of that name, to be changed: nobody else can change it until the end."""
+        ...
+
+    async def insert(self, job: Job) -> None:
+        """Adds a new job with its events."""
+        ...
+
+    async def save(self, job: Job) -> None:
+        """Stores a changed job and appends its new events."""
+        ...
+
+    async def put_points(self, name: str, points: Sequence[MetricPoint]) -> None:
+        """Stores figures; those of a step that is there already are replaced."""
+        ...
+
+    async def candidates(self, now: datetime, wish: Wish) -> list[Candidate]:
+        """Queued jobs whose time has come: of each brand as many of the first as the wish could use."""
+        ...
+
+    async def running_by_brand(self) -> Mapping[str, int]:
+        """Leased jobs of each brand."""
+        ...
+
+    async def lock_queued(self, names: Sequence[str]) -> list[Job]:
+        """Those of the jobs that are still queued and that no one else is taking at this moment."""
+        ...
+
+    async def lock_expired(self, now: datetime) -> list[Job]:
+        """Jobs whose lease has run out."""
+        ...
+
+    async def lock_held_by(self, worker: str) -> list[Job]:
+        """Jobs that the worker holds leases on."""
+        ...
+
+    async def remember(self, brand: str, request_id: str, body_digest: str, name: str) -> str | None:
+        """Remembers what the request made; when it is a repetition, the name of what the first one made.
+
+        AlreadyExists with REQUEST_ID_REUSED when the id came with another body.
+        """
+        ...
+
+
+class Jobs(Protocol):
+    """Where jobs are kept."""
+
+    def transaction(self) -> AbstractAsyncContextManager[JobTransaction]:
+        """A view that may change."""
+        ...
+
+    def snapshot(self) -> AbstractAsyncContextManager[JobReader]:
+        """A view for reading."""
+        ...
+
+
+class Labeler(Protocol):
+    """The labeler, as far as training needs it."""
+
+    async def revision(self, name: str) -> DatasetRevision:
+        """The sealed revision, `latest` made a number; NotFound, or Unavailable when it cannot be asked."""
+        ...
+
+
+class Registry(Protocol):
+    """The registry, as far as the planning of jobs needs it."""
+
+    async def require_brand(self, name: str) -> None:
+        """NotFound unless there is such a brand."""
+        ...
+
+    async def base_model(self, name: str) -> BaseModel:
+        """The base model; NotFound, or Unavailable when it cannot be asked."""
+        ...
+
+    async def lora_version(self, name: str) -> LoraVersion:
+        """The version, an alias made a number; NotFound, or Unavailable when it cannot be asked."""
+        ...
+
+
+class Artifacts(Protocol):
+    """The artifact store, as far as the use cases read it."""
+
+    async def get_bytes(self, sha256: str, *, max_bytes: int) -> bytes:
+        """The whole blob."""
+        ...
+
+    def open(self, sha256: str) -> AsyncIterator[bytes]:
+        """The blob in chunks of 1 MiB at most."""
+        ...
+
+
+class Bell(Protocol):
+    """Wakes those who watch a job when something has happened to it in this process."""
+
+    def ring(self, name: str) -> None:
+        """Something has happened to the job."""
+        ...
+
+    async def wait(self, name: str, at_most: timedelta) -> None:
+        """Returns when it rings for the job, or after that time: other processes ring no bell here."""
+        ...
+
+
+class Meters(Protocol):
+    """Figures about the work of the trainer, for operators."""
+
+    def trained(self, images: int) -> None:
+        """That many pictures went through training steps."""
+        ...
+
+    def leases_lost(self, count: int) -> None:
+        """That many leases ran out or were taken from a dead worker."""
+        ...
+
+    def retried(self, count: int) -> None:
+        """That many jobs went back to the queue after a failure."""
+        ...
+
+    def ended(self, state: str) -> None:
+        """A job ended in that state."""
+        ...
+
+    def queue(self, figures: QueueFigures) -> None:
+        """The queue looks like this now."""
+        ...

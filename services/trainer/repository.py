@@ -1,0 +1,207 @@
+"""Jobs in SQLite or PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from servicekit.clock import Clock
+from servicekit.database import Database
+from servicekit.request_ids import remember
+from services.trainer.domain import Job
+from services.trainer.events import JobArtifact, MetricPoint
+from services.trainer.job_codec import read_job, write_event, write_job
+from services.trainer.job_reader import SqlJobReader
+from services.trainer.leasing import Candidate, PackKey, Wish
+from services.trainer.spec import Precision
+from services.trainer.states import LEASED
+from services.trainer.tables import ArtifactRow, JobRow, PointRow, RequestIdRow
+
+_LEASED = tuple(sorted(state.value for state in LEASED))
+
+
+class SqlJobs:
+    """Jobs over one database."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[SqlJobTransaction]:
+        """A view that may change; commits at the end, rolls back on an exception."""
+        async with self._database.transaction() as session:
+            yield SqlJobTransaction(session, self._clock)
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[SqlJobReader]:
+        """One consistent view."""
+        async with self._database.snapshot() as session:
+            yield SqlJobReader(session)
+
+
+class SqlJobTransaction(SqlJobReader):
+    """JobTransaction over one session."""
+
+    def __init__(self, session: AsyncSession, clock: Clock) -> None:
+        super().__init__(session)
+        self._clock = clock
+        self._rows: dict[str, JobRow] = {}
+
+    async def lock(self, name: str) -> Job | None:
+        jobs = await self._locked(select(JobRow).where(JobRow.name == name))
+        return jobs[0] if jobs else None
+
+    async def insert(self, job: Job) -> None:
+        row = JobRow()
+        write_job(job, row)
+        self._session.add(row)
+        self._rows[job.name] = row
+        await self._session.flush()  # events refer to the row
+        await self._append_events(job)
+
+    async def save(self, job: Job) -> None:
+        write_job(job, self._rows[job.name])
+        await self._append_events(job)
+
+    async def put_points(self, name: str, points: Sequence[MetricPoint]) -> None:
+        if not points:
+            return
+        latest = {point.step: point for point in points}
+        rows = [
+            {
+                "job": name,
+                "step": point.step,
+                "time": point.time,
+                "loss": point.loss,
+                "smoothed_loss": point.smoothed_loss,
+                "learning_rate": point.learning_rate,
+                "images_per_second": point.images_per_second,
+            }
+            for point in latest.values()
+        ]
+        statement = self._insert(PointRow)
+        changed = {column: statement.excluded[column] for column in rows[0] if column not in {"job", "step"}}
+        await self._session.execute(
+            statement.on_conflict_do_update(index_elements=["job", "step"], set_=changed), rows
+        )
+
+    async def candidates(self, now: datetime, wish: Wish) -> list[Candidate]:
+        place = func.row_number().over(
+            partition_by=JobRow.brand, order_by=(JobRow.priority.desc(), JobRow.create_time, JobRow.name)
+        )
+        queued = (
+            select(JobRow.name, place.label("place"))
+            .where(JobRow.state == "queued", JobRow.not_before <= now)
+            .subquery()
+        )
+        # Of each brand the first ones whatever they need, for the rule about long waits, and the first that fit.
+        first = select(queued.c.name).where(queued.c.place <= wish.max_jobs)
+        names = {*await self._session.scalars(first), *await self._session.scalars(_fitting(now, wish))}
+        rows = await self._session.scalars(select(JobRow).where(JobRow.name.in_(names)))
+        return [_candidate(row) for row in rows]
+
+    async def running_by_brand(self) -> Mapping[str, int]:
+        counted = select(JobRow.brand, func.count()).where(JobRow.state.in_(_LEASED)).group_by(JobRow.brand)
+        found = await self._session.execute(counted)
+        return {brand: count for brand, count in found.all()}
+
+    async def lock_queued(self, names: Sequence[str]) -> list[Job]:
+        if not names:
+            return []
+        jobs = await self._locked(
+            select(JobRow).where(JobRow.name.in_(names), JobRow.state == "queued"), skip_locked=True
+        )
+        return sorted(jobs, key=lambda job: names.index(job.name))
+
+    async def lock_expired(self, now: datetime) -> list[Job]:
+        expired = select(JobRow).where(JobRow.state.in_(_LEASED), JobRow.lease_expires_at < now)
+        return await self._locked(expired, skip_locked=True)
+
+    async def lock_held_by(self, worker: str) -> list[Job]:
+        return await self._locked(select(JobRow).where(JobRow.state.in_(_LEASED), JobRow.worker == worker))
+
+    async def remember(self, brand: str, request_id: str, body_digest: str, name: str) -> str | None:
+        return await remember(
+            self._session,
+            RequestIdRow,
+            scope=brand,
+            request_id=request_id,
+            body_digest=body_digest,
+            response_name=name,
+            now=self._clock.now(),
+        )
+
+    async def _locked(self, statement: Select[tuple[JobRow]], *, skip_locked: bool = False) -> list[Job]:
+        found = await self._session.scalars(
+            statement.order_by(JobRow.name)
+            .with_for_update(skip_locked=skip_locked)
+            .execution_options(populate_existing=True)
+        )
+        rows = found.all()
+        self._rows |= {row.name: row for row in rows}
+        return [read_job(row) for row in rows]
+
+    async def _append_events(self, job: Job) -> None:
+        self._session.add_all([write_event(job.name, event) for event in job.new_events])
+        artifacts = [event.payload for event in job.new_events if isinstance(event.payload, JobArtifact)]
+        job.new_events.clear()
+        await self._session.flush()
+        for artifact in artifacts:
+            await self._put_artifact(job.name, artifact)
+
+    async def _put_artifact(self, name: str, artifact: JobArtifact) -> None:
+        values = {
+            "kind": artifact.kind.value,
+            "sha256": artifact.blob.sha256,
+            "size_bytes": artifact.blob.size_bytes,
+            "media_type": artifact.media_type,
+            "step": artifact.step,
+            "prompt": artifact.prompt,
+        }
+        statement = self._insert(ArtifactRow).values(job=name, file_name=artifact.file_name, **values)
+        await self._session.execute(
+            statement.on_conflict_do_update(index_elements=["job", "file_name"], set_=values)
+        )
+
+    def _insert(self, table: type[PointRow] | type[ArtifactRow]) -> postgresql.Insert | sqlite.Insert:
+        if self._session.get_bind().dialect.name == "postgresql":
+            return postgresql.insert(table)
+        return sqlite.insert(table)
+
+
+def _fitting(now: datetime, wish: Wish) -> Select[tuple[str]]:
+    """Names of the first queued jobs of each brand that could join the worker's pack."""
+    conditions = [JobRow.state == "queued", JobRow.not_before <= now]
+    if wish.joining is not None:
+        key = wish.joining
+        conditions += [
+            JobRow.base_sha256 == key.base_sha256,
+            JobRow.resolution == key.resolution,
+            JobRow.precision == key.precision.value,
+        ]
+    elif wish.base_sha256:
+        conditions.append(JobRow.base_sha256 == wish.base_sha256)
+    place = func.row_number().over(
+        partition_by=(JobRow.brand, JobRow.base_sha256, JobRow.resolution, JobRow.precision),
+        order_by=(JobRow.priority.desc(), JobRow.create_time, JobRow.name),
+    )
+    placed = select(JobRow.name, place.label("place")).where(*conditions).subquery()
+    return select(placed.c.name).where(placed.c.place <= wish.max_jobs)
+
+
+def _candidate(row: JobRow) -> Candidate:
+    return Candidate(
+        name=row.name,
+        brand=row.brand,
+        priority=row.priority,
+        create_time=row.create_time,
+        queued_since=row.not_before,
+        pack_key=PackKey(row.base_sha256, row.resolution, Precision(row.precision)),
+        failures=row.failures,
+    )

@@ -1,0 +1,146 @@
+"""What to learn, from what, and how: the draft that a caller sends and the spec that a job keeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Target(StrEnum):
+    """Layers that get an adapter."""
+
+    ATTENTION = "attention"
+    FEED_FORWARD = "feed_forward"
+    CONV_1X1 = "conv_1x1"
+
+
+class Schedule(StrEnum):
+    """How the learning rate goes over the steps."""
+
+    CONSTANT = "constant"
+    CONSTANT_WITH_WARMUP = "constant_with_warmup"
+    LINEAR = "linear"
+    COSINE = "cosine"
+
+
+class Precision(StrEnum):
+    """Arithmetic of the frozen base while training. AUTO is settled by the worker's device."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SpecDraft:
+    """A spec as it was sent: None is what the caller left out."""
+
+    base_model: str
+    dataset_revision: str
+    lora: str
+    parent_version: str | None = None
+    trigger_words: tuple[str, ...] = ()
+    resolution: int | None = None
+    horizontal_flip: bool = False
+    seed: int | None = None
+    checkpoint_interval_steps: int | None = None
+    precision: Precision = Precision.AUTO
+    rank: int | None = None
+    alpha: float | None = None
+    dropout: float = 0.0
+    targets: frozenset[Target] = frozenset()
+    train_text_encoder: bool = False
+    learning_rate: float | None = None
+    text_encoder_learning_rate: float | None = None
+    schedule: Schedule | None = None
+    warmup_steps: int = 0
+    batch_size: int | None = None
+    epochs: int | None = None
+    max_steps: int | None = None
+    weight_decay: float | None = None
+    max_gradient_norm: float | None = None
+    min_snr_gamma: float | None = None
+    noise_offset: float = 0.0
+    caption_dropout: float = 0.0
+    sample_prompts: tuple[str, ...] = ()
+    sample_interval_steps: int = 0
+    sample_steps: int | None = None
+    sample_guidance_scale: float | None = None
+    sample_seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AdapterSpec:
+    """The shape of the LoRA."""
+
+    rank: int
+    alpha: float
+    dropout: float
+    targets: frozenset[Target]
+    train_text_encoder: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OptimizationSpec:
+    """AdamW and how long it runs. Exactly one of `epochs` and `max_steps` is set: the one that was asked for."""
+
+    learning_rate: float
+    text_encoder_learning_rate: float
+    schedule: Schedule
+    warmup_steps: int
+    batch_size: int
+    epochs: int | None
+    max_steps: int | None
+    weight_decay: float
+    max_gradient_norm: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LossSpec:
+    """What is minimised; a gamma or an offset of 0 is off."""
+
+    min_snr_gamma: float
+    noise_offset: float
+    caption_dropout: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SampleSpec:
+    """Pictures made while training runs. An interval of 0 makes them at the end only."""
+
+    prompts: tuple[str, ...]
+    interval_steps: int
+    steps: int
+    guidance_scale: float
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingSpec:
+    """A complete spec: nothing in it is left to a default."""
+
+    base_model: str
+    dataset_revision: str
+    lora: str
+    parent_version: str | None
+    trigger_words: tuple[str, ...]
+    adapter: AdapterSpec
+    optimization: OptimizationSpec
+    loss: LossSpec
+    samples: SampleSpec
+    resolution: int
+    horizontal_flip: bool
+    seed: int
+    checkpoint_interval_steps: int
+    precision: Precision
+
+    def total_steps(self, train_images: int) -> int:
+        """Optimizer steps of the whole job over `train_images` pictures."""
+        if self.optimization.max_steps is not None:
+            return self.optimization.max_steps
+        return (self.optimization.epochs or 1) * steps_per_epoch(train_images, self.optimization.batch_size)
+
+
+def steps_per_epoch(train_images: int, batch_size: int) -> int:
+    """Steps that show every picture once; the last batch may be smaller."""
+    return max(1, -(-train_images // batch_size))

@@ -1,0 +1,227 @@
+"""Trains a pack: jobs come in at the boundaries of steps, share every pass, and leave when they are done."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import structlog
+
+from lorakit.adapter import Adapter, load_adapter
+from lorakit.errors import LorakitError
+from lorakit.families.sd15 import BaseModel
+from servicekit.artifacts.port import ArtifactStore
+from services.trainer.engine import EngineFault, Pack, StepReport, adaptable_modules
+from services.trainer.engine.fault import JOB_RAISED, PARENT_MISMATCH
+from services.trainer.events import Failure, JobState, Notice
+from services.trainer.service_workers import Instruction
+from services.trainer.worker.engine_spec import engine_spec
+from services.trainer.worker.engine_thread import EngineThread
+from services.trainer.worker.job_run import JobRun, Phase
+from services.trainer.worker.materials import fetch_materials
+from services.trainer.worker.publisher import Publisher, Result
+from services.trainer.worker.results import Sample, Shelf
+
+_STOPS: Final = {Instruction.CANCEL: JobState.CANCELLED, Instruction.PREEMPT: JobState.PREEMPTED}
+_IDLE_SECONDS: Final = 0.02
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a pack loop works with."""
+
+    engine: EngineThread
+    store: ArtifactStore
+    shelf: Shelf
+    publisher: Publisher
+
+
+class PackLoop:
+    """One pack on one base, from its first job to its last."""
+
+    def __init__(self, tools: Tools, base: BaseModel, pack: Pack) -> None:
+        self._tools = tools
+        self._base = base
+        self._pack = pack
+        self._runs: dict[str, JobRun] = {}
+
+    @property
+    def size(self) -> int:
+        """Jobs that are being prepared or trained."""
+        return sum(run.phase in {Phase.PREPARING, Phase.TRAINING} for run in self._runs.values())
+
+    def open(self, run: JobRun) -> None:
+        """Takes a leased job on; it trains as soon as its materials are there."""
+        self._runs[run.lease.name] = run
+        run.then(self._prepare(run))
+
+    async def turn(self) -> None:
+        """What is due between two steps, then one step of all jobs that are ready."""
+        for run in list(self._runs.values()):
+            if run.phase is Phase.ENDED:
+                await self._drop(run)
+            elif run.lost:
+                run.close()
+            elif run.phase is Phase.TRAINING and run.lease.name not in self._pack.job_ids:
+                await self._enter(run)
+            elif run.phase is Phase.TRAINING and run.instruction in _STOPS:
+                await self._stop(run, _STOPS[run.instruction])
+        training = [run for run in self._runs.values() if run.phase is Phase.TRAINING]
+        if not training:
+            await asyncio.sleep(_IDLE_SECONDS)
+            return
+        for report in await self._tools.engine.run(self._pack.step):
+            await self._after_step(self._runs[report.job_id], report, len(training))
+
+    async def done(self) -> None:
+        """Waits for the uploads and registrations that are under way."""
+        for run in list(self._runs.values()):
+            await run.done()
+            await self._drop(run)
+
+    async def _drop(self, run: JobRun) -> None:
+        if run.lease.name in self._pack.job_ids:
+            await self._tools.engine.run(partial(self._pack.remove, run.lease.name))
+        self._runs.pop(run.lease.name, None)
+
+    async def _prepare(self, run: JobRun) -> None:
+        """Fetches the job's materials; a job that an earlier attempt has finished ends here."""
+        if run.lease.attempt > 1:
+            version = await self._tools.publisher.registered(run.lease)
+            if version is not None:
+                await run.complete(JobState.SUCCEEDED, lora_version=version)
+                return
+        run.outbox.tell(Notice("fetching pictures"))
+        run.materials = await fetch_materials(self._tools.store, run.lease, run.directory)
+        if run.instruction in _STOPS:
+            await run.complete(_STOPS[run.instruction])
+            return
+        run.phase = Phase.TRAINING
+
+    async def _enter(self, run: JobRun) -> None:
+        """Encodes the job's pictures and lets it into the pack."""
+        self._pause_all()
+        assert run.materials is not None
+        run.outbox.tell(Notice(f"encoding {len(run.materials.images)} pictures"))
+        run.then(run.outbox.flush())
+        try:
+            await self._tools.engine.run(partial(self._add, run))
+        except EngineFault as fault:
+            run.phase = Phase.FINISHING
+            run.then(_failed(run, fault))
+            return
+        if run.lease.checkpoint is not None:
+            run.outbox.tell(Notice(f"going on from step {run.lease.checkpoint_step}"))
+        run.outbox.tell(JobState.RUNNING)
+        if run.step >= run.lease.total_steps:
+            await self._finish(run)
+
+    def _add(self, run: JobRun) -> None:
+        assert run.materials is not None
+        parent: Adapter | None = None
+        if run.materials.parent is not None:
+            try:
+                parent = load_adapter(run.materials.parent, base_modules=adaptable_modules(self._base))
+            except LorakitError as error:
+                raise EngineFault(PARENT_MISMATCH, f"the parent version cannot be used: {error}") from error
+        self._pack.add(
+            run.lease.name,
+            engine_spec(run.lease),
+            run.materials.images,
+            start_from=parent,
+            checkpoint=run.materials.checkpoint,
+        )
+
+    async def _after_step(self, run: JobRun, report: StepReport, pack_size: int) -> None:
+        if report.fault is not None:
+            run.phase = Phase.FINISHING
+            await self._tools.engine.run(partial(self._pack.remove, run.lease.name))
+            run.then(_failed(run, report.fault))
+            return
+        run.take(report, pack_size)
+        samples = run.lease.spec.samples
+        if report.finished:
+            await self._finish(run)
+            return
+        if report.step % run.lease.spec.checkpoint_interval_steps == 0:
+            await self._checkpoint(run)
+        if samples.interval_steps and report.step % samples.interval_steps == 0:
+            pictures = await self._sample(run)
+            run.then(self._put_samples(run, pictures, report.step))
+
+    async def _finish(self, run: JobRun) -> None:
+        """The job is trained: what needs the engine is done here, the rest while the others go on."""
+        run.phase = Phase.FINISHING
+        if run.step > run.lease.checkpoint_step:
+            # Whatever happens until the version is registered, nothing is trained twice.
+            await self._checkpoint(run)
+        pictures = await self._sample(run)
+        adapter = await self._tools.engine.run(partial(self._pack.adapter, run.lease.name))
+        await self._tools.engine.run(partial(self._pack.remove, run.lease.name))
+        run.then(self._publish(run, adapter, pictures))
+
+    async def _stop(self, run: JobRun, state: JobState) -> None:
+        run.phase = Phase.FINISHING
+        if run.step > run.lease.checkpoint_step:
+            await self._checkpoint(run)
+        await self._tools.engine.run(partial(self._pack.remove, run.lease.name))
+        run.then(self._tools.shelf.put_tensorboard(run))
+        run.then(run.complete(state))
+
+    async def _checkpoint(self, run: JobRun) -> None:
+        self._pause_all()
+        path = run.directory / f"checkpoint-{run.step:06d}.safetensors"
+        await self._tools.engine.run(partial(self._pack.save_checkpoint, run.lease.name, path))
+        run.then(self._tools.shelf.put_checkpoint(run, path, run.step))
+
+    async def _sample(self, run: JobRun) -> list[Sample]:
+        wanted = run.lease.spec.samples
+        if not wanted.prompts:
+            return []
+        self._pause_all()
+        pictures = await self._tools.engine.run(
+            partial(
+                self._pack.sample,
+                run.lease.name,
+                wanted.prompts,
+                steps=wanted.steps,
+                guidance_scale=wanted.guidance_scale,
+                seed=wanted.seed,
+            )
+        )
+        return [Sample(prompt, picture) for prompt, picture in zip(wanted.prompts, pictures, strict=True)]
+
+    async def _put_samples(self, run: JobRun, pictures: Sequence[Sample], step: int) -> None:
+        await self._tools.shelf.put_samples(run, pictures, step)
+
+    async def _publish(self, run: JobRun, adapter: Adapter, pictures: Sequence[Sample]) -> None:
+        shelf = self._tools.shelf
+        previews = await shelf.put_samples(run, pictures, run.step)
+        file = await shelf.put_lora(run, adapter, self._base.prediction_type)
+        await run.outbox.flush()
+        points = await run.points()
+        await shelf.put_loss_plot(run, points)
+        await shelf.put_tensorboard(run)
+        evaluation = {"steps": float(run.lease.total_steps)}
+        if points:
+            evaluation |= {"final_loss": points[-1].loss, "smoothed_loss": points[-1].smoothed_loss}
+        await run.outbox.flush()
+        if run.lost:
+            run.close()
+            return
+        result = Result(file=file, evaluation=evaluation, previews=previews)
+        version = await self._tools.publisher.register(run.lease, result)
+        await run.complete(JobState.SUCCEEDED, lora_version=version)
+
+    def _pause_all(self) -> None:
+        for run in self._runs.values():
+            run.pause()
+
+
+async def _failed(run: JobRun, fault: EngineFault) -> None:
+    # What the engine did not expect may have been the machine's fault; the rest happens again in each attempt.
+    await run.fail(Failure(fault.reason, fault.message), retryable=fault.reason == JOB_RAISED)

@@ -1,0 +1,135 @@
+"""Files that a job makes: written, put into the store, told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from lorakit.adapter import Adapter, save_kohya
+from lorakit.metadata import TrainingFacts, build_metadata
+from servicekit.artifacts.port import ArtifactStore
+from services.trainer.engine.loss_plot import draw_loss_plot
+from services.trainer.events import ArtifactKind, JobArtifact, MetricPoint
+from services.trainer.sources import Blob
+from services.trainer.worker.job_run import JobRun
+from services.trainer.worker.patience import until_answered
+from services.trainer.worker.publisher import BINARY_MEDIA_TYPE, PICTURE_MEDIA_TYPE
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A sample picture, uint8 [H, W, 3], and its prompt."""
+
+    prompt: str
+    picture_HWC: np.ndarray
+
+
+class Shelf:
+    """Puts files of jobs into the artifact store and tells the trainer about them."""
+
+    def __init__(self, store: ArtifactStore) -> None:
+        self._store = store
+
+    async def put_checkpoint(self, run: JobRun, path: Path, step: int) -> None:
+        """A state to go on from."""
+        await self._put_file(run, ArtifactKind.CHECKPOINT, path, BINARY_MEDIA_TYPE, step=step)
+        await asyncio.to_thread(path.unlink)
+
+    async def put_samples(self, run: JobRun, samples: Sequence[Sample], step: int) -> list[Blob]:
+        """Sample pictures as PNG."""
+        blobs = []
+        for number, sample in enumerate(samples):
+            run.log.add_picture(step, sample.prompt, sample.picture_HWC)
+            data = await asyncio.to_thread(_png, sample.picture_HWC)
+            artifact = await until_answered(lambda data=data: self._store.put_bytes(data), "put")  # type: ignore[misc]
+            blob = Blob(artifact.sha256, artifact.size_bytes)
+            name = f"sample-{step:06d}-{number}.png"
+            _tell(run, ArtifactKind.SAMPLE, name, blob, PICTURE_MEDIA_TYPE, step=step, prompt=sample.prompt)
+            blobs.append(blob)
+        return blobs
+
+    async def put_lora(self, run: JobRun, adapter: Adapter, prediction_type: str) -> Blob:
+        """The result in kohya's format, with the metadata that other tools read."""
+        path = run.directory / f"{run.lease.lora_id}.safetensors"
+        metadata = build_metadata(_facts(run, adapter.family, prediction_type))
+        await asyncio.to_thread(save_kohya, adapter, path, metadata)
+        return await self._put_file(run, ArtifactKind.LORA, path, BINARY_MEDIA_TYPE, step=run.step)
+
+    async def put_loss_plot(self, run: JobRun, points: Sequence[MetricPoint]) -> None:
+        """A picture of the losses of all attempts."""
+        path = run.directory / "loss.png"
+        curve = [(point.step, point.loss, point.smoothed_loss) for point in points]
+        await asyncio.to_thread(draw_loss_plot, path, run.lease.lora_id, curve)
+        await self._put_file(run, ArtifactKind.LOSS_PLOT, path, PICTURE_MEDIA_TYPE, step=run.step)
+
+    async def put_tensorboard(self, run: JobRun) -> None:
+        """The event files of this attempt."""
+        for path in await asyncio.to_thread(run.log.close):
+            await self._put_file(run, ArtifactKind.TENSORBOARD, path, BINARY_MEDIA_TYPE, step=run.step)
+
+    async def _put_file(
+        self, run: JobRun, kind: ArtifactKind, path: Path, media_type: str, *, step: int
+    ) -> Blob:
+        artifact = await until_answered(lambda: self._store.put_file(path), "put")
+        blob = Blob(artifact.sha256, artifact.size_bytes)
+        _tell(run, kind, path.name, blob, media_type, step=step)
+        return blob
+
+
+def _tell(
+    run: JobRun, kind: ArtifactKind, name: str, blob: Blob, media_type: str, *, step: int, prompt: str = ""
+) -> None:
+    run.outbox.tell(
+        JobArtifact(kind=kind, file_name=name, blob=blob, media_type=media_type, step=step, prompt=prompt)
+    )
+
+
+def _png(picture_HWC: np.ndarray) -> bytes:
+    buffer = BytesIO()
+    Image.fromarray(picture_HWC).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def _facts(run: JobRun, family: str, prediction_type: str) -> TrainingFacts:
+    lease, spec, optimization = run.lease, run.lease.spec, run.lease.spec.optimization
+    dataset = spec.dataset_revision.split("/")[3]
+    materials = run.materials
+    trains_text = spec.adapter.train_text_encoder
+    return TrainingFacts(
+        output_name=lease.lora_id,
+        title=lease.lora_id,
+        family=family,
+        rank=spec.adapter.rank,
+        alpha=spec.adapter.alpha,
+        started_at=run.started_at,
+        finished_at=datetime.now(UTC),
+        network_args={"dropout": spec.adapter.dropout} if spec.adapter.dropout else {},
+        base_model_name=spec.base_model.rpartition("/")[2],
+        base_model_sha256=lease.base_sha256,
+        resolution=(spec.resolution, spec.resolution),
+        train_images=len(materials.images) if materials else None,
+        steps=lease.total_steps,
+        epochs=run.last.epoch if run.last else None,
+        seed=spec.seed,
+        batch_size=optimization.batch_size,
+        learning_rate=optimization.learning_rate,
+        text_encoder_learning_rate=optimization.text_encoder_learning_rate if trains_text else None,
+        lr_schedule=optimization.schedule.value,
+        optimizer="torch.optim.AdamW",
+        min_snr_gamma=spec.loss.min_snr_gamma or None,
+        noise_offset=spec.loss.noise_offset or None,
+        dataset_name=dataset,
+        dataset_digest=lease.manifest.sha256,
+        tag_frequency={dataset: materials.tag_frequency} if materials else None,
+        session_id=lease.name.rpartition("/")[2],
+        comment=lease.name,
+        trigger_words=spec.trigger_words,
+        prediction_type=prediction_type,
+    )
