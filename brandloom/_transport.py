@@ -26,9 +26,9 @@ _RETRIES: Final = {
 _UNSAFE_TO_REPEAT: Final = [
     {"service": "brandloom.api.labeler.v1.LabelerService", "method": "BatchUpdateCaptions"},
 ]
-_SERVICE_CONFIG: Final = {
-    "methodConfig": [{"name": [{}], "retryPolicy": _RETRIES}, {"name": _UNSAFE_TO_REPEAT}]
-}
+# A question about health is to be answered as things are now.
+_NOT_REPEATED: Final = [*_UNSAFE_TO_REPEAT, {"service": "grpc.health.v1.Health"}]
+_SERVICE_CONFIG: Final = {"methodConfig": [{"name": [{}], "retryPolicy": _RETRIES}, {"name": _NOT_REPEATED}]}
 # A picture of 2048 x 2048 comes in one message.
 _MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 _OPTIONS: Final = (
@@ -63,15 +63,15 @@ class Transport:
 
     def link(self, service: str, stub: Callable[[grpc.aio.Channel], Any]) -> Link:
         """A service's stub, whose calls raise the client's errors."""
-        return Link(stub(self.channel(service)), self.settings.addresses[service], self)
+        return Link(stub(self.channel(service)), f"the {service} at {self.settings.addresses[service]}", self)
 
 
 class Link:
     """Calls to one service. Methods are named as in the .proto; requests and answers are its messages."""
 
-    def __init__(self, stub: Any, address: str, transport: Transport) -> None:
+    def __init__(self, stub: Any, target: str, transport: Transport) -> None:
         self._stub = stub
-        self._address = address
+        self._target = target
         self._metadata = transport.metadata
         self._timeout_seconds = transport.settings.timeout_seconds
 
@@ -122,4 +122,4 @@ class Link:
             call.cancel()
 
     def _error(self, method: str, error: grpc.aio.AioRpcError) -> ApiError:
-        return from_rpc_error(error, method=method, target=self._address)
+        return from_rpc_error(error, method=method, target=self._target)

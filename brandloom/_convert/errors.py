@@ -34,15 +34,20 @@ _KINDS: Final[Mapping[grpc.StatusCode, type[errors.ApiError]]] = {
 def from_rpc_error(error: grpc.aio.AioRpcError, *, method: str = "", target: str = "") -> errors.ApiError:
     """The exception for a failed call; codes without a class of their own become ServerError.
 
-    `target` is named where the service could not be reached, so that the reader knows which one.
+    `target` (`the registry at 127.0.0.1:50051`) is named where the service could not be reached.
     """
     code = error.code()
     facts = _facts(_status(error))
     message = error.details() or code.name
     if code is grpc.StatusCode.UNAVAILABLE and not facts.get("reason"):
-        message = f"{target or 'the service'} cannot be reached: {message}"
+        message = f"{target or 'the service'} cannot be reached: {_last_cause(message)}"
     facts.setdefault("reason", code.name)
     return _KINDS.get(code, errors.ServerError)(message, method=method, **facts)
+
+
+def _last_cause(message: str) -> str:
+    """`Connection refused` of gRPC's `failed to connect to all addresses; last error: ...`."""
+    return message.rsplit(": ", 1)[-1] if "last error" in message else message
 
 
 def _status(error: grpc.aio.AioRpcError) -> status_pb2.Status:

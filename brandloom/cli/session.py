@@ -14,6 +14,7 @@ import click
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 import brandloom
 from brandloom.cli.plain import plain
@@ -101,7 +102,7 @@ class Session:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
     """A table of text; names are never cut off."""
-    result = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    result = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
     for column in columns:
         result.add_column(column, overflow="fold")
     for row in rows:
@@ -121,8 +122,6 @@ def facts(pairs: Iterable[tuple[str, object]]) -> Table:
 
 
 def _cell(value: object) -> Any:
-    from rich.text import Text
-
     if isinstance(value, Text | Table):
         return value
     return Text("" if value is None else str(value))
