@@ -5,7 +5,7 @@
     log.info("lora published", lora=name)
 
 Every line tells service, time, level and, within a call, its request id. Lines of libraries that use the
-standard `logging` come out in the same form. Values under keys that name a secret are masked.
+standard `logging` come out in the same form. Values under keys whose name ends like a secret's (`token`, `secret_key` ...) are masked.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ REQUEST_ID_KEY: Final = "x-request-id"
 LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 FORMATS: Final = ("json", "console")
 
-_SECRET_KEYS: Final = re.compile(r"token|secret|password|authorization|credential|api_key", re.IGNORECASE)
+_SECRET_KEYS: Final = re.compile(
+    r"(token|secret|secret_key|password|authorization|credentials?|api_key)\Z", re.IGNORECASE
+)
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 # At INFO these tell about every statement or connection.
 _CHATTY_LIBRARIES: Final = ("alembic", "aiosqlite", "asyncio", "urllib3", "sqlalchemy.engine")

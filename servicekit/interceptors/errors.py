@@ -10,7 +10,6 @@ from typing import Any
 import grpc
 import grpc.aio
 import structlog
-from google.rpc import status_pb2
 from grpc_status import rpc_status
 
 from servicekit.errors import Internal, ServiceError
@@ -36,7 +35,7 @@ async def _translated(call: Call, context: Any) -> AsyncIterator[None]:
     except ServiceError as error:
         if isinstance(error, Internal):
             _log.error("internal error", method=call.method, exc_info=error)
-        await _abort(context, to_rich_status(error, request_id=request_id()))
+        await _abort(context, error, error)
     except Exception as error:
         correlation_id = uuid.uuid4().hex
         _log.error("unexpected error", method=call.method, correlation_id=correlation_id, exc_info=error)
@@ -44,11 +43,13 @@ async def _translated(call: Call, context: Any) -> AsyncIterator[None]:
             f"an unexpected error happened; its correlation id is {correlation_id}",
             metadata={"correlation_id": correlation_id},
         )
-        await _abort(context, to_rich_status(shown, request_id=request_id()))
+        await _abort(context, shown, error)
 
 
-async def _abort(context: Any, rich: status_pb2.Status) -> None:
-    status = rpc_status.to_status(rich)
+async def _abort(context: Any, shown: ServiceError, cause: Exception) -> None:
+    if context.done() or context.cancelled():
+        raise cause  # the caller has left: there is nobody to tell, and grpc has freed what would tell it
+    status = rpc_status.to_status(to_rich_status(shown, request_id=request_id()))
     # abort replaces the trailing metadata; what was set before (the request id) is kept beside the details.
     trailing = (*(context.trailing_metadata() or ()), *status.trailing_metadata)
     await context.abort(status.code, status.details, trailing)

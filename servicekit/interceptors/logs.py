@@ -36,6 +36,7 @@ def log_interceptor() -> grpc.aio.ServerInterceptor:
 async def _logged(call: Call, context: Any) -> AsyncIterator[None]:
     request_id = adopt_request_id(call.metadata.get(REQUEST_ID_KEY, ""))
     context.set_trailing_metadata(((REQUEST_ID_KEY, request_id),))
+    peer = context.peer()  # not later: when the caller has left, grpc may have freed what this reads
     started = time.perf_counter()
     error: BaseException | None = None
     try:
@@ -52,6 +53,6 @@ async def _logged(call: Call, context: Any) -> AsyncIterator[None]:
                 method=call.method,
                 code=code.name,
                 milliseconds=round((time.perf_counter() - started) * 1000, 2),
-                peer=context.peer(),
+                peer=peer,
                 caller=caller_subject(),
             )

@@ -1,11 +1,13 @@
-"""A message type with protovalidate rules, made at run time so that servicekit's tests need no service's .proto."""
+"""A message type with protovalidate rules, made at run time so that servicekit's tests need no service's
+.proto."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from buf.validate import validate_pb2
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+from buf.validate import validate_pb2
 
 _FIELD = descriptor_pb2.FieldDescriptorProto
 

@@ -93,7 +93,9 @@ class CephGateway:
             (home / folder).mkdir()
         self._make_keys()
         monmap = home / "monmap"
-        self._run("monmaptool", "--create", "--addv", "a", f"[v1:127.0.0.1:{mon_port}]", "--fsid", fsid, monmap)
+        self._run(
+            "monmaptool", "--create", "--addv", "a", f"[v1:127.0.0.1:{mon_port}]", "--fsid", fsid, monmap
+        )
         self._run("ceph-mon", "--mkfs", "-i", "a", "--monmap", monmap, "--keyring", home / "keyring")
         self._spawn("ceph-mon", "-i", "a", "-f")
         osd_id = str(uuid.uuid4())
@@ -104,7 +106,16 @@ class CephGateway:
         self._wait_for_port()
         keys = ("--access-key", ACCESS_KEY, "--secret-key", SECRET_KEY)
         self._run(
-            "radosgw-admin", "-n", "client.rgw", "user", "create", "--uid", "test", "--display-name", "t", *keys
+            "radosgw-admin",
+            "-n",
+            "client.rgw",
+            "user",
+            "create",
+            "--uid",
+            "test",
+            "--display-name",
+            "t",
+            *keys,
         )
 
     def _make_keys(self) -> None:
@@ -122,7 +133,11 @@ class CephGateway:
 
     def _run(self, *command: str | Path) -> None:
         done = subprocess.run(
-            [str(word) for word in command], env=self._environment(), capture_output=True, timeout=40, check=False
+            [str(word) for word in command],
+            env=self._environment(),
+            capture_output=True,
+            timeout=40,
+            check=False,
         )
         if done.returncode:
             raise RuntimeError(f"{command[0]} failed: {done.stderr.decode()[-2000:]}")

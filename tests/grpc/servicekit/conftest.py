@@ -54,7 +54,12 @@ async def start() -> AsyncIterator[Start]:
         )
         registrations = [(servicer or EchoServicer()).registration()]
         server = ServiceServer(
-            "test", "127.0.0.1:0", interceptors, registrations, readiness or {}, **{"drain_seconds": 5.0} | options
+            "test",
+            "127.0.0.1:0",
+            interceptors,
+            registrations,
+            readiness or {},
+            **{"drain_seconds": 5.0} | options,
         )
         port = await server.start()
         channel = open_channel(f"127.0.0.1:{port}", token=token)

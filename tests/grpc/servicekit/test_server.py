@@ -80,7 +80,9 @@ async def test_a_server_that_is_not_ready_says_so_from_the_start(start: Any) -> 
 
 async def test_watching_an_unknown_service(start: Any) -> None:
     running = await start()
-    watch = health_pb2_grpc.HealthStub(running.channel).Watch(health_pb2.HealthCheckRequest(service="unknown"))
+    watch = health_pb2_grpc.HealthStub(running.channel).Watch(
+        health_pb2.HealthCheckRequest(service="unknown")
+    )
     assert (await watch.read()).status == Status.SERVICE_UNKNOWN
     await running.server.stop()
     assert await watch.read() is grpc.aio.EOF
@@ -220,8 +222,8 @@ async def slow(request, context):
 
 async def main():
     configure_logs(service="test")
-    server = ServiceServer("test", "127.0.0.1:0", [], [EchoServicer(unary=slow).registration()], {{}}, drain_seconds=30)
-    print(await server.start(), flush=True)
+    server = ServiceServer("test", "127.0.0.1:0", [], [EchoServicer(unary=slow).registration()], {{}},
+    drain_seconds=30) print(await server.start(), flush=True)
     await server.run_until_stopped()
     print("stopped", flush=True)
 

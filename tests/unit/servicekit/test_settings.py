@@ -32,14 +32,18 @@ def test_defaults_stand_in_for_what_is_unset() -> None:
     reader.check()
 
 
-@pytest.mark.parametrize("address", ["localhost:1", "10.0.0.1:65535", "unix:/run/x", "dns:///a.b:5", "[::]:0"])
+@pytest.mark.parametrize(
+    "address", ["localhost:1", "10.0.0.1:65535", "unix:/run/x", "dns:///a.b:5", "[::]:0"]
+)
 def test_good_addresses(address: str) -> None:
     reader = Settings({"A": address})
     assert reader.address("A") == address
     reader.check()
 
 
-@pytest.mark.parametrize("address", ["localhost", ":80", "a:b", "a:65536", "a b:1", "", "unix:", "http://a:1"])
+@pytest.mark.parametrize(
+    "address", ["localhost", ":80", "a:b", "a:65536", "a b:1", "", "unix:", "http://a:1"]
+)
 def test_bad_addresses(address: str) -> None:
     reader = Settings({"A": address})
     reader.address("A", "x:1")
@@ -103,7 +107,9 @@ def test_an_s3_store_needs_its_endpoint_and_keys() -> None:
     ]
 
 
-@pytest.mark.parametrize("url", ["ftp://x", "s3://UPPER", "s3://b/prefix", "file://relative", "nonsense", "s3://"])
+@pytest.mark.parametrize(
+    "url", ["ftp://x", "s3://UPPER", "s3://b/prefix", "file://relative", "nonsense", "s3://"]
+)
 def test_unusable_store_urls(url: str) -> None:
     reader = Settings({"BRANDLOOM_STORE_URL": url})
     read_store_settings(reader, Path("/x"))

@@ -60,7 +60,10 @@ def test_every_error_survives_the_wire(error_type: type[errors.ServiceError]) ->
 
 
 def test_field_violations_come_all_at_once() -> None:
-    violations = [errors.FieldViolation("spec.rank", "is 0"), errors.FieldViolation("images[3].name", "is empty")]
+    violations = [
+        errors.FieldViolation("spec.rank", "is 0"),
+        errors.FieldViolation("images[3].name", "is empty"),
+    ]
     received = over_the_wire(errors.InvalidArgument(violations, metadata={"a": "b"}))
     assert isinstance(received, errors.InvalidArgument)
     assert received.violations == tuple(violations)

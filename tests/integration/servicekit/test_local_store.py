@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from servicekit.artifacts.local import LocalStore
+from servicekit.errors import DataLoss
+
+DATA = b"the very bytes" * 1000
+
+
+def path_of(tmp_path: Path, uri: str) -> Path:
+    return tmp_path / "store" / uri
+
+
+async def test_blobs_are_read_only_files_under_their_digest(local_store: LocalStore, tmp_path: Path) -> None:
+    path = path_of(tmp_path, (await local_store.put_bytes(DATA)).uri)
+    assert path.read_bytes() == DATA
+    assert path.stat().st_mode & 0o777 == 0o444
+
+
+async def test_the_same_content_is_written_once(local_store: LocalStore, tmp_path: Path) -> None:
+    path = path_of(tmp_path, (await local_store.put_bytes(DATA)).uri)
+    before = path.stat()
+    await local_store.put_bytes(DATA)
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+async def test_no_drafts_stay_behind(local_store: LocalStore, tmp_path: Path) -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        yield DATA
+        raise ConnectionResetError
+
+    await local_store.put_bytes(DATA)
+    await local_store.put_bytes(DATA)
+    with pytest.raises(ConnectionResetError):
+        await local_store.put_stream(broken(), max_bytes=10**6)
+    assert list((tmp_path / "store" / "drafts").iterdir()) == []
+
+
+@pytest.mark.parametrize("lie", [DATA[:-1], DATA + b"!", b"X" + DATA[1:], b""])
+async def test_altered_bytes_are_never_handed_out_whole(
+    local_store: LocalStore, tmp_path: Path, lie: bytes
+) -> None:
+    artifact = await local_store.put_bytes(DATA)
+    path = path_of(tmp_path, artifact.uri)
+    path.chmod(0o644)
+    path.write_bytes(lie)
+    with pytest.raises(DataLoss) as caught:
+        await local_store.get_bytes(artifact.sha256, max_bytes=10**6)
+    assert caught.value.metadata["sha256"] == artifact.sha256
+    received = bytearray()
+    with pytest.raises(DataLoss):
+        async for chunk in local_store.open(artifact.sha256):
+            received += chunk
+    assert len(received) < max(len(lie), 1)
+    with pytest.raises(DataLoss):
+        await local_store.fetch(artifact.sha256, tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+
+
+async def test_a_blob_cut_short_is_healed_by_the_next_put(local_store: LocalStore, tmp_path: Path) -> None:
+    artifact = await local_store.put_bytes(DATA)
+    path = path_of(tmp_path, artifact.uri)
+    path.chmod(0o644)
+    path.write_bytes(DATA[:100])
+    await local_store.put_bytes(DATA)
+    assert await local_store.get_bytes(artifact.sha256, max_bytes=10**6) == DATA
+
+
+async def test_there_are_no_urls(local_store: LocalStore) -> None:
+    artifact = await local_store.put_bytes(DATA)
+    assert await local_store.presign_get(artifact.sha256, expires_seconds=60, filename="x") is None
+
+
+async def test_a_directory_that_went_away_is_not_ready(local_store: LocalStore, tmp_path: Path) -> None:
+    shutil.rmtree(tmp_path / "store")
+    assert not await local_store.ready()
