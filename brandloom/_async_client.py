@@ -9,7 +9,7 @@ from typing import Any, Self
 import grpc
 import grpc.aio
 
-from brandloom._convert.errors import from_rpc_error
+from brandloom._convert.errors import last_cause
 from brandloom._groups.brands import AsyncBaseModels, AsyncBrands
 from brandloom._groups.captions import AsyncCaptions
 from brandloom._groups.datasets import AsyncDatasets
@@ -75,5 +75,5 @@ class AsyncClient:
             status = HealthStatus.SERVING if answer == _SERVING else HealthStatus.NOT_SERVING
             detail = ""
         except grpc.aio.AioRpcError as error:
-            status, detail = HealthStatus.UNREACHABLE, from_rpc_error(error).message
+            status, detail = HealthStatus.UNREACHABLE, last_cause(error)
         return ServiceHealth(service=service, address=address, status=status, detail=detail)

@@ -20,8 +20,8 @@ async def save_stream(
 ) -> Path:
     """Writes a FileChunk stream to `destination`, or into it under the file's own name when it is a folder.
 
-    The file appears under its name only when size and SHA-256 are those that the first message announced;
-    CorruptDownload otherwise. Gives the path of the file.
+    The file appears under its name only when it is complete and has the size and SHA-256 that the first
+    message announced, if it did; CorruptDownload otherwise. Gives the path of the file.
     """
     first = await anext(chunks, None)
     if first is None:
@@ -51,18 +51,18 @@ async def _receive(
         await asyncio.to_thread(file.write, chunk.data)
         if on_progress:
             total = first.artifact.size_bytes
-            on_progress(
-                TransferProgress(
-                    done_bytes=size, total_bytes=total, done_files=int(size >= total), total_files=1
-                )
-            )
+            on_progress(TransferProgress(done_bytes=size, total_bytes=total, done_files=0, total_files=1))
         chunk = await anext(chunks, None)
     await asyncio.to_thread(file.flush)
+    if on_progress:
+        on_progress(TransferProgress(done_bytes=size, total_bytes=size, done_files=1, total_files=1))
     return digest.hexdigest(), size
 
 
 def _check(received: tuple[str, int], announced: Any, name: str) -> None:
     digest, size = received
+    if not announced.sha256:
+        return  # made while it is sent, such as an export: only gRPC vouches for its end
     if size != announced.size_bytes or digest != announced.sha256:
         raise CorruptDownload(
             f"{name}: got {size} bytes with sha256 {digest},"

@@ -50,12 +50,13 @@ class FileSource:
             yield wrap(chunk)
             sent += len(chunk)
             if on_progress:
-                whole = sent >= self.size_bytes
-                on_progress(
-                    TransferProgress(
-                        done_bytes=sent, total_bytes=self.size_bytes, done_files=int(whole), total_files=1
-                    )
-                )
+                on_progress(self._progress(sent))
+
+    def _progress(self, sent: int) -> TransferProgress:
+        done_files = int(sent >= self.size_bytes)
+        return TransferProgress(
+            done_bytes=sent, total_bytes=self.size_bytes, done_files=done_files, total_files=1
+        )
 
 
 def file_source(path: str | Path) -> FileSource:

@@ -16,17 +16,18 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 from rich.console import Console
 
 import brandloom
-from brandloom import HealthStatus
+from brandloom import HealthStatus, ModelFamily
 from servicekit.identity import ensure_local_token
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 MODELS: Final = ROOT / "demo" / "models"
 SERVICES: Final = ("registry", "labeler", "trainer", "inference")
+_RESOLUTION: Final = 128
 _FIRST_PORT: Final = 50051
 _FIRST_METRICS_PORT: Final = 9101
 _START_SECONDS: Final = 180.0
@@ -67,7 +68,7 @@ class Suite:
         """A client of these services."""
         return brandloom.connect(**self.connection())
 
-    def connection(self) -> dict[str, str]:
+    def connection(self) -> dict[str, Any]:
         """Arguments for `brandloom.connect` and `connect_async`."""
         return {**self.addresses, "token": ensure_local_token(self.home)}
 
@@ -192,6 +193,32 @@ def _kill_group(leader: int) -> None:
         os.killpg(leader, signal.SIGKILL)
 
 
+def register_base_model(client: brandloom.Client) -> brandloom.BaseModel:
+    """The demo's base model as `baseModels/sd-tiny`, registered if it is not yet.
+
+    One of the same name with other weights stays as it is, and the new one gets its digest into its name.
+    """
+    source = MODELS / "sd-tiny"
+    digest = brandloom.base_model_digest(source)
+    known = next(client.base_models.list(filter=f'sha256 = "{digest}"'), None)
+    if known is not None:
+        return known
+    taken = {_id_of(model.name) for model in client.base_models.list()}
+    name = source.name if source.name not in taken else f"{source.name}-{digest[:8]}"
+    return client.base_models.create(
+        name,
+        family=ModelFamily.SD15,
+        source=str(source),
+        sha256=digest,
+        resolution=_RESOLUTION,
+        description="Small Stable Diffusion of the demo, trained on its own drawings",
+    )
+
+
+def _id_of(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
 def exit_on_signals() -> None:
     """SIGTERM and SIGHUP end the program as Ctrl-C does: through its `finally` blocks."""
 
@@ -206,7 +233,7 @@ def main() -> int:
     """Starts the services and keeps them until Ctrl-C; settings in the environment win over the defaults."""
     exit_on_signals()
     console = Console(highlight=False)
-    home = Path(os.environ.get("BRANDLOOM_HOME") or ROOT / ".brandloom").expanduser().resolve()
+    home = Path(os.environ.get("BRANDLOOM_HOME") or "~/.brandloom").expanduser().resolve()
     addresses = default_addresses()
     for name in SERVICES:
         addresses[name] = os.environ.get(f"BRANDLOOM_{name.upper()}_ADDRESS", addresses[name])
@@ -215,6 +242,9 @@ def main() -> int:
     console.print(f"starting four services with their home in {home}")
     try:
         with running(home, addresses, environment, lambda name, took: _say(console, name, took)) as suite:
+            with suite.connect() as client:
+                base_model = register_base_model(client)
+            console.print(f"  base model {base_model.name}")
             _explain(console, suite)
             while True:
                 suite.check()
@@ -235,7 +265,8 @@ def _say(console: Console, name: str, took: float) -> None:
 
 def _explain(console: Console, suite: Suite) -> None:
     console.print("\nall serve; Ctrl-C stops them. In another terminal:\n")
-    console.print(f"  export BRANDLOOM_HOME={suite.home}")
+    if suite.home != Path("~/.brandloom").expanduser():
+        console.print(f"  export BRANDLOOM_HOME={suite.home}")
     for name, address in suite.addresses.items():
         if address != default_addresses()[name]:
             console.print(f"  export BRANDLOOM_{name.upper()}_ADDRESS={address}")

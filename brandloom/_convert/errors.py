@@ -40,13 +40,14 @@ def from_rpc_error(error: grpc.aio.AioRpcError, *, method: str = "", target: str
     facts = _facts(_status(error))
     message = error.details() or code.name
     if code is grpc.StatusCode.UNAVAILABLE and not facts.get("reason"):
-        message = f"{target or 'the service'} cannot be reached: {_last_cause(message)}"
+        message = f"{target or 'the service'} cannot be reached: {last_cause(error)}"
     facts.setdefault("reason", code.name)
     return _KINDS.get(code, errors.ServerError)(message, method=method, **facts)
 
 
-def _last_cause(message: str) -> str:
+def last_cause(error: grpc.aio.AioRpcError) -> str:
     """`Connection refused` of gRPC's `failed to connect to all addresses; last error: ...`."""
+    message = error.details() or error.code().name
     return message.rsplit(": ", 1)[-1] if "last error" in message else message
 
 

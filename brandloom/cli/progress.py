@@ -30,18 +30,18 @@ def transfer(session: Session, title: str) -> Iterator[Callable[[TransferProgres
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
         with Progress(*columns, console=session.notes) as progress:
             task = progress.add_task(title, total=None)
-            yield lambda now: progress.update(task, completed=now.done_bytes, total=now.total_bytes)
+            yield lambda now: progress.update(task, completed=now.done_bytes, total=now.total_bytes or None)
         return
     last = time.monotonic()
 
     def tell(now: TransferProgress) -> None:
         nonlocal last
-        done = now.done_bytes >= now.total_bytes
+        done = now.done_files == now.total_files
         if done or time.monotonic() - last > _LINE_SECONDS:
             last = time.monotonic()
+            total = f" of {size(now.total_bytes)}" if now.total_bytes else ""
             files = f", {now.done_files} of {now.total_files} files" if now.total_files > 1 else ""
-            if not done or now.done_files == now.total_files:
-                session.note(f"{title}: {size(now.done_bytes)} of {size(now.total_bytes)}{files}")
+            session.note(f"{title}: {size(now.done_bytes)}{total}{files}")
 
     yield tell
 

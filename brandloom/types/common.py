@@ -54,7 +54,7 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TransferProgress:
-    """Bytes and files sent so far, of how many."""
+    """Bytes and files moved so far, of how many; a total of 0 bytes is not known yet."""
 
     done_bytes: int
     total_bytes: int
