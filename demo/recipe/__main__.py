@@ -1,0 +1,98 @@
+"""`python -m demo.recipe --out demo/models` rebuilds the demo's base models from this repository alone."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from demo.recipe.autoencoder import refine_decoder, train_autoencoder, wide_pool
+from demo.recipe.captioner import Captioner, lesson, train_captioner
+from demo.recipe.cards import write_cards
+from demo.recipe.denoiser import DenoiserPlan, train_denoiser
+from demo.recipe.evaluate import evaluate_models
+from demo.recipe.latents import write_latents
+from demo.recipe.pictures import draw_pool, scenes
+
+WIDE_POOL = 8000
+"""Pictures that the autoencoder is trained on."""
+
+STAGES = ("captioner", "autoencoder", "denoiser", "evaluate")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecipePlan:
+    """What to make, where, and how many seconds each part may take."""
+
+    out: Path
+    work: Path
+    stages: tuple[str, ...]
+    pictures: int
+    processes: int
+    captioner_seconds: float
+    autoencoder_seconds: float
+    decoder_seconds: float
+    denoiser_seconds: float
+    prompts: int
+
+
+def run(plan: RecipePlan) -> None:
+    """Train the parts in order; the captioner comes first, because it judges the rest."""
+    drawn = scenes(plan.pictures, seed=2)
+    pool = draw_pool(drawn, plan.processes) if {"captioner", "denoiser"} & set(plan.stages) else None
+    vae = plan.work / "autoencoder"
+    if "captioner" in plan.stages:
+        assert pool is not None
+        data = lesson(pool, drawn, scenes(plan.pictures // 8, seed=3), plan.processes)
+        train_captioner(plan.out / "blip-tiny", plan.captioner_seconds, data)
+    if "autoencoder" in plan.stages:
+        wide = wide_pool(WIDE_POOL, plan.processes)
+        train_autoencoder(plan.work / "draft", plan.autoencoder_seconds, wide)
+        refine_decoder(plan.work / "draft", vae, plan.decoder_seconds, wide)
+    if "denoiser" in plan.stages:
+        assert pool is not None
+        write_latents(vae, pool, drawn, plan.work / "latents")
+        train_denoiser(
+            vae, plan.work / "latents", plan.out / "sd-tiny", DenoiserPlan(seconds=plan.denoiser_seconds)
+        )
+    if "evaluate" in plan.stages:
+        scores = evaluate_models(plan.out, Captioner(plan.out / "blip-tiny"), plan.prompts, plan.processes)
+        (plan.out / "scores.json").write_text(json.dumps(scores, indent=2) + "\n")
+        write_cards(plan.out, scores)
+        print(json.dumps(scores, indent=2))
+
+
+def main() -> None:
+    """Parse the command line and run."""
+    parser = argparse.ArgumentParser(prog="python -m demo.recipe", description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("demo/models"), help="folder of the finished models")
+    parser.add_argument(
+        "--work", type=Path, default=Path("build/demo-models"), help="folder for what lies between"
+    )
+    parser.add_argument("--stages", default=",".join(STAGES), help="comma-separated part of: %(default)s")
+    parser.add_argument("--pictures", type=int, default=24000, help="drawings to train on")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="for drawing")
+    parser.add_argument("--threads", type=int, default=0, help="torch threads, 0 leaves torch's choice")
+    parser.add_argument("--captioner-seconds", type=float, default=1400)
+    parser.add_argument("--autoencoder-seconds", type=float, default=1500)
+    parser.add_argument("--decoder-seconds", type=float, default=2400, help="for the decoder alone")
+    parser.add_argument("--denoiser-seconds", type=float, default=4800)
+    parser.add_argument(
+        "--prompts", type=int, default=200, help="held-out prompts to judge the base model by"
+    )
+    options = vars(parser.parse_args())
+    if threads := options.pop("threads"):
+        torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
+    stages = tuple(options.pop("stages").split(","))
+    if unknown := set(stages) - set(STAGES):
+        parser.error(f"unknown stages: {', '.join(sorted(unknown))}")
+    run(RecipePlan(stages=stages, **options))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""Latents of the training drawings, encoded once and kept on disk in chunks that may still be growing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+
+from demo.recipe.clock import device
+from demo.recipe.pictures import Pictures, to_tensor
+from demo.world import Scene
+
+CHUNK = 1000
+
+
+@torch.no_grad()
+def encode_pictures(vae: AutoencoderKL, pictures: Pictures, batch: int = 50) -> torch.Tensor:
+    """float16 [N, 2, C, H, W]: mean and deviation of the posterior, times the scaling factor."""
+    rows = []
+    where = next(vae.parameters()).device
+    for i in range(0, len(pictures), batch):
+        posterior = vae.encode(to_tensor(pictures[i : i + batch]).to(where)).latent_dist
+        rows.append(torch.stack([posterior.mean, posterior.std], dim=1) * vae.config.scaling_factor)
+    return torch.cat(rows).half().cpu()
+
+
+def write_latents(
+    vae_directory: Path, pictures: Pictures, scenes: list[Scene], out: Path, mirrored: bool = False
+) -> None:
+    """Encode a pool (mirrored if asked: the captions hold either way) chunk by chunk."""
+    out.mkdir(parents=True, exist_ok=True)
+    vae = AutoencoderKL.from_pretrained(vae_directory).float().eval().to(device())
+    for i in range(0, len(scenes), CHUNK):
+        part = pictures[i : i + CHUNK]
+        latents = encode_pictures(vae, np.ascontiguousarray(part[:, :, ::-1]) if mirrored else part)
+        name = f"{'m' if mirrored else 'p'}{i:06d}"
+        (out / f"{name}.json").write_text(json.dumps([asdict(s) for s in scenes[i : i + CHUNK]]))
+        np.save(out / f"{name}.tmp.npy", latents.numpy())
+        (out / f"{name}.tmp.npy").rename(out / f"{name}.npy")
+
+
+class LatentStore:
+    """All chunks written so far; look again now and then while another process writes more."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.chunks: list[torch.Tensor] = []
+        self.scenes: list[Scene] = []
+        self._seen: set[str] = set()
+
+    def refresh(self) -> int:
+        """Load new chunks; returns the number of pictures."""
+        for file in sorted(self.directory.glob("*.npy")):
+            if file.name not in self._seen and ".tmp" not in file.name:
+                self._seen.add(file.name)
+                self.chunks.append(torch.from_numpy(np.load(file)))
+                self.scenes += [Scene(**row) for row in json.loads(file.with_suffix(".json").read_text())]
+        return len(self.scenes)
+
+    def take(self, rows: list[int], generator: torch.Generator) -> torch.Tensor:
+        """[B, C, H, W] samples of the posteriors."""
+        pairs = torch.stack([self.chunks[r // CHUNK][r % CHUNK] for r in rows]).float()
+        return pairs[:, 0] + pairs[:, 1] * torch.randn(pairs[:, 0].shape, generator=generator)
