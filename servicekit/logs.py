@@ -5,7 +5,8 @@
     log.info("lora published", lora=name)
 
 Every line tells service, time, level and, within a call, its request id. Lines of libraries that use the
-standard `logging` come out in the same form. Values under keys whose name ends like a secret's (`token`, `secret_key` ...) are masked.
+standard `logging` come out in the same form. Values under keys whose name ends like a secret's (`token`,
+`secret_key` ...) are masked.
 """
 
 from __future__ import annotations

@@ -9,14 +9,17 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from servicekit.artifacts import streams
 from servicekit.artifacts.port import Artifact, artifact_key
 from servicekit.errors import NotFound
+
+_ABANDONED_SECONDS: Final = 24 * 3600
 
 
 class LocalStore:
@@ -26,6 +29,7 @@ class LocalStore:
         self._root = root
         self._drafts = root / "drafts"
         self._drafts.mkdir(parents=True, exist_ok=True)
+        self._remove_abandoned()
 
     async def put_stream(self, chunks: AsyncIterator[bytes], *, max_bytes: int) -> Artifact:
         """Writes a draft, then links it into place."""
@@ -74,6 +78,14 @@ class LocalStore:
     async def ready(self) -> bool:
         """Whether the directory can be written to."""
         return await asyncio.to_thread(os.access, self._drafts, os.W_OK | os.X_OK)
+
+    def _remove_abandoned(self) -> None:
+        # Left by processes that were killed while they wrote. Nobody writes one blob for a day.
+        oldest = time.time() - _ABANDONED_SECONDS
+        for draft in self._drafts.iterdir():
+            with suppress(FileNotFoundError):  # another process may be tidying too
+                if draft.stat().st_mtime < oldest:
+                    draft.unlink()
 
     def _path(self, sha256: str) -> Path:
         return self._root / artifact_key(sha256)

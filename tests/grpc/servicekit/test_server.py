@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+import trustme
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
@@ -171,7 +172,7 @@ async def test_an_address_in_use_is_refused_in_words() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         server = ServiceServer("test", f"127.0.0.1:{taken.getsockname()[1]}", [], [], {})
-        with pytest.raises(OSError, match="test cannot listen on 127.0.0.1"):
+        with pytest.raises(OSError, match="test cannot listen on 127"):
             await server.start()
 
 
@@ -209,6 +210,31 @@ async def test_other_errors_are_not_retried(start: Any) -> None:
     assert attempts == 1
 
 
+async def test_both_ends_can_prove_who_they_are() -> None:
+    authority = trustme.CA()
+    ours, theirs = authority.issue_cert("localhost"), authority.issue_cert("trainer.brandloom")
+    root = authority.cert_pem.bytes()
+
+    async def tell(_request: Any, context: Any) -> Any:
+        return Order(name=context.auth_context()["x509_subject_alternative_name"][0].decode())
+
+    chain = ours.cert_chain_pems[0].bytes()
+    credentials = grpc.ssl_server_credentials([(ours.private_key_pem.bytes(), chain)], root, True)
+    registrations = [EchoServicer(unary=tell).registration()]
+    server = ServiceServer("test", "localhost:0", [], registrations, {}, credentials=credentials)
+    port = await server.start()
+    proof = grpc.ssl_channel_credentials(
+        root, theirs.private_key_pem.bytes(), theirs.cert_chain_pems[0].bytes()
+    )
+    async with open_channel(f"localhost:{port}", credentials=proof) as channel:
+        assert (await _call(channel)).name == "trainer.brandloom"
+    async with open_channel(f"localhost:{port}", credentials=grpc.ssl_channel_credentials(root)) as stranger:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await _call(stranger)
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    await server.stop(0)
+
+
 PROGRAM = """
 import asyncio
 from servicekit.logs import configure_logs
@@ -222,8 +248,9 @@ async def slow(request, context):
 
 async def main():
     configure_logs(service="test")
-    server = ServiceServer("test", "127.0.0.1:0", [], [EchoServicer(unary=slow).registration()], {{}},
-    drain_seconds=30) print(await server.start(), flush=True)
+    registrations = [EchoServicer(unary=slow).registration()]
+    server = ServiceServer("test", "127.0.0.1:0", [], registrations, {{}}, drain_seconds=30)
+    print(await server.start(), flush=True)
     await server.run_until_stopped()
     print("stopped", flush=True)
 

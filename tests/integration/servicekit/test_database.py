@@ -221,5 +221,5 @@ async def test_the_directory_is_made(tmp_path: Path) -> None:
     ["sqlite+aiosqlite://", "sqlite+aiosqlite:///:memory:", "sqlite:///x.db", "mysql://x", "nonsense", ""],
 )
 def test_unusable_urls_are_refused_without_showing_them(url: str) -> None:
-    with pytest.raises(ValueError, match="SQLite|database URL"):
+    with pytest.raises(ValueError, match=r"SQLite|database URL"):
         Database(url)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import shutil
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -39,6 +41,17 @@ async def test_no_drafts_stay_behind(local_store: LocalStore, tmp_path: Path) ->
     with pytest.raises(ConnectionResetError):
         await local_store.put_stream(broken(), max_bytes=10**6)
     assert list((tmp_path / "store" / "drafts").iterdir()) == []
+
+
+def test_drafts_of_killed_processes_are_removed_after_a_day(tmp_path: Path) -> None:
+    drafts = tmp_path / "drafts"
+    LocalStore(tmp_path)
+    for name, age_seconds in (("old", 25 * 3600), ("new", 23 * 3600)):
+        (drafts / name).touch()
+        moment = time.time() - age_seconds
+        os.utime(drafts / name, (moment, moment))
+    LocalStore(tmp_path)
+    assert [draft.name for draft in drafts.iterdir()] == ["new"]
 
 
 @pytest.mark.parametrize("lie", [DATA[:-1], DATA + b"!", b"X" + DATA[1:], b""])

@@ -71,9 +71,13 @@ def test_an_empty_token_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_services_that_start_at_once_agree_on_the_token(tmp_path: Path) -> None:
-    code = f"from pathlib import Path; from servicekit.identity import *; print(ensure_local_token(Path({str(tmp_path)!r})))"
+    code = (
+        "import sys; from pathlib import Path; from servicekit.identity import ensure_local_token;"
+        "print(ensure_local_token(Path(sys.argv[1])))"
+    )
     starting = [
-        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(4)
+        subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
     ]
     tokens = {process.communicate()[0].strip() for process in starting}
     assert len(tokens) == 1

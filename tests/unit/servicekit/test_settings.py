@@ -55,7 +55,7 @@ def test_bad_addresses(address: str) -> None:
 def test_bad_numbers(number: str) -> None:
     reader = Settings({"N": number})
     assert reader.number("N", 5.0, minimum=0, maximum=100) == 5.0
-    with pytest.raises(ConfigError, match="^bad configuration:\n  N must be"):
+    with pytest.raises(ConfigError, match="N must be"):
         reader.check()
 
 
