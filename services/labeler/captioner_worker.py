@@ -67,7 +67,8 @@ class BlipCaptioner:
                 do_sample=False,
                 num_beams=1,
             )
-        texts = self._tokenizer.batch_decode(tokens_BT, skip_special_tokens=True)
+        # The first token is the prompt, which begins every caption.
+        texts = self._tokenizer.batch_decode(tokens_BT[:, 1:], skip_special_tokens=True)
         return [" ".join(text.split()) for text in texts]
 
 
