@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -23,34 +22,27 @@ from lorakit.base_digest import base_digest
 from lorakit.diffusion import NoiseSchedule
 from lorakit.errors import BaseModelError
 from lorakit.families.naming import TEXT_ENCODER, UNET
-from lorakit.module_shape import Component, ModuleShape
-from lorakit.routing.layers import can_route
+from lorakit.families.targets import Target, module_shapes, routable_paths, target_modules
+from lorakit.module_shape import Component
 from lorakit.samplers import Sampler, SamplerSettings
+
+__all__ = [
+    "BaseModel",
+    "Target",
+    "decode_latents",
+    "encode_pictures",
+    "encode_prompt",
+    "encode_tokens",
+    "load_base",
+    "module_shapes",
+    "routable_paths",
+    "target_modules",
+    "tokenize",
+]
 
 FAMILY = "sd15"
 COMPONENTS: tuple[Component, ...] = (UNET, TEXT_ENCODER)
 _PIPELINE = "StableDiffusionPipeline"
-
-
-class Target(StrEnum):
-    """A kind of layer that a LoRA can be trained on."""
-
-    ATTENTION = "attention"
-    FEED_FORWARD = "feed_forward"
-    PROJECTIONS = "projections"
-    """The layers into and out of each transformer block of the UNet (1x1 convolutions or Linears)."""
-
-
-_UNET_TARGETS: Mapping[Target, tuple[str, ...]] = {
-    Target.ATTENTION: (".to_q", ".to_k", ".to_v", ".to_out.0"),
-    Target.FEED_FORWARD: (".ff.net.0.proj", ".ff.net.2"),
-    Target.PROJECTIONS: (".proj_in", ".proj_out"),
-}
-_TEXT_TARGETS: Mapping[Target, tuple[str, ...]] = {
-    Target.ATTENTION: (".q_proj", ".k_proj", ".v_proj", ".out_proj"),
-    Target.FEED_FORWARD: (".fc1", ".fc2"),
-    Target.PROJECTIONS: (),
-}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,38 +145,6 @@ def load_base(
         scheduler_config=scheduler_config,
         sha256=digest,
     )
-
-
-def target_modules(
-    component: Component, model: nn.Module, targets: Collection[Target]
-) -> dict[str, ModuleShape]:
-    """Module path -> shape of the layers that a LoRA with these targets has, in the model's order."""
-    table = _UNET_TARGETS if component == UNET else _TEXT_TARGETS
-    endings = tuple(ending for target in targets for ending in table[target])
-    # Attention also occurs outside transformer blocks in other families; SD 1.5's LoRAs sit inside them.
-    inside = ".attentions." if component == UNET else "encoder.layers."
-    return {
-        path: shape
-        for path, shape in module_shapes(model).items()
-        if inside in f".{path}" and path.endswith(endings) and can_route(model.get_submodule(path))
-    }
-
-
-def module_shapes(model: nn.Module) -> dict[str, ModuleShape]:
-    """Every Linear and convolution of a model, by path: what a LoRA file may name."""
-    shapes: dict[str, ModuleShape] = {}
-    for path, layer in model.named_modules():
-        if isinstance(layer, nn.Linear):
-            shapes[path] = ModuleShape(layer.in_features, layer.out_features)
-        elif isinstance(layer, nn.Conv2d):
-            kernel = (layer.kernel_size[0], layer.kernel_size[1])
-            shapes[path] = ModuleShape(layer.in_channels, layer.out_channels, kernel)
-    return shapes
-
-
-def routable_paths(model: nn.Module) -> list[str]:
-    """Paths of all layers through which rows can be routed, for lorakit.routing.install."""
-    return [path for path in module_shapes(model) if can_route(model.get_submodule(path))]
 
 
 def tokenize(base: BaseModel, prompts: Sequence[str]) -> torch.Tensor:

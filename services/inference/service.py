@@ -11,22 +11,13 @@ from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lorakit.errors import PromptSyntaxError
-from lorakit.prompt_syntax import (
-    WeightedReference,
-    add_up,
-    format_tag,
-    parse_prompt,
-    parse_reference,
-)
+from lorakit.prompt_syntax import WeightedReference, format_tag
 from servicekit.errors import (
     FailedPrecondition,
-    FieldViolation,
     InvalidArgument,
     QuotaViolation,
     ResourceExhausted,
 )
-from servicekit.identity import require_brand
 from services.inference.domain import (
     MAX_SEED,
     SD15_FAMILY,
@@ -47,6 +38,7 @@ from services.inference.domain import (
 )
 from services.inference.picture_text import with_texts
 from services.inference.ports import Engine, LocalBases, LoraFiles, Meter, Registry
+from services.inference.service_stacks import explicit_entries, placed, read_stack, used_loras
 
 BASE_MODELS = "baseModels/"
 RETRY_SECONDS = 5.0
@@ -94,6 +86,7 @@ class InferenceService:
         self._max_rows = max_rows
         self._limits = limits
         self._waiting = 0
+        self._default_sha256 = ""
 
     async def generate_images(self, request: ImageRequest) -> AsyncIterator[ImageEvent]:
         """Queued, then progress and pictures in the order in which they get done.
@@ -101,12 +94,12 @@ class InferenceService:
         Raises InvalidArgument, NotFound, FailedPrecondition, ResourceExhausted and Unavailable.
         """
         request.check(self._limits)
-        text, entries = self._stack_of(request)
+        text, entries = read_stack(request, self._limits.max_stack)
         waiting = self._join_queue()
         try:
             resolved = await self._resolve(request, entries)
             base = await self._base(request, resolved)
-            stack = _used(entries, resolved)
+            stack = used_loras(entries, resolved)
             async with AsyncExitStack() as leases:
                 sizes = [(lora.sha256, lora.size_bytes) for lora in resolved.loras]
                 paths = await leases.enter_async_context(self._files.lease(sizes))
@@ -114,7 +107,7 @@ class InferenceService:
                 yield Queued(
                     position=self._waiting - 1, stack=stack, seed=job.seed, base_model_sha256=base.sha256
                 )
-                tags = " ".join(format_tag(entry) for entry in _explicit(request))
+                tags = " ".join(format_tag(entry) for entry in explicit_entries(request))
                 full_prompt = f"{request.prompt} {tags}" if tags else request.prompt
                 async for event in self._run(request.brand, full_prompt, job, stack, waiting, leases):
                     yield event
@@ -132,7 +125,7 @@ class InferenceService:
             limits=self._limits,
             bases=tuple(
                 LoadedBase(
-                    sha256=sha256, family=SD15_FAMILY, source=source, default=source == self._default_base
+                    sha256=sha256, family=SD15_FAMILY, source=source, default=sha256 == self._default_sha256
                 )
                 for sha256, source in state.bases
             ),
@@ -180,32 +173,6 @@ class InferenceService:
                         sha256=hashlib.sha256(png).hexdigest(),
                     )
 
-    def _stack_of(self, request: ImageRequest) -> tuple[str, tuple[WeightedReference, ...]]:
-        """The prompt without tags, and the tags' and the explicit entries' sum."""
-        faults: list[FieldViolation] = []
-        tagged: tuple[WeightedReference, ...] = ()
-        text = request.prompt
-        try:
-            parsed = parse_prompt(request.prompt)
-            text, tagged = parsed.text, parsed.entries
-        except PromptSyntaxError as error:
-            faults.append(FieldViolation("prompt", str(error)))
-        for index, entry in enumerate(request.stack):
-            try:
-                parse_reference(entry.reference)
-            except PromptSyntaxError as error:
-                faults.append(FieldViolation(f"stack[{index}].reference", str(error)))
-        if faults:
-            raise InvalidArgument(faults, reason="BAD_REFERENCE")
-        entries = add_up((*tagged, *_explicit(request)))
-        if len(entries) > self._limits.max_stack:
-            raise InvalidArgument.of(
-                "prompt", f"names {len(entries)} LoRAs, {self._limits.max_stack} may be stacked"
-            )
-        for brand in {entry.reference.brand for entry in entries} - {None}:
-            require_brand(str(brand))
-        return text, entries
-
     async def _resolve(self, request: ImageRequest, entries: Sequence[WeightedReference]) -> ResolvedStack:
         name = request.base_model or self._default_base
         registered = name if name.startswith(BASE_MODELS) else ""
@@ -214,7 +181,10 @@ class InferenceService:
         if not entries and not registered:
             return ResolvedStack(loras=(), base=None)
         references = [str(entry.reference) for entry in entries]
-        resolved = await self._registry.resolve_stack(request.brand, references, registered)
+        try:
+            resolved = await self._registry.resolve_stack(request.brand, references, registered)
+        except InvalidArgument as error:
+            raise placed(error, request, entries) from error
         for lora in resolved.loras:
             if lora.family != SD15_FAMILY:
                 raise FailedPrecondition(
@@ -225,15 +195,23 @@ class InferenceService:
         return resolved
 
     async def _base(self, request: ImageRequest, resolved: ResolvedStack) -> BaseRef:
-        base = resolved.base
-        if base is None:
-            return await self._local_bases.describe(self._default_base)
+        base = resolved.base or await self._local_bases.describe(self._default_base)
+        if not request.base_model:
+            self._default_sha256 = base.sha256
         if base.family != SD15_FAMILY:
             raise FailedPrecondition(
                 f"{base.name} is a {base.family} model; pictures are made with {SD15_FAMILY} models",
                 reason="BASE_FAMILY_UNSUPPORTED",
                 metadata={"base_model": base.name, "family": base.family},
             )
+        # The registry compares with bases that it knows; a local one it does not.
+        for lora in resolved.loras:
+            if lora.base_model_sha256 not in ("", base.sha256):
+                raise FailedPrecondition(
+                    f"{lora.reference} was trained on another base model than {base.name}",
+                    reason="LORA_BASE_MISMATCH",
+                    metadata={"reference": lora.reference, "version": lora.version},
+                )
         return base
 
     def _join_queue(self) -> _Waiting:
@@ -247,26 +225,6 @@ class InferenceService:
         self._waiting += 1
         self._meter.queue_changed(self._waiting)
         return _Waiting(self)
-
-
-def _explicit(request: ImageRequest) -> tuple[WeightedReference, ...]:
-    return tuple(
-        WeightedReference(parse_reference(entry.reference), entry.text_encoder_weight, entry.weight)
-        for entry in request.stack
-    )
-
-
-def _used(entries: Sequence[WeightedReference], resolved: ResolvedStack) -> tuple[UsedLora, ...]:
-    return tuple(
-        UsedLora(
-            reference=str(entry.reference),
-            version=lora.version,
-            sha256=lora.sha256,
-            text_encoder_weight=entry.text_encoder_weight,
-            weight=entry.unet_weight,
-        )
-        for entry, lora in zip(entries, resolved.loras, strict=True)
-    )
 
 
 def _job(

@@ -27,6 +27,7 @@ from services.inference.domain import EngineEvent
 from services.inference.engine.bases import Bases
 from services.inference.engine.batch import DenoisingBatch, StepFigures
 from services.inference.engine.errors import JobError
+from services.inference.engine.preparation import Preparation
 from services.inference.engine.stacks import Stacks
 from services.inference.engine.texts import Texts
 from services.inference.engine_messages import (
@@ -66,7 +67,7 @@ class EngineProcess:
         self._stacks = Stacks(settings.lora_memory_bytes)
         self._texts = Texts(settings.text_memory_bytes)
         self._batch = DenoisingBatch(
-            self._bases, self._stacks, self._texts, settings.max_rows, self._emit, self._finish
+            Preparation(self._bases, self._stacks, self._texts), settings.max_rows, self._emit, self._finish
         )
         self._preload = settings.preload
 

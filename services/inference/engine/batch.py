@@ -14,20 +14,17 @@ from dataclasses import dataclass, field
 import torch
 
 from lorakit.families import sd15
-from lorakit.samplers import RowPlan, SamplingRow
 from services.inference.domain import (
     EngineEvent,
     ImageJob,
     Progress,
     RawPicture,
-    Started,
 )
-from services.inference.engine.bases import Bases, LoadedBase
+from services.inference.engine.bases import LoadedBase
 from services.inference.engine.bucket import BatchRow, Bucket
 from services.inference.engine.errors import JobError, internal_failure
 from services.inference.engine.pictures import encode_png
-from services.inference.engine.stacks import FoldedStack, Stacks
-from services.inference.engine.texts import TextRow, Texts
+from services.inference.engine.preparation import BucketKey, Preparation, Prepared
 from services.inference.engine_messages import Failure
 
 PROGRESS_SECONDS = 0.1
@@ -35,8 +32,6 @@ PROGRESS_SECONDS = 0.1
 DECODED_AT_ONCE = 4
 """Pictures that pass the autoencoder together: it needs far more memory a row than the UNet."""
 _log = logging.getLogger(__name__)
-
-BucketKey = tuple[str, tuple[int, int, int], int]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,22 +43,10 @@ class StepFigures:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """What all rows of a job share."""
-
-    base: LoadedBase
-    plan: RowPlan
-    stack: FoldedStack
-    prompt_ND: torch.Tensor
-    negative_ND: torch.Tensor | None
-    shape_CHW: tuple[int, int, int]
-
-
 @dataclass(slots=True, eq=False)
 class _Job:
     job: ImageJob
-    prepared: _Prepared | None = None
+    prepared: Prepared | None = None
     joined: int = 0
     """Rows that have joined the batch so far."""
     active: int = 0
@@ -83,9 +66,7 @@ class _Job:
 class DenoisingBatch:
     """The engine's loop body; the caller calls ``step`` for as long as there is work."""
 
-    bases: Bases
-    stacks: Stacks
-    texts: Texts
+    preparation: Preparation
     max_rows: int
     emit: Callable[[str, EngineEvent], None]
     """(job id, event)"""
@@ -142,8 +123,8 @@ class DenoisingBatch:
             job = min(waiting, key=lambda entry: entry.active)
             try:
                 if job.prepared is None:
-                    job.prepared = self._prepare(job.job)
-                    self._tell_started(job.job, job.prepared)
+                    job.prepared = self.preparation.prepare(job.job)
+                    self.emit(job.job.job_id, job.prepared.started())
                 self._join(job, job.prepared)
             except JobError as error:
                 self._fail(job.job.job_id, error.failure)
@@ -153,52 +134,11 @@ class DenoisingBatch:
                     job.job.job_id, internal_failure(f"the job could not be prepared: {_first_line(error)}")
                 )
 
-    @torch.inference_mode()
-    def _prepare(self, job: ImageJob) -> _Prepared:
-        base = self.bases.get(job.base)
-        plan = base.plan(job.sampler, job.steps, base.karras(job.karras, job.sampler))
-        stack = self.stacks.fold(job.loras, base)
-        texts = [job.prompt, job.negative_prompt] if job.guidance > 1 else [job.prompt]
-        rows = [TextRow(text, stack.text_encoder, job.clip_skip) for text in texts]
-        embeddings = self.texts.encode(rows, base)
-        factor = base.model.vae_scale_factor
-        width, height = job.width or base.model.resolution, job.height or base.model.resolution
-        shape_CHW = (base.model.latent_channels, height // factor, width // factor)
-        _check_size(base, shape_CHW)
-        negative_ND = embeddings[1] if job.guidance > 1 else None
-        return _Prepared(base, plan, stack, embeddings[0], negative_ND, shape_CHW)
-
-    def _tell_started(self, job: ImageJob, prepared: _Prepared) -> None:
-        _, height, width = prepared.shape_CHW
-        factor = prepared.base.model.vae_scale_factor
-        self.emit(
-            job.job_id,
-            Started(
-                width=width * factor,
-                height=height * factor,
-                karras=prepared.base.karras(job.karras, job.sampler),
-                model_hashes=prepared.stack.model_hashes,
-            ),
-        )
-
-    def _join(self, entry: _Job, prepared: _Prepared) -> None:
-        job = entry.job
-        seed = job.seed + entry.joined
-        row = BatchRow(
-            job_id=job.job_id,
-            index=entry.joined,
-            seed=seed,
-            sampling=SamplingRow.start(prepared.plan, seed, prepared.shape_CHW, prepared.base.model.device),
-            guidance=job.guidance,
-            prompt_ND=prepared.prompt_ND,
-            negative_ND=prepared.negative_ND,
-            adapter=prepared.stack.unet,
-        )
-        key = (prepared.base.model.sha256, prepared.shape_CHW, prepared.prompt_ND.shape[0])
-        bucket = self._buckets.get(key)
+    def _join(self, entry: _Job, prepared: Prepared) -> None:
+        bucket = self._buckets.get(prepared.bucket_key)
         if bucket is None:
-            bucket = self._buckets[key] = Bucket(prepared.base)
-        bucket.join(row)
+            bucket = self._buckets[prepared.bucket_key] = Bucket(prepared.base)
+        bucket.join(prepared.row(entry.joined))
         entry.joined += 1
         entry.active += 1
 
@@ -223,7 +163,7 @@ class DenoisingBatch:
         for row in done:
             self._row_done(row)
         if not bucket.rows:
-            del self._buckets[key]
+            self._buckets.pop(key, None)
 
     def _count_step(self, rows: list[BatchRow]) -> None:
         for row in rows:
@@ -299,20 +239,6 @@ class DenoisingBatch:
             bucket.leave([row for row in bucket.rows if row.job_id == job_id])
             if not bucket.rows:
                 del self._buckets[key]
-
-
-def _check_size(base: LoadedBase, shape_CHW: tuple[int, int, int]) -> None:
-    levels = len(base.model.unet.config.block_out_channels)
-    least = 2 ** (levels - 1)
-    for field_name, side in (("height", shape_CHW[1]), ("width", shape_CHW[2])):
-        if side < least:
-            pixels = least * base.model.vae_scale_factor
-            raise JobError(
-                f"this base model makes pictures of {pixels} pixels a side or more",
-                kind="InvalidArgument",
-                reason="PICTURE_TOO_SMALL",
-                field=field_name,
-            )
 
 
 def _first_line(error: BaseException) -> str:

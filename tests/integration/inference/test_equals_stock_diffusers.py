@@ -21,6 +21,7 @@ from lorakit.samplers.settings import SCHEDULERS
 from services.inference.domain import BaseRef, EngineEvent, ImageJob, LoraFile, RawPicture, Sampler
 from services.inference.engine.bases import Bases
 from services.inference.engine.batch import DenoisingBatch
+from services.inference.engine.preparation import Preparation
 from services.inference.engine.stacks import Stacks
 from services.inference.engine.texts import Texts
 from services.inference.engine_messages import Failure
@@ -48,9 +49,7 @@ class Engine:
         self.failures: dict[str, Failure | None] = {}
         self.latents: dict[tuple[str, int], torch.Tensor] = {}
         self.batch = DenoisingBatch(
-            Bases(torch.device("cpu"), torch.float32, 2),
-            Stacks(64 << 20),
-            Texts(8 << 20),
+            Preparation(Bases(torch.device("cpu"), torch.float32, 2), Stacks(64 << 20), Texts(8 << 20)),
             max_rows,
             lambda job_id, event: self.events.setdefault(job_id, []).append(event),
             self.failures.__setitem__,
