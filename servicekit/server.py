@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -57,6 +58,7 @@ class ServiceServer:
         readiness: Mapping[str, ReadinessCheck],
         *,
         drain: Drain | None = None,
+        before_stop: Callable[[], Awaitable[None]] | None = None,
         drain_seconds: float = 20.0,
         readiness_poll_seconds: float = 2.0,
         max_message_bytes: int = DEFAULT_MESSAGE_BYTES,
@@ -65,6 +67,7 @@ class ServiceServer:
         self._name = name
         self._listen = listen
         self._drain = drain or Drain()
+        self._before_stop = before_stop
         self._drain_seconds = drain_seconds
         self._credentials = credentials
         services = [registration.service_name for registration in registrations]
@@ -117,17 +120,31 @@ class ServiceServer:
                 loop.remove_signal_handler(number)
 
     async def stop(self, drain_seconds: float | None = None) -> None:
-        """NOT_SERVING, no new calls, then up to `drain_seconds` for those under way; what is left is
-        cancelled."""
+        """NOT_SERVING, then `before_stop`, then no new calls, then an end to what is left.
+
+        Calls are still taken while `before_stop` runs: there a service lets its workers report for the last time. It
+        and the calls under way have `drain_seconds` together; after that they are cancelled.
+        """
         grace = self._drain_seconds if drain_seconds is None else drain_seconds
         _log.info("draining", server=self._name, seconds=grace)
+        ends = time.monotonic() + grace
         if self._polling is not None:
             self._polling.cancel()
             await asyncio.wait({self._polling})
         await self._health.drain()
         self._drain.begin()
-        await self._server.stop(grace)
+        await self._run_before_stop(grace)
+        await self._server.stop(max(0.0, ends - time.monotonic()))
         _log.info("stopped", server=self._name)
+
+    async def _run_before_stop(self, grace_seconds: float) -> None:
+        if self._before_stop is None:
+            return
+        try:
+            async with asyncio.timeout(grace_seconds):
+                await self._before_stop()
+        except Exception:  # whatever went wrong there, the server must stop
+            _log.exception("the work before the stop failed", server=self._name)
 
     def _bind(self) -> int:
         try:

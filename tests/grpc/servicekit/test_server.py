@@ -167,6 +167,29 @@ async def test_the_drain_has_an_end(start: Any) -> None:
         await call
 
 
+async def test_the_last_work_is_done_while_calls_are_still_taken(start: Any) -> None:
+    answers: list[str] = []
+
+    async def report() -> None:
+        assert await check(running.channel) == Status.NOT_SERVING
+        assert running.server.drain.begun
+        answers.append((await running.stub.unary(GOOD)).name)
+
+    running = await start(before_stop=report)
+    await running.server.stop()
+    assert answers == ["a"]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 60.0])
+async def test_last_work_that_fails_or_hangs_holds_up_no_stop(start: Any, seconds: float) -> None:
+    async def hang() -> None:
+        await asyncio.sleep(seconds)
+        raise RuntimeError("worker is gone")
+
+    running = await start(before_stop=hang)
+    await asyncio.wait_for(running.server.stop(drain_seconds=0.2), 5)
+
+
 async def test_an_address_in_use_is_refused_in_words() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
