@@ -142,10 +142,19 @@ class VersionRecords(Protocol):
         """Those that exist, in a fixed number of queries."""
         ...
 
-    async def children(
-        self, parents: Collection[tuple[LoraKey, int]], *, brands: Brands, limit: int
-    ) -> Sequence[LoraVersion]:
-        """Versions of those brands whose training started from one of `parents`, oldest first."""
+    async def ancestors(
+        self, version: LoraVersion, *, brands: Brands, depth: int, limit: int
+    ) -> Sequence[tuple[int, LoraVersion]]:
+        """Versions that this one's training goes back to, each with its distance in steps, nearest first.
+
+        Neither versions of other brands nor what lies behind them.
+        """
+        ...
+
+    async def descendants(
+        self, version: LoraVersion, *, brands: Brands, depth: int, limit: int
+    ) -> Sequence[tuple[int, LoraVersion]]:
+        """Versions whose training goes back to this one, likewise."""
         ...
 
     async def add(self, version: LoraVersion) -> None:
@@ -157,7 +166,7 @@ class VersionRecords(Protocol):
         ...
 
     async def list(self, key: LoraKey, query: ListQuery) -> Page[LoraVersion]:
-        """Versions of one LoRA."""
+        """Versions of one LoRA; NotFound when there is no such LoRA."""
         ...
 
 

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
-from servicekit.identity import Principal, require_brand
-from services.registry.domain import LoraKey, LoraVersion, VersionKey, base_model_name
-from services.registry.ports import Records, RecordStore
+from servicekit.identity import require_brand
+from services.registry.domain import LoraVersion, VersionKey, base_model_name
+from services.registry.ports import RecordStore
 from services.registry.service_versions import locate
 
 DEFAULT_DEPTH: Final = 8
 MAX_VERSIONS: Final = 1000
 """A version that thousands were continued from would fill more than one message."""
-
-_Step = tuple[LoraKey, int]
 
 
 class NodeKind(StrEnum):
@@ -67,91 +65,39 @@ class Lineage:
 
 
 class LineageCases:
-    """Walks level by level, each level in a fixed number of queries."""
+    """Walks over the recorded parents in a fixed number of queries."""
 
     def __init__(self, store: RecordStore) -> None:
         self._store = store
 
     async def walk(self, key: VersionKey, depth: int) -> Lineage:
         """`depth` steps each way, 0 for the usual 8. Versions of brands closed to the caller stay hidden."""
-        principal = require_brand(key.lora.brand)
+        brands = require_brand(key.lora.brand).brands
+        steps = depth or DEFAULT_DEPTH
+        # One step and one version more than are shown tell whether the walk would go on.
+        bounds: Any = {"brands": brands, "depth": steps + 1, "limit": MAX_VERSIONS + 1}
         async with self._store.snapshot() as records:
             start = await locate(records, key)
-            walk = _Walk(records, principal, depth or DEFAULT_DEPTH)
-            await walk.up(start)
-            await walk.down(start)
-        return walk.graph()
+            ancestors = await records.versions.ancestors(start, **bounds)
+            descendants = await records.versions.descendants(start, **bounds)
+        found = [*ancestors, *descendants]
+        near = [version for distance, version in found if distance <= steps][: MAX_VERSIONS - 1]
+        return _graph([start, *near], truncated=len(near) < len(found))
 
 
-class _Walk:
-    def __init__(self, records: Records, principal: Principal, depth: int) -> None:
-        self._records = records
-        self._principal = principal
-        self._depth = depth
-        self._versions: dict[_Step, LoraVersion] = {}
-        self._truncated = False
-
-    async def up(self, start: LoraVersion) -> None:
-        level = self._take([start])
-        for _ in range(self._depth):
-            wanted = self._unseen_parents(level)
-            if not wanted:
-                return
-            level = self._take((await self._records.versions.get_all(wanted)).values())
-        # One more look tells whether there would have been more: a parent may also have been deleted.
-        wanted = self._unseen_parents(level)
-        self._truncated |= bool(wanted and await self._records.versions.get_all(wanted))
-
-    async def down(self, start: LoraVersion) -> None:
-        level: Sequence[LoraVersion] = [start]
-        for remaining in range(self._depth, -1, -1):
-            room = MAX_VERSIONS - len(self._versions) if remaining else 0
-            steps = [_step(version) for version in level]
-            # One more than there is room for tells whether the walk goes on.
-            children = await self._records.versions.children(
-                steps, brands=self._principal.brands, limit=room + 1
-            )
-            self._truncated |= len(children) > room
-            level = self._take(children[:room])
-            if not level:
-                return
-
-    def graph(self) -> Lineage:
-        lineage = Lineage(truncated=self._truncated)
-        for version in self._versions.values():
-            lineage.nodes[version.name] = LineageNode(
-                version.name, NodeKind.LORA_VERSION, version.file.sha256, version.create_time
-            )
-            parent = version.origin.parent_version
-            if parent is not None and _parent(version) in self._versions:
-                lineage.edges.append(LineageEdge(str(parent), version.name, Relation.PARENT))
-            for node, relation in _sources(version):
-                lineage.nodes.setdefault(node.name, node)
-                lineage.edges.append(LineageEdge(node.name, version.name, relation))
-        return lineage
-
-    def _unseen_parents(self, versions: Iterable[LoraVersion]) -> set[_Step]:
-        parents = {_parent(version) for version in versions}
-        return {
-            step
-            for step in parents
-            if step is not None and step not in self._versions and self._principal.may_use(step[0].brand)
-        }
-
-    def _take(self, versions: Iterable[LoraVersion]) -> list[LoraVersion]:
-        """Those not seen before, which are remembered."""
-        fresh = {_step(version): version for version in versions if _step(version) not in self._versions}
-        self._versions.update(fresh)
-        return list(fresh.values())
-
-
-def _step(version: LoraVersion) -> _Step:
-    return (version.key, version.version)
-
-
-def _parent(version: LoraVersion) -> _Step | None:
-    parent = version.origin.parent_version
-    return (parent.lora, parent.number) if parent is not None and parent.number is not None else None
+def _graph(versions: Sequence[LoraVersion], *, truncated: bool) -> Lineage:
+    lineage = Lineage(truncated=truncated)
+    by_name = {version.name: version for version in versions}
+    for version in by_name.values():
+        file, moment = version.file, version.create_time
+        lineage.nodes[version.name] = LineageNode(version.name, NodeKind.LORA_VERSION, file.sha256, moment)
+        parent = version.origin.parent_version
+        if parent is not None and str(parent) in by_name:
+            lineage.edges.append(LineageEdge(str(parent), version.name, Relation.PARENT))
+        for node, relation in _sources(version):
+            lineage.nodes.setdefault(node.name, node)
+            lineage.edges.append(LineageEdge(node.name, version.name, relation))
+    return lineage
 
 
 def _sources(version: LoraVersion) -> list[tuple[LineageNode, Relation]]:

@@ -149,7 +149,6 @@ class VersionCases:
         """The LoRA's versions without their details, newest first unless asked otherwise."""
         require_brand(key.brand)
         async with self._store.snapshot() as records:
-            await records.loras.get(key)
             return await records.versions.list(key, query)
 
     async def correct(self, key: VersionKey, values: Mapping[str, Any], etag: str) -> LoraVersion:

@@ -149,6 +149,7 @@ class VersionRow(Base):
     id: Mapped[int] = mapped_column(_RowId, primary_key=True, autoincrement=True)
     lora: Mapped[int] = mapped_column(ForeignKey("loras.id", ondelete="CASCADE"))
     version: Mapped[int] = mapped_column(BigInteger)
+    name: Mapped[str] = mapped_column(String(200), unique=True)
     sha256: Mapped[str] = mapped_column(String(64))
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     media_type: Mapped[str] = mapped_column(String(127))

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, delete, insert, select, tuple_, update
+from sqlalchemy import String, delete, insert, literal, select, true, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from servicekit.errors import NotFound
@@ -36,17 +36,8 @@ _FORMAT_CHOICES: Final = {
 }
 
 
-def _has_tag(tag: str) -> ColumnElement[bool]:
-    # Bounded by the LoRA on both sides, so that the index of versions answers it whatever the number of tags.
-    tagged = select(VersionTagRow.version).where(
-        VersionTagRow.lora == VersionRow.lora, VersionTagRow.tag == tag
-    )
-    return VersionRow.version.in_(tagged.correlate(VersionRow))
-
-
 _FIELDS: Final = {
     "version": FilterField(VersionRow.version, FieldKind.INTEGER),
-    "tags": repeated_field(_has_tag),
     "base_model": FilterField(VersionRow.base_model, FieldKind.TEXT),
     "format": FilterField(VersionRow.format, FieldKind.CHOICE, choices=_FORMAT_CHOICES),
     "rank": FilterField(VersionRow.rank, FieldKind.INTEGER),
@@ -67,42 +58,29 @@ class SqlVersionRecords:
         self._session = session
 
     async def get(self, key: LoraKey, number: int, *, details: bool = False) -> LoraVersion:
-        rows = (
-            await self._session.execute(
-                _named().where(LoraRow.name == str(key), VersionRow.version == number)
-            )
-        ).all()
+        name = f"{key}/versions/{number}"
+        rows = (await self._session.execute(_named().where(VersionRow.name == name))).all()
         if not rows:
-            raise NotFound.of("LoraVersion", f"{key}/versions/{number}")
-        row_id = rows[0][0].id
-        found = await self._session.get(VersionDetailsRow, row_id) if details else None
+            raise NotFound.of("LoraVersion", name)
+        found = await self._session.get(VersionDetailsRow, rows[0][0].id) if details else None
         return (await self._with_aliases(rows, found))[0]
 
     async def get_all(
         self, keys: Collection[tuple[LoraKey, int]]
     ) -> Mapping[tuple[LoraKey, int], LoraVersion]:
-        if not keys:
-            return {}
-        # LoRAs first: joined to a list of pairs, the planners look at every version of every LoRA.
-        names = {str(key) for key, _ in keys}
-        found = await self._session.execute(select(LoraRow.id, LoraRow.name).where(LoraRow.name.in_(names)))
-        ids = {name: row_id for row_id, name in found}
-        pairs = [(ids[str(key)], number) for key, number in keys if str(key) in ids]
-        rows = (
-            await self._session.execute(
-                _named().where(tuple_(VersionRow.lora, VersionRow.version).in_(pairs))
-            )
-        ).all()
+        names = [f"{key}/versions/{number}" for key, number in keys]
+        rows = (await self._session.execute(_named().where(VersionRow.name.in_(names)))).all()
         return {(version.key, version.version): version for version in await self._with_aliases(rows)}
 
-    async def children(
-        self, parents: Collection[tuple[LoraKey, int]], *, brands: Brands, limit: int
-    ) -> Sequence[LoraVersion]:
-        names = [f"{key}/versions/{number}" for key, number in parents]
-        statement = _named().where(VersionRow.parent_version.in_(names)).order_by(VersionRow.id).limit(limit)
-        if brands is not None:
-            statement = statement.where(LoraRow.brand_id.in_(sorted(brands)))
-        return await self._with_aliases((await self._session.execute(statement)).all())
+    async def ancestors(
+        self, version: LoraVersion, *, brands: Brands, depth: int, limit: int
+    ) -> Sequence[tuple[int, LoraVersion]]:
+        return await self._walk(version, brands, depth, limit, up=True)
+
+    async def descendants(
+        self, version: LoraVersion, *, brands: Brands, depth: int, limit: int
+    ) -> Sequence[tuple[int, LoraVersion]]:
+        return await self._walk(version, brands, depth, limit, up=False)
 
     async def add(self, version: LoraVersion) -> None:
         lora = select(LoraRow.id).where(LoraRow.name == str(version.key)).scalar_subquery()
@@ -140,10 +118,12 @@ class SqlVersionRecords:
 
     async def list(self, key: LoraKey, query: ListQuery) -> Page[LoraVersion]:
         row_id = await self._session.scalar(select(LoraRow.id).where(LoraRow.name == str(key)))
+        if row_id is None:
+            raise NotFound.of("Lora", str(key))
         page = await list_rows(
             self._session,
             select(VersionRow).where(VersionRow.lora == row_id),
-            _FIELDS,
+            {**_FIELDS, "tags": _tags_of(row_id)},
             query,
             scope=("versions", str(key)),
             order=("version desc", "version"),
@@ -151,6 +131,38 @@ class SqlVersionRecords:
         )
         named: Any = [(row, key.brand, key.lora) for row in page.items]
         return Page(await self._with_aliases(named), page.next_page_token)
+
+    async def _walk(
+        self, start: LoraVersion, brands: Brands, depth: int, limit: int, *, up: bool
+    ) -> Sequence[tuple[int, LoraVersion]]:
+        visible = true() if brands is None else LoraRow.brand_id.in_(sorted(brands))
+        first = select(literal(start.name, String).label("name"), literal(0).label("distance"))
+        walk = first.cte("walk", recursive=True)
+        found, seen = (
+            (VersionRow.parent_version, VersionRow.name)
+            if up
+            else (VersionRow.name, VersionRow.parent_version)
+        )
+        step = (
+            select(found, walk.c.distance + 1)
+            .join(walk, seen == walk.c.name)
+            .join(LoraRow, LoraRow.id == VersionRow.lora)
+            .where(walk.c.distance < depth, VersionRow.parent_version != "", visible)
+        )
+        # UNION, not UNION ALL: parents are claims, and two versions might claim each other.
+        walk = walk.union(step)
+        rows = (
+            await self._session.execute(
+                _named()
+                .add_columns(walk.c.distance)
+                .join(walk, walk.c.name == VersionRow.name)
+                .where(walk.c.distance > 0, visible)
+                .order_by(walk.c.distance, VersionRow.id)
+                .limit(limit)
+            )
+        ).all()
+        versions = await self._with_aliases([row[:3] for row in rows])
+        return [(row[3], version) for row, version in zip(rows, versions, strict=True)]
 
     async def _tag(self, lora_id: int, version: LoraVersion) -> None:
         if version.tags:
@@ -179,6 +191,12 @@ class SqlVersionRecords:
         ]
 
 
+def _tags_of(lora_id: int) -> FilterField:
+    # Bounded by the LoRA twice: a tag that half of all LoRAs have costs no more than one of this LoRA.
+    tags = select(VersionTagRow.version).where(VersionTagRow.lora == lora_id)
+    return repeated_field(lambda tag: VersionRow.version.in_(tags.where(VersionTagRow.tag == tag)))
+
+
 def _named() -> Any:
     return select(VersionRow, LoraRow.brand_id, LoraRow.lora_id).join(LoraRow, LoraRow.id == VersionRow.lora)
 
@@ -192,6 +210,7 @@ def _values(version: LoraVersion) -> dict[str, Any]:
     origin = version.origin
     return {
         "version": version.version,
+        "name": version.name,
         "sha256": version.file.sha256,
         "size_bytes": version.file.size_bytes,
         "media_type": version.file.media_type,

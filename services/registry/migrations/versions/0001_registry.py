@@ -143,6 +143,7 @@ def upgrade() -> None:
         sa.Column("id", ROW_ID, autoincrement=True, nullable=False),
         sa.Column("lora", ROW_ID, nullable=False),
         sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("name", sa.String(200), nullable=False),
         sa.Column("sha256", sa.String(64), nullable=False),
         sa.Column("size_bytes", sa.BigInteger(), nullable=False),
         sa.Column("media_type", sa.String(127), nullable=False),
@@ -168,6 +169,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["lora"], ["loras.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("lora", "version", name="uq_lora_versions_lora_version"),
+        sa.UniqueConstraint("name"),
     )
     op.create_index("ix_lora_versions_base_model", "lora_versions", ["base_model", "lora"])
     op.create_index("ix_lora_versions_create_time", "lora_versions", ["lora", "create_time", "version"])
