@@ -192,10 +192,14 @@ def adaptable_modules(base: BaseModel) -> Mapping[str, Mapping[str, object]]:
 
 
 def choose_precision(device: str) -> str:
-    """ "bfloat16" where the device computes in it, else "float32"."""
+    """The faster of "float32" and "bfloat16" on a device.
+
+    A CPU needs matrix units (AMX) for bfloat16 to win: with AVX-512 alone a step of a small UNet
+    takes 0.9 s against 0.6.
+    """
     if torch.device(device).type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
-    return "bfloat16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "float32"
+    return "bfloat16" if torch.cpu._is_amx_tile_supported() else "float32"
 
 
 def _kept(job: Job) -> Callable[[], None]:

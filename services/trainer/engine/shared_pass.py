@@ -74,8 +74,8 @@ def computing(device: torch.device, autocast: torch.dtype | None) -> Iterator[No
     with ExitStack() as stack:
         if autocast is not None:
             stack.enter_context(torch.autocast(device.type, dtype=autocast))
-        if device.type == "cpu":
-            # On CPUs the flash kernel's backward is slow for few tokens.
+        if device.type == "cpu" and autocast is not None:
+            # In bfloat16 the flash kernel's backward is slow for few tokens; in float32 it is the faster one.
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         yield
 
