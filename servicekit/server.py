@@ -122,8 +122,8 @@ class ServiceServer:
     async def stop(self, drain_seconds: float | None = None) -> None:
         """NOT_SERVING, then `before_stop`, then no new calls, then an end to what is left.
 
-        Calls are still taken while `before_stop` runs: there a service lets its workers report for the last time. It
-        and the calls under way have `drain_seconds` together; after that they are cancelled.
+        Calls are still taken while `before_stop` runs: there a service lets its workers report for the last
+        time. It and the calls under way have `drain_seconds` together; after that they are cancelled.
         """
         grace = self._drain_seconds if drain_seconds is None else drain_seconds
         _log.info("draining", server=self._name, seconds=grace)

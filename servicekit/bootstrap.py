@@ -1,0 +1,89 @@
+"""A service as a process: configuration, logs, metrics, server, and exit codes that mean the same everywhere.
+
+async def serve(config: RegistryConfig) -> None:
+    metrics, drain = ServiceMetrics("registry"), Drain()
+    ...
+    server = build_server(
+        config.common, metrics, registrations, readiness={"database": database.ready}, drain=drain
+    )
+    await serve_until_stopped(server, config.common, metrics)
+
+if __name__ == "__main__":
+    sys.exit(run_main(read_config, serve, common=lambda config: config.common))
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any, TypeVar
+
+from servicekit.common_config import CommonConfig
+from servicekit.drain import Drain
+from servicekit.health import ReadinessCheck
+from servicekit.identity import LocalTokenAuthenticator
+from servicekit.interceptors import server_interceptors
+from servicekit.logs import configure_logs
+from servicekit.metrics import ServiceMetrics, serve_metrics
+from servicekit.server import Registration, ServiceServer
+from servicekit.settings import ConfigError
+
+C = TypeVar("C")
+
+
+def run_main(
+    read: Callable[[], C],
+    serve: Callable[[C], Coroutine[Any, Any, None]],
+    *,
+    common: Callable[[C], CommonConfig],
+) -> int:
+    """Reads, then serves to the end. 0 after a clean stop, 1 when an address cannot be had, 2 for a bad
+    configuration, whose faults are told all at once."""
+    try:
+        config = read()
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    shared = common(config)
+    configure_logs(service=shared.service, level=shared.log_level, log_format=shared.log_format)
+    try:
+        asyncio.run(serve(config))
+    except OSError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+def build_server(
+    common: CommonConfig,
+    metrics: ServiceMetrics,
+    registrations: Sequence[Registration],
+    *,
+    readiness: Mapping[str, ReadinessCheck],
+    drain: Drain,
+    before_stop: Callable[[], Awaitable[None]] | None = None,
+) -> ServiceServer:
+    """A server with all interceptors, that knows the holder of the local token."""
+    authenticator = LocalTokenAuthenticator(common.local_token())
+    return ServiceServer(
+        common.service,
+        common.listen,
+        server_interceptors(authenticator=authenticator, metrics=metrics),
+        registrations,
+        readiness,
+        drain=drain,
+        before_stop=before_stop,
+        drain_seconds=common.drain_seconds,
+    )
+
+
+async def serve_until_stopped(server: ServiceServer, common: CommonConfig, metrics: ServiceMetrics) -> None:
+    """Serves, with /metrics beside it, until SIGTERM or SIGINT."""
+    exporter = serve_metrics(common.metrics_listen, metrics)
+    try:
+        await server.start()
+        await server.run_until_stopped()
+    finally:
+        if exporter is not None:
+            exporter.close()
