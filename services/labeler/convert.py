@@ -75,15 +75,21 @@ def export_key(name: str) -> DatasetKey | RevisionKey:
 
 def list_query(request: Any, *, max_page_size: int = MAXIMUM_PAGE_SIZE) -> ListQuery:
     """The page that a list request asks for."""
-    text = getattr(request, "filter", "")
     order_by = getattr(request, "order_by", "")
-    texts.require(filter=text, order_by=order_by)
+    texts.require(order_by=order_by)
     return ListQuery(
         page_size=min(request.page_size, max_page_size),
         page_token=request.page_token,
-        filter=text,
+        filter=filter_of(request),
         order_by=order_by,
     )
+
+
+def filter_of(request: Any) -> str:
+    """The filter of a request; empty for requests that take none."""
+    text: str = getattr(request, "filter", "")
+    texts.require(filter=text)
+    return text
 
 
 def request_id(request: Message, value: str) -> RequestId:

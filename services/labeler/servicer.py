@@ -149,7 +149,7 @@ class LabelerServicer(labeler_pb2_grpc.LabelerServiceServicer):
         self, request: labeler_pb2.BatchUpdateCaptionsRequest, context: Any
     ) -> labeler_pb2.BatchUpdateCaptionsResponse:
         parent = _dataset(request.parent, "parent")
-        condition = convert.list_query(request).filter
+        condition = convert.filter_of(request)
         edit = convert.caption_edit(request)
         changed, matched = await self._services.captions.update_many(parent, condition, edit)
         return labeler_pb2.BatchUpdateCaptionsResponse(changed_count=changed, matched_count=matched)
