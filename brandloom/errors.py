@@ -20,6 +20,7 @@ BrandloomError
     └── ServerError         a fault of the service; quote the request id when you report it
 """
 
+# ruff: noqa: N818 - each is named for what it means
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence

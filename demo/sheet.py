@@ -94,7 +94,7 @@ def _draw_column(sheet: Image.Image, draw: ImageDraw.ImageDraw, x: int, column: 
         _draw_chip(sheet, chip_x, _TITLE + 15, colour)
         chip_x += 20
     indent = chip_x - x + (4 if column.colours else 0)
-    draw.text((x + indent, _TITLE + 10), column.title, _INK, _font(21))
+    draw.text((x + indent, _TITLE + 10), column.title, _INK, _font(20))
     _draw_wrapped(draw, (x, _TITLE + 40), column.subtitle, _CELL, size=15, colour=_SOFT_INK)
     for row, picture in enumerate(column.pictures):
         sheet.paste(_fitted(picture, _CELL), (x, _TITLE + _HEADER + row * (_CELL + _GAP)))

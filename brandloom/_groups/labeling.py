@@ -13,7 +13,7 @@ from brandloom._watch import follow
 from brandloom.api.labeler.v1 import labeler_pb2, resources_pb2
 from brandloom.errors import JobFailed
 from brandloom.types.common import JobState
-from brandloom.types.events import LabelEvent
+from brandloom.types.events import LabelEvent, is_last_event
 from brandloom.types.labeler import Dataset, LabelJob
 
 
@@ -80,7 +80,7 @@ class AsyncLabeling:
         async def ended() -> bool:
             return (await self.get(name)).state.ended
 
-        async for event in follow(events, after_sequence=after_sequence, ended=ended):
+        async for event in follow(events, after_sequence=after_sequence, ended=ended, is_end=is_last_event):
             yield event
 
     async def wait(self, job: str | LabelJob) -> LabelJob:

@@ -16,7 +16,7 @@ from brandloom._watch import follow
 from brandloom.api.trainer.v1 import resources_pb2, trainer_pb2
 from brandloom.errors import JobFailed
 from brandloom.types.common import JobState
-from brandloom.types.events import TrainingEvent
+from brandloom.types.events import TrainingEvent, is_last_event
 from brandloom.types.registry import Brand
 from brandloom.types.training import JobArtifact, MetricPoint, SpecCheck, TrainingJob
 from brandloom.types.training_spec import TrainingSpec
@@ -95,7 +95,7 @@ class AsyncTraining:
         async def ended() -> bool:
             return (await self.get(name)).state.ended
 
-        async for event in follow(events, after_sequence=after_sequence, ended=ended):
+        async for event in follow(events, after_sequence=after_sequence, ended=ended, is_end=is_last_event):
             yield event
 
     async def wait(self, job: str | TrainingJob) -> TrainingJob:

@@ -84,3 +84,8 @@ class LabeledEvent:
 
 TrainingEvent = StateEvent | ProgressEvent | ArtifactEvent | ErrorEvent | NoticeEvent | VersionEvent
 LabelEvent = StateEvent | LabelProgressEvent | LabeledEvent | ErrorEvent
+
+
+def is_last_event(event: TrainingEvent | LabelEvent) -> bool:
+    """Whether the job will say no more, unless it is resumed."""
+    return isinstance(event, StateEvent) and event.state.ended

@@ -131,7 +131,7 @@ def test_an_empty_message_can_be_read(kind: type[Any], message: Any) -> None:
 @pytest.mark.parametrize(("kind", "enum"), ENUMS, ids=lambda item: getattr(item, "__name__", ""))
 def test_enums_are_complete(kind: type[StrEnum], enum: Any) -> None:
     shortest = enum.keys()[0].removesuffix("UNSPECIFIED")
-    assert [member.value for member in kind] == [key.removeprefix(shortest) for key in enum.keys()]
+    assert [member.value for member in kind] == [key.removeprefix(shortest) for key, _ in enum.items()]
 
 
 def test_unset_times_and_numbers_that_mean_the_default_are_none() -> None:
