@@ -53,9 +53,9 @@ class SqlBrandRecords:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    async def get(self, brand_id: str, *, lock: bool = False) -> Brand:
+    async def get(self, brand_id: str, *, lock: bool = False, keep: bool = False) -> Brand:
         statement = select(BrandRow).where(BrandRow.brand_id == brand_id)
-        row = await self._session.scalar(locked(statement, lock))
+        row = await self._session.scalar(locked(statement, lock, keep))
         if row is None:
             raise NotFound.of("Brand", brand_name(brand_id))
         return _brand(row)
@@ -94,9 +94,9 @@ class SqlBaseModelRecords:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    async def get(self, base_model_id: str, *, lock: bool = False) -> BaseModel:
+    async def get(self, base_model_id: str, *, lock: bool = False, keep: bool = False) -> BaseModel:
         statement = select(BaseModelRow).where(BaseModelRow.base_model_id == base_model_id)
-        row = await self._session.scalar(locked(statement, lock))
+        row = await self._session.scalar(locked(statement, lock, keep))
         if row is None:
             raise NotFound.of("BaseModel", base_model_name(base_model_id))
         return _base_model(row)
@@ -143,10 +143,15 @@ async def insert_new(session: AsyncSession, row: Any, kind: str, name: str) -> N
         raise AlreadyExists.of(kind, name) from None
 
 
-def locked(statement: Any, lock: bool) -> Any:
-    """The statement, keeping others from its rows until the transaction ends where `lock` is asked for."""
+def locked(statement: Any, lock: bool, keep: bool = False) -> Any:
+    """The statement, keeping others from changing (`lock`) or from deleting (`keep`) its rows for a while."""
     # SQLite knows no row locks and needs none: its transactions hold the only write lock.
-    return statement.with_for_update().execution_options(populate_existing=True) if lock else statement
+    if lock:
+        statement = statement.with_for_update()
+    elif keep:
+        # What a foreign key takes too: whoever only refers to the row does not wait for others who do.
+        statement = statement.with_for_update(read=True, key_share=True)
+    return statement.execution_options(populate_existing=lock or keep)
 
 
 def _brand_values(brand: Brand) -> dict[str, Any]:

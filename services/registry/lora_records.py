@@ -45,6 +45,8 @@ _FIELDS: Final = {
     "update_time": FilterField(LoraRow.update_time, FieldKind.TIME),
 }
 
+_KEY: Final = frozenset({"brand_id", "lora_id", "name"})
+
 
 class SqlLoraRecords:
     """LoraRecords over one session."""
@@ -89,7 +91,9 @@ class SqlLoraRecords:
         return number
 
     async def replace(self, lora: Lora) -> None:
-        statement = update(LoraRow).where(LoraRow.name == str(lora.key)).values(**_values(lora))
+        # Not the key: on PostgreSQL that would look up, and lock, the brand once more.
+        values = {name: value for name, value in _values(lora).items() if name not in _KEY}
+        statement = update(LoraRow).where(LoraRow.name == str(lora.key)).values(**values)
         row_id = (await self._session.execute(_unsynchronised(statement.returning(LoraRow.id)))).scalar_one()
         for table in (LoraTagRow, LoraWordRow):
             await self._session.execute(delete(table).where(table.lora == row_id))

@@ -26,9 +26,9 @@ Brands = Collection[str] | None
 
 
 class BrandRecords(Protocol):
-    """Brands. Within a transaction `get` with `lock` keeps others from changing the row until its end."""
+    """Brands. In a transaction `lock` keeps others from changing what is read, `keep` from deleting it."""
 
-    async def get(self, brand_id: str, *, lock: bool = False) -> Brand:
+    async def get(self, brand_id: str, *, lock: bool = False, keep: bool = False) -> Brand:
         """NotFound when there is none."""
         ...
 
@@ -52,7 +52,7 @@ class BrandRecords(Protocol):
 class BaseModelRecords(Protocol):
     """Base models."""
 
-    async def get(self, base_model_id: str, *, lock: bool = False) -> BaseModel:
+    async def get(self, base_model_id: str, *, lock: bool = False, keep: bool = False) -> BaseModel:
         """NotFound when there is none."""
         ...
 

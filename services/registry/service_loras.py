@@ -18,8 +18,7 @@ from services.registry.service_catalogue import check_etag
 
 async def add_lora(records: Records, lora: Lora) -> bool:
     """Adds a LoRA to an existing brand and says so in the log; False when it is there already."""
-    # Locked, so that the brand cannot be deleted between this look and the end of the transaction.
-    await records.brands.get(lora.key.brand, lock=True)
+    await records.brands.get(lora.key.brand, keep=True)
     added = await records.loras.add(lora)
     if added:
         await records.changes.append(ChangeKind.LORA_CREATED, lora.key)

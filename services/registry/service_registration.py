@@ -80,17 +80,17 @@ async def _locked_lora(records: Records, key: LoraKey, now: datetime) -> Lora:
 
 
 async def _base_model(records: Records, registration: Registration) -> BaseModel | None:
-    """The registered base that the version belongs to, None when none is known. Locked, so that it stays."""
+    """The registered base of the version, None when none is known. It cannot be deleted meanwhile."""
     draft, facts = registration.draft, registration.facts
     if draft.base_model_id:
-        base = await records.base_models.get(draft.base_model_id, lock=True)
+        base = await records.base_models.get(draft.base_model_id, keep=True)
     else:
         sha256 = draft.base_model_sha256 or facts.base_model_sha256
         found = await records.base_models.find_by_sha256(sha256) if sha256 else None
         # Metadata is often copied from file to file: what it claims counts only where the family agrees.
         if found is None or (not draft.base_model_sha256 and found.family != facts.family):
             return None
-        base = await records.base_models.get(found.base_model_id, lock=True)
+        base = await records.base_models.get(found.base_model_id, keep=True)
     violations = []
     if draft.base_model_sha256 and draft.base_model_sha256 != base.sha256:
         violations.append(

@@ -68,9 +68,9 @@ def calls(stub: Any, loras: int, giant: int) -> dict[str, tuple[Call, Callable[[
 
 
 async def measure(registry: Registry, versions: int) -> dict[str, float]:
-    """Median milliseconds of processor time for each call, client and server together; prints wall time too."""
+    """Median milliseconds of this process's time for each call, client and server; prints wall time too."""
     medians = {}
-    print(f"\n{versions} versions{'':24} median      worst        cpu")
+    print(f"\n{versions} versions{'':24} median      worst        cpu")  # noqa: T201
     for name, (call, is_right) in calls(registry.stub, versions * 9 // 200, versions // 10).items():
         answer = await call()
         assert is_right(answer), (name, answer)
@@ -81,7 +81,7 @@ async def measure(registry: Registry, versions: int) -> dict[str, float]:
             walls.append(1000 * (time.perf_counter() - wall))
             processor.append(1000 * (time.process_time() - cpu))
         medians[name] = statistics.median(processor)
-        print(f"{name:36} {statistics.median(walls):7.1f} ms {max(walls):7.1f} ms {medians[name]:7.1f} ms")
+        print(f"{name:36} {statistics.median(walls):7.1f} ms {max(walls):7.1f} ms {medians[name]:7.1f} ms")  # noqa: T201
     return medians
 
 
