@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.trainer.manifest import Picture
-from services.trainer.spec import Schedule, TrainingSpec
+from services.trainer.spec import Schedule, TrainingSpec, steps_per_epoch
 
 SMALL_SET_IMAGES: Final = 100
 MANY_EPOCHS: Final = 15
@@ -132,7 +132,7 @@ def _on_optimization(spec: TrainingSpec) -> Iterator[Advice]:
 def _on_length(spec: TrainingSpec, images: int) -> Iterator[Advice]:
     optimization = spec.optimization
     total_steps = spec.total_steps(images)
-    epochs = total_steps * optimization.batch_size / max(images, 1)
+    epochs = total_steps / steps_per_epoch(images, optimization.batch_size)
     if images < SMALL_SET_IMAGES and epochs > MANY_EPOCHS:
         field = "optimization.max_steps" if optimization.max_steps is not None else "optimization.epochs"
         yield Advice(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -15,7 +16,7 @@ from servicekit.database import Database
 from servicekit.drain import Drain
 from servicekit.identity import LocalTokenAuthenticator, ensure_local_token
 from servicekit.interceptors import server_interceptors
-from servicekit.metrics import ServiceMetrics, serve_metrics
+from servicekit.metrics import MetricsExporter, ServiceMetrics, serve_metrics
 from servicekit.migrations import migrate
 from servicekit.server import Registration, ServiceServer
 from services.trainer.bell import LocalBell
@@ -33,6 +34,7 @@ from services.trainer.service_workers import LeaseRules, WorkerService
 from services.trainer.servicer import TrainerServicer
 from services.trainer.worker_servicer import TrainingWorkerServicer
 
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
 
@@ -77,9 +79,9 @@ class TrainerApplication:
             readiness={"database": self._database.ready, "store": store.ready},
             drain=drain,
             drain_seconds=config.drain_seconds,
-            before_stop=self._stop_workers,
         )
         self._executor: LocalExecutor | None = None
+        self._exporter: MetricsExporter | None = None
         self._housekeeping: Housekeeping | None = None
 
     @property
@@ -104,15 +106,28 @@ class TrainerApplication:
         return port
 
     async def run_until_stopped(self) -> None:
-        """Serves until SIGTERM or SIGINT."""
+        """Serves until SIGTERM or SIGINT; a second signal cuts the drain short."""
+        signals = asyncio.Semaphore(0)
+        loop = asyncio.get_running_loop()
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, signals.release)
         try:
-            await self._server.run_until_stopped()
+            await signals.acquire()
+            stopping = asyncio.create_task(self.stop())
+            hurry = asyncio.create_task(signals.acquire())
+            await asyncio.wait({stopping, hurry}, return_when=asyncio.FIRST_COMPLETED)
+            if not stopping.done():
+                stopping.cancel()
+            hurry.cancel()
+            await asyncio.gather(stopping, hurry, return_exceptions=True)
         finally:
-            await self._close()
+            for number in _SIGNALS:
+                loop.remove_signal_handler(number)
 
     async def stop(self) -> None:
-        """Drains and ends."""
+        """Lets the workers give their jobs back while the server still answers, then drains and ends."""
         try:
+            await self._stop_workers()
             await self._server.stop()
         finally:
             await self._close()
@@ -122,7 +137,6 @@ class TrainerApplication:
             await self._executor.stop()
 
     async def _close(self) -> None:
-        await self._stop_workers()
         if self._housekeeping is not None:
             await self._housekeeping.stop()
         for channel in self._channels:

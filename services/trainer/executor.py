@@ -87,6 +87,8 @@ class LocalExecutor:
         for keeper in self._keepers:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
+        for process in self._running():  # the wait above was cut short
+            process.kill()
 
     async def free_orphaned_leases(self) -> None:
         """Frees the jobs of this host's workers whose process is gone."""

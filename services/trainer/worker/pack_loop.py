@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -62,20 +62,14 @@ class PackLoop:
     async def turn(self) -> None:
         """What is due between two steps, then one step of all jobs that are ready."""
         for run in list(self._runs.values()):
-            if run.phase is Phase.ENDED:
-                await self._drop(run)
-            elif run.lost:
-                run.close()
-            elif run.phase is Phase.TRAINING and run.lease.name not in self._pack.job_ids:
-                await self._enter(run)
-            elif run.phase is Phase.TRAINING and run.instruction in _STOPS:
-                await self._stop(run, _STOPS[run.instruction])
+            await self._guarded(run, self._between_steps(run))
         training = [run for run in self._runs.values() if run.phase is Phase.TRAINING]
         if not training:
             await asyncio.sleep(_IDLE_SECONDS)
             return
         for report in await self._tools.engine.run(self._pack.step):
-            await self._after_step(self._runs[report.job_id], report, len(training))
+            run = self._runs[report.job_id]
+            await self._guarded(run, self._after_step(run, report, len(training)))
 
     async def done(self) -> None:
         """Waits for the uploads and registrations that are under way."""
@@ -83,9 +77,41 @@ class PackLoop:
             await run.done()
             await self._drop(run)
 
-    async def _drop(self, run: JobRun) -> None:
+    async def _guarded(self, run: JobRun, work: Coroutine[Any, Any, None]) -> None:
+        """Whatever goes wrong with one job ends that job alone."""
+        try:
+            await work
+        except Exception as error:
+            _log.exception("a job left its pack", job=run.lease.name)
+            if isinstance(error, EngineFault):
+                fault = error
+            else:
+                fault = EngineFault(JOB_RAISED, f"{type(error).__name__}: {error}")
+            await self._eject(run, fault)
+
+    async def _eject(self, run: JobRun, fault: EngineFault) -> None:
+        run.phase = Phase.FINISHING
+        await self._leave_pack(run)
+        # What the engine did not expect may be the machine's fault; all else happens again in each attempt.
+        retryable = fault.reason == JOB_RAISED
+        run.then(run.fail(Failure(fault.reason, fault.message), retryable=retryable))
+
+    async def _leave_pack(self, run: JobRun) -> None:
         if run.lease.name in self._pack.job_ids:
             await self._tools.engine.run(partial(self._pack.remove, run.lease.name))
+
+    async def _between_steps(self, run: JobRun) -> None:
+        if run.phase is Phase.ENDED:
+            await self._drop(run)
+        elif run.lost:
+            run.close()
+        elif run.phase is Phase.TRAINING and run.lease.name not in self._pack.job_ids:
+            await self._enter(run)
+        elif run.phase is Phase.TRAINING and run.instruction in _STOPS:
+            await self._stop(run, _STOPS[run.instruction])
+
+    async def _drop(self, run: JobRun) -> None:
+        await self._leave_pack(run)
         self._runs.pop(run.lease.name, None)
 
     async def _prepare(self, run: JobRun) -> None:
@@ -108,12 +134,7 @@ class PackLoop:
         assert run.materials is not None
         run.outbox.tell(Notice(f"encoding {len(run.materials.images)} pictures"))
         run.then(run.outbox.flush())
-        try:
-            await self._tools.engine.run(partial(self._add, run))
-        except EngineFault as fault:
-            run.phase = Phase.FINISHING
-            run.then(_failed(run, fault))
-            return
+        await self._tools.engine.run(partial(self._add, run))
         if run.lease.checkpoint is not None:
             run.outbox.tell(Notice(f"going on from step {run.lease.checkpoint_step}"))
         run.outbox.tell(JobState.RUNNING)
@@ -138,9 +159,7 @@ class PackLoop:
 
     async def _after_step(self, run: JobRun, report: StepReport, pack_size: int) -> None:
         if report.fault is not None:
-            run.phase = Phase.FINISHING
-            await self._tools.engine.run(partial(self._pack.remove, run.lease.name))
-            run.then(_failed(run, report.fault))
+            await self._eject(run, report.fault)
             return
         run.take(report, pack_size)
         samples = run.lease.spec.samples
@@ -161,14 +180,14 @@ class PackLoop:
             await self._checkpoint(run)
         pictures = await self._sample(run)
         adapter = await self._tools.engine.run(partial(self._pack.adapter, run.lease.name))
-        await self._tools.engine.run(partial(self._pack.remove, run.lease.name))
+        await self._leave_pack(run)
         run.then(self._publish(run, adapter, pictures))
 
     async def _stop(self, run: JobRun, state: JobState) -> None:
         run.phase = Phase.FINISHING
         if run.step > run.lease.checkpoint_step:
             await self._checkpoint(run)
-        await self._tools.engine.run(partial(self._pack.remove, run.lease.name))
+        await self._leave_pack(run)
         run.then(self._tools.shelf.put_tensorboard(run))
         run.then(run.complete(state))
 
@@ -220,8 +239,3 @@ class PackLoop:
     def _pause_all(self) -> None:
         for run in self._runs.values():
             run.pause()
-
-
-async def _failed(run: JobRun, fault: EngineFault) -> None:
-    # What the engine did not expect may have been the machine's fault; the rest happens again in each attempt.
-    await run.fail(Failure(fault.reason, fault.message), retryable=fault.reason == JOB_RAISED)

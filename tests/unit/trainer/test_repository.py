@@ -1,0 +1,300 @@
+"""Jobs in a real SQLite and a real PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from servicekit.clock import SystemClock
+from servicekit.database import Database, migrate
+from servicekit.errors import AlreadyExists, InvalidArgument
+from servicekit.migrations import schema_drift
+from services.trainer.application import MIGRATIONS
+from services.trainer.domain import Checkpoint, Job, RetryPolicy
+from services.trainer.events import (
+    ArtifactKind,
+    Failure,
+    JobArtifact,
+    JobState,
+    MetricPoint,
+    Notice,
+    Payload,
+    Progress,
+    VersionRegistered,
+)
+from services.trainer.leasing import Wish
+from services.trainer.ports import JobQuery, QueueFigures
+from services.trainer.repository import SqlJobs
+from services.trainer.sources import Blob, Sources
+from services.trainer.tables import Base
+from tests.fixtures.trainer_jobs import BASE, NOW, PARENT, REVISION, job, spec
+
+MINUTE = timedelta(minutes=1)
+REQUEST = "0b0f7a55-2a86-4d9c-9a53-3f0d0f6f1234"
+PROGRESS = Progress(
+    step=4,
+    total_steps=300,
+    epoch=1,
+    loss=0.25,
+    smoothed_loss=0.5,
+    learning_rate=1e-4,
+    images_per_second=12.0,
+    seconds_left=9.5,
+    pack_size=2,
+)
+SAMPLE = JobArtifact(
+    kind=ArtifactKind.SAMPLE,
+    file_name="sample.png",
+    blob=Blob("a" * 64, 7),
+    media_type="image/png",
+    step=4,
+    prompt="a cat",
+)
+
+
+@pytest.fixture
+async def jobs(database_url: str) -> AsyncIterator[SqlJobs]:
+    await asyncio.to_thread(migrate, database_url, MIGRATIONS)
+    database = Database(database_url)
+    yield SqlJobs(database, SystemClock())
+    await database.dispose()
+
+
+async def insert(jobs: SqlJobs, *made: Job) -> None:
+    async with jobs.transaction() as transaction:
+        for one in made:
+            await transaction.insert(one)
+
+
+async def lease(jobs: SqlJobs, name: str, worker: str = "w1", *payloads: Payload) -> Job:
+    async with jobs.transaction() as transaction:
+        found = await transaction.lock(name)
+        assert found is not None
+        found.lease_to(worker, NOW, MINUTE)
+        for payload in payloads:
+            found.report(payload, NOW)
+        await transaction.save(found)
+        return found
+
+
+def query(**changes: Any) -> JobQuery:
+    return JobQuery(**{"filter": "", "order_by": "", "page_size": 0, "page_token": "", **changes})
+
+
+async def listed(jobs: SqlJobs, text: str = "", brands: frozenset[str] | None = None) -> list[str]:
+    async with jobs.snapshot() as reader:
+        page = await reader.page(query(filter=text), brands)
+    return [record.job.name.rpartition("/")[2] for record in page.records]
+
+
+async def test_migrations_make_the_tables_of_the_models(jobs: SqlJobs, database_url: str) -> None:
+    assert await asyncio.to_thread(schema_drift, database_url, Base.metadata) == []
+
+
+async def test_a_job_comes_back_as_it_was(jobs: SqlJobs) -> None:
+    sources = Sources(base=BASE, revision=REVISION, parent=PARENT, train_images=3)
+    made = job(sources=sources, spec=spec(parent_version=PARENT.name, sample_prompts=("a", "b")))
+    await insert(jobs, made)
+    payloads = (JobState.RUNNING, PROGRESS, SAMPLE, Notice("n"), VersionRegistered("v"))
+    checkpoint = JobArtifact(
+        kind=ArtifactKind.CHECKPOINT, file_name="c", blob=Blob("b" * 64, 9), media_type="x", step=4
+    )
+    changed = await lease(jobs, made.name, "w1", *payloads, checkpoint)
+    async with jobs.snapshot() as reader:
+        record = await reader.find(made.name)
+        events = await reader.events(made.name, after=2, limit=100)
+    assert record is not None
+    assert record.job == changed
+    assert record.job.checkpoint == Checkpoint(Blob("b" * 64, 9), 4)
+    assert [artifact.file_name for artifact in record.artifacts] == ["c", "sample.png"]
+    assert tuple(event.payload for event in events) == (*payloads, checkpoint)
+    assert [event.sequence for event in events] == [3, 4, 5, 6, 7, 8]
+
+
+async def test_a_failed_job_comes_back_as_it_was(jobs: SqlJobs) -> None:
+    made = job()
+    await insert(jobs, made)
+    async with jobs.transaction() as transaction:
+        found = await transaction.lock(made.name)
+        assert found is not None
+        found.lease_to("w1", NOW, MINUTE)
+        found.fail(1, Failure("R", "why"), NOW, RetryPolicy(), retryable=False)
+        await transaction.save(found)
+    async with jobs.snapshot() as reader:
+        record = await reader.find(made.name)
+        events = await reader.events(made.name, after=0, limit=2)
+    assert record is not None
+    assert record.job == found
+    assert len(events) == 2
+
+
+async def test_a_file_of_the_same_name_replaces_the_earlier_one(jobs: SqlJobs) -> None:
+    made = job()
+    await insert(jobs, made)
+    newer = JobArtifact(
+        kind=ArtifactKind.SAMPLE,
+        file_name="sample.png",
+        blob=Blob("c" * 64, 8),
+        media_type="image/png",
+        step=9,
+    )
+    await lease(jobs, made.name, "w1", SAMPLE, newer)
+    async with jobs.snapshot() as reader:
+        assert await reader.artifact(made.name, "sample.png") == newer
+        assert await reader.artifact(made.name, "other.png") is None
+
+
+async def test_filters_and_brands(jobs: SqlJobs) -> None:
+    await insert(
+        jobs,
+        job("a", create_time=NOW, priority=3),
+        job("b", create_time=NOW + MINUTE),
+        job("c", brand="zeta", create_time=NOW + 2 * MINUTE),
+    )
+    await lease(jobs, "brands/acme/trainingJobs/b")
+    assert await listed(jobs) == ["c", "b", "a"]
+    assert await listed(jobs, brands=frozenset({"acme"})) == ["b", "a"]
+    assert await listed(jobs, "state = QUEUED") == ["c", "a"]
+    assert await listed(jobs, "state = JOB_STATE_PREPARING") == ["b"]
+    assert await listed(jobs, "priority > 0 OR display_name:C") == ["c", "a"]
+    assert await listed(jobs, f'create_time >= "{(NOW + MINUTE).isoformat()}" AND lora:hero') == ["c", "b"]
+    for wrong in (query(filter="colour = red"), query(filter="state = BUSY"), query(order_by="end_time")):
+        async with jobs.snapshot() as reader:
+            with pytest.raises(InvalidArgument):
+                await reader.page(wrong, None)
+
+
+async def test_pages_follow_each_other(jobs: SqlJobs) -> None:
+    await insert(jobs, *(job(f"j{n}", create_time=NOW + n * MINUTE) for n in range(5)))
+    names: list[str] = []
+    token = ""
+    for _ in range(3):
+        async with jobs.snapshot() as reader:
+            page = await reader.page(query(page_size=2, page_token=token, order_by="create_time"), None)
+        names += [record.job.name[-2:] for record in page.records]
+        token = page.next_page_token
+    assert names == ["j0", "j1", "j2", "j3", "j4"]
+    assert token == ""
+
+
+async def test_positions_in_the_queue(jobs: SqlJobs) -> None:
+    await insert(
+        jobs,
+        job("a"),
+        job("b", create_time=NOW + MINUTE),
+        job("urgent", priority=9, create_time=NOW + MINUTE),
+    )
+    async with jobs.snapshot() as reader:
+        page = await reader.page(query(), None)
+    positions = {record.job.name.rpartition("/")[2]: record.queue_position for record in page.records}
+    assert positions == {"urgent": 0, "a": 1, "b": 2}
+
+
+def point(step: int, loss: float = 1.0) -> MetricPoint:
+    return MetricPoint(
+        step=step, time=NOW, loss=loss, smoothed_loss=loss, learning_rate=1e-4, images_per_second=2.0
+    )
+
+
+async def test_figures_of_a_step_that_is_done_again_replace_the_old_ones(jobs: SqlJobs) -> None:
+    made = job()
+    await insert(jobs, made)
+    async with jobs.transaction() as transaction:
+        await transaction.put_points(made.name, [point(step) for step in range(1, 11)])
+        await transaction.put_points(made.name, [point(10, 5.0), point(11), point(11, 7.0)])
+        await transaction.put_points(made.name, [])
+    async with jobs.snapshot() as reader:
+        points = await reader.points(made.name, at_most=100)
+    assert [one.step for one in points] == list(range(1, 12))
+    assert [one.loss for one in points[-2:]] == [5.0, 7.0]
+    assert points[0] == point(1)
+
+
+@pytest.mark.parametrize("at_most", [1, 2, 3, 10, 99, 100])
+async def test_figures_are_thinned_evenly_and_keep_both_ends(jobs: SqlJobs, at_most: int) -> None:
+    made = job()
+    await insert(jobs, made)
+    async with jobs.transaction() as transaction:
+        await transaction.put_points(made.name, [point(step) for step in range(1, 101)])
+    async with jobs.snapshot() as reader:
+        steps = [one.step for one in await reader.points(made.name, at_most=at_most)]
+        assert await reader.points("brands/acme/trainingJobs/none", at_most=5) == []
+    assert len(steps) <= at_most
+    assert steps[-1] == 100
+    assert at_most == 1 or steps[0] == 1
+    assert len({after - before for before, after in zip(steps[:-2], steps[1:-1], strict=True)}) <= 1
+
+
+async def test_candidates_are_the_first_of_each_brand_whose_time_has_come(jobs: SqlJobs) -> None:
+    await insert(
+        jobs,
+        *(job(f"a{n}", create_time=NOW + timedelta(seconds=n)) for n in range(4)),
+        job("urgent", priority=1, create_time=NOW + MINUTE),
+        job("z", brand="zeta"),
+        job("waiting", brand="zeta", not_before=NOW + 10 * MINUTE),
+    )
+    async with jobs.transaction() as transaction:
+        found = await transaction.candidates(NOW + 2 * MINUTE, Wish(max_jobs=2))
+    assert {one.name.rpartition("/")[2] for one in found} == {"urgent", "a0", "z"}
+
+
+async def test_candidates_for_a_pack_are_found_behind_others(jobs: SqlJobs) -> None:
+    other = job("other").sources
+    await insert(
+        jobs,
+        *(job(f"a{n}", create_time=NOW + timedelta(seconds=n)) for n in range(3)),
+        job("small", create_time=NOW + MINUTE, spec=spec(resolution=256), sources=other),
+    )
+    key = job(spec=spec(resolution=256)).pack_key
+    async with jobs.transaction() as transaction:
+        found = await transaction.candidates(NOW + MINUTE, Wish(max_jobs=1, joining=key))
+    assert {one.name.rpartition("/")[2] for one in found} == {"a0", "small"}
+
+
+async def test_two_workers_never_get_the_same_job(jobs: SqlJobs) -> None:
+    await insert(jobs, *(job(f"j{n}") for n in range(6)))
+    names = [f"brands/acme/trainingJobs/j{n}" for n in range(6)]
+
+    async def take(worker: str) -> set[str]:
+        async with jobs.transaction() as transaction:
+            found = await transaction.lock_queued(names)
+            for one in found:
+                await asyncio.sleep(0.005)
+                one.lease_to(worker, NOW, MINUTE)
+                await transaction.save(one)
+            return {one.name for one in found}
+
+    taken = await asyncio.gather(*(take(f"w{n}") for n in range(3)))
+    assert sum(len(names) for names in taken) == 6
+    assert set().union(*taken) == set(names)
+
+
+async def test_expired_and_held_leases(jobs: SqlJobs) -> None:
+    await insert(jobs, job("a"), job("b"))
+    await lease(jobs, "brands/acme/trainingJobs/a", "host.1.pid-7", JobState.RUNNING, PROGRESS)
+    async with jobs.transaction() as transaction:
+        assert await transaction.lock_expired(NOW + MINUTE) == []
+        assert [one.name[-1] for one in await transaction.lock_expired(NOW + 2 * MINUTE)] == ["a"]
+        assert [one.name[-1] for one in await transaction.lock_held_by("host.1.pid-7")] == ["a"]
+        assert await transaction.lock_held_by("w2") == []
+        assert await transaction.running_by_brand() == {"acme": 1}
+        assert await transaction.lease_holders("host.1") == {"host.1.pid-7"}
+        assert await transaction.lease_holders("host_1") == set()
+        assert await transaction.figures() == QueueFigures(1, 1, 12.0, 0.25)
+
+
+async def test_request_ids(jobs: SqlJobs) -> None:
+    async with jobs.transaction() as transaction:
+        assert await transaction.answered("acme", REQUEST, "1") is None
+        assert await transaction.remember("acme", REQUEST, "1", "first") is None
+    async with jobs.transaction() as transaction:
+        assert await transaction.answered("acme", REQUEST, "1") == "first"
+        assert await transaction.remember("acme", REQUEST, "1", "second") == "first"
+        assert await transaction.answered("zeta", REQUEST, "1") is None
+        with pytest.raises(AlreadyExists) as caught:
+            await transaction.answered("acme", REQUEST, "2")
+    assert caught.value.reason == "REQUEST_ID_REUSED"
