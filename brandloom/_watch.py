@@ -38,9 +38,9 @@ async def follow(
     """Events after `after_sequence`, each once, over as many connections as it takes.
 
     `connect` opens a stream of the events after a number. A stream that ends without an error is the last one
-    when its last event `is_end`, or when `ended` had said before it was opened that no more will happen: a service
-    that shuts down ends its streams too. Without `ended` there is always more. Unavailable is raised when for
-    `patience_seconds` every connection failed.
+    when its last event `is_end`, or when `ended` had said before it was opened that no more will happen: a
+    service that shuts down ends its streams too. Without `ended` there is always more. Unavailable is raised
+    when for `patience_seconds` every connection failed.
     """
     failing_since: float | None = None
     pause = _FIRST_PAUSE_SECONDS
