@@ -51,6 +51,8 @@ def normalise(data: bytes, *, max_pixels: int) -> NormalisedPicture:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what Pillow only warns about is decided by what comes out
         picture, source_format = _decoded(data, max_pixels)
+    # Profiles (which carry the time of their making), dates and the like would get into the PNG.
+    picture.info.clear()
     png = io.BytesIO()
     picture.save(png, "PNG", compress_level=_COMPRESS_LEVEL)
     return NormalisedPicture(

@@ -53,9 +53,20 @@ class Hold:
         self._key = job.key
         self._fence = job.fence
         self._settings = settings
+        self._released = asyncio.Event()
+
+    def release(self) -> None:
+        """Lets `keep` return."""
+        self._released.set()
 
     async def change(self, step: Callable[[Unit, LabelJob, datetime], Awaitable[Step]]) -> LabelJob:
-        """Takes one step in a transaction; LeaseLostError when the job is not this runner's any more."""
+        """Takes one step in a transaction; LeaseLostError when the job is not this runner's any more.
+
+        A step that has begun is taken to its end, even when the work that it belongs to is cancelled.
+        """
+        return await asyncio.shield(asyncio.ensure_future(self._change(step)))
+
+    async def _change(self, step: Callable[[Unit, LabelJob, datetime], Awaitable[Step]]) -> LabelJob:
         async with self._records.transaction() as unit:
             job = await self._mine(unit)
             job, events = await step(unit, job, self._clock.now())
@@ -76,13 +87,12 @@ class Hold:
             return None
 
     async def keep(self) -> None:
-        """Renews the lease until cancelled; LeaseLostError when that fails, CancelAskedError when the grace
+        """Renews the lease until released; LeaseLostError when that fails, CancelAskedError when the grace
         is over.
         """
         asked: float | None = None
         renewed = time.monotonic()
-        while True:
-            await asyncio.sleep(self._settings.lease_seconds / 3)
+        while not await self._is_released(self._settings.lease_seconds / 3):
             try:
                 job = await self._renew()
                 renewed = time.monotonic()
@@ -94,6 +104,13 @@ class Hold:
                 asked = asked or time.monotonic()
                 if time.monotonic() - asked >= self._settings.cancel_grace_seconds:
                     raise CancelAskedError
+
+    async def _is_released(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._released.wait()
+        except TimeoutError:
+            return False
 
     async def _renew(self) -> LabelJob:
         async with self._records.transaction() as unit:

@@ -80,23 +80,24 @@ class LabelJobRunner:
         beat = asyncio.create_task(hold.keep())
         try:
             await asyncio.wait({work, beat}, return_when=asyncio.FIRST_COMPLETED)
-            await _stopped(beat)
             await _stopped(work)
             await self._conclude(hold, work, beat)
         except asyncio.CancelledError:
-            await asyncio.gather(_stopped(beat), _stopped(work))
+            await _stopped(work)
             await hold.let_go(lambda job, now: job_rules.put_back(job, now, wait_seconds=0, counts=False))
             raise
         except Exception as error:  # not even the job's end could be written; its lease will run out
             self._report(error)
+        finally:
+            hold.release()
+            await asyncio.wait({beat})
 
     async def _conclude(self, hold: Hold, work: asyncio.Task[LabelJob], beat: asyncio.Task[None]) -> None:
         """Writes down how the work ended, unless it did so itself."""
         if not work.cancelled() and work.exception() is None:
             self._meter.job_ended(work.result().state.value)
             return
-        lost = _error_of(beat)
-        error = lost if work.cancelled() else work.exception()
+        error = _error_of(beat) if work.cancelled() else work.exception()
         if error is None or isinstance(error, LeaseLostError):
             return
         if isinstance(error, Unavailable):
@@ -123,7 +124,7 @@ class LabelJobRunner:
 
 
 def _error_of(task: asyncio.Task[Any]) -> BaseException | None:
-    return None if task.cancelled() else task.exception()
+    return task.exception() if task.done() and not task.cancelled() else None
 
 
 async def _stopped(task: asyncio.Task[Any]) -> None:

@@ -15,13 +15,13 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from brandloom.api.labeler.v1 import labeler_pb2, labeler_pb2_grpc, resources_pb2
-from services.labeler.__main__ import opened_server
-from services.labeler.config import read_config
 from servicekit.artifacts.open import open_store
 from servicekit.artifacts.port import ArtifactStore
 from servicekit.channels import open_channel
 from servicekit.identity import Authenticator
 from servicekit.metrics import ServiceMetrics
+from services.labeler.__main__ import opened_server
+from services.labeler.config import read_config
 
 TOKEN = "a-token-for-tests"
 CHUNK = 50_000
@@ -89,9 +89,7 @@ class Labeler:
     async def create_job(self, parent: str, **settings: Any) -> Any:
         """A new label job."""
         job = resources_pb2.LabelJob(**settings)
-        return await self.stub.CreateLabelJob(
-            labeler_pb2.CreateLabelJobRequest(parent=parent, label_job=job)
-        )
+        return await self.stub.CreateLabelJob(labeler_pb2.CreateLabelJobRequest(parent=parent, label_job=job))
 
     async def watch(self, job: str, after: int = 0) -> list[Any]:
         """All events of a job until its end."""

@@ -57,7 +57,11 @@ async def test_a_reviewer_corrects_one(labeler: Labeler) -> None:
 async def test_bulk_edits(labeler: Labeler) -> None:
     parent = await captioned(labeler, {"a.png": "a hat, hats", "b.png": "ACME, a shoe", "c.png": ""})
     assert await batch(labeler, parent, trigger_word="acme") == (1, 3)
-    assert await captions_of(labeler, parent) == {"a.png": "acme, a hat, hats", "b.png": "ACME, a shoe", "c.png": ""}
+    assert await captions_of(labeler, parent) == {
+        "a.png": "acme, a hat, hats",
+        "b.png": "ACME, a shoe",
+        "c.png": "",
+    }
     swap = labeler_pb2.FindReplace(find="HAT", replace=r"\1 cap", ignore_case=True, whole_words=True)
     assert await batch(labeler, parent, find_replace=swap) == (1, 3)
     assert await batch(labeler, parent, suffix=" on white", filter='source_name = "b.png"') == (1, 1)
@@ -109,7 +113,11 @@ async def test_captions_from_each_kind_of_file(labeler: Labeler) -> None:
         (CSV, b"file_name,text\na.png,x\nz.png,y\n\nw.png,y\n", ["metadata.csv:3", "metadata.csv:5"]),
         (CSV, b"file_name,text\na.png,x\na.png,y\n", ["metadata.csv:3"]),
         (JSONL, b'{"file_name": "a.png", "text": "x"}\n{"file_name": }\n', ["metadata.jsonl:2:15"]),
-        (JSONL, b'[1]\n{"file_name": 1}\n', ["metadata.jsonl:1", "metadata.jsonl:2:file_name", "metadata.jsonl:2:text"]),
+        (
+            JSONL,
+            b'[1]\n{"file_name": 1}\n',
+            ["metadata.jsonl:1", "metadata.jsonl:2:file_name", "metadata.jsonl:2:text"],
+        ),
         (JSONL, b"[" * 50_000, ["metadata.jsonl:1"]),
         (TXT_ZIP, b"no zip", ["captions.zip"]),
     ],
@@ -222,7 +230,9 @@ async def test_a_seal_repeated_by_its_request_id(labeler: Labeler) -> None:
     (image,) = await labeler.images(parent)
     await labeler.caption(image.name, "changed")
     assert await labeler.seal(parent, request_id=request_id) == first
-    assert (await refused(labeler.seal(parent, request_id=request_id, note="x"))).reason == "REQUEST_ID_REUSED"
+    assert (
+        await refused(labeler.seal(parent, request_id=request_id, note="x"))
+    ).reason == "REQUEST_ID_REUSED"
     for number in ("0", "x", "99999999999", "-1"):
         request = labeler_pb2.GetDatasetRevisionRequest(name=f"{parent}/revisions/{number}")
         assert list((await refused(labeler.stub.GetDatasetRevision(request))).fields) == ["name"]

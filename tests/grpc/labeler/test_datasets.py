@@ -86,7 +86,9 @@ async def test_pictures_by_filter_and_order(labeler: Labeler) -> None:
     await labeler.caption(images[1].name, "a red hat")
     await labeler.stub.UpdateImage(
         labeler_pb2.UpdateImageRequest(
-            image=resources_pb2.Image(name=images[2].name, tags=["front", "front", "studio"], split="validation")
+            image=resources_pb2.Image(
+                name=images[2].name, tags=["front", "front", "studio"], split="validation"
+            )
         )
     )
 
@@ -112,7 +114,9 @@ async def test_a_page_token_belongs_to_its_query(labeler: Labeler) -> None:
     token = (await labeler.stub.ListImages(request)).next_page_token
     rest = await labeler.images(parent, page_token=token)
     assert [image.source_name for image in rest] == ["2.png"]
-    assert list((await refused(labeler.images(parent, "width > 1", page_token=token))).fields) == ["page_token"]
+    assert list((await refused(labeler.images(parent, "width > 1", page_token=token))).fields) == [
+        "page_token"
+    ]
 
 
 async def test_what_a_reviewer_sets_on_a_picture(labeler: Labeler) -> None:
@@ -135,7 +139,8 @@ async def test_what_a_reviewer_sets_on_a_picture(labeler: Labeler) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["nonsense", "brands/acme/datasets/x", "brands/a/datasets/b/images/../c", "brands/a/datasets/b/images/"]
+    "name",
+    ["nonsense", "brands/acme/datasets/x", "brands/a/datasets/b/images/../c", "brands/a/datasets/b/images/"],
 )
 async def test_names_that_are_none(labeler: Labeler, name: str) -> None:
     refusal = await refused(labeler.stub.GetImage(labeler_pb2.GetImageRequest(name=name)))

@@ -199,7 +199,11 @@ async def test_a_size_that_was_announced_must_be_right(labeler: Labeler) -> None
 async def test_messages_in_the_wrong_order(labeler: Labeler) -> None:
     parent = await labeler.dataset()
     header, file, chunk = list(upload_messages(parent, {"a.png": png(71)}))[:3]
-    for messages, field in ([file, chunk], "header"), ([header, header], "header"), ([header, chunk], "chunk"):
+    for messages, field in (
+        ([file, chunk], "header"),
+        ([header, header], "header"),
+        ([header, chunk], "chunk"),
+    ):
         refusal = await refused(labeler.stub.UploadImages(iter(messages)))
         assert (refusal.code, list(refusal.fields)) == (grpc.StatusCode.INVALID_ARGUMENT, [field])
 
