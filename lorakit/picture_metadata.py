@@ -20,7 +20,9 @@ BRANDLOOM_KEY = "brandloom"
 MAX_TEXT_BYTES = 4 * 1024 * 1024
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _NEGATIVE = "Negative prompt:"
-_PAIR = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
+# As in A1111, but with names and lines bounded: a picture may come from anywhere.
+_PAIR = re.compile(r'\s*(\w[\w \-/]{1,100}):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
+_LONGEST_LINE = 100_000
 _LEAST_PAIRS = 3
 # Controls that the PNG specification keeps out of text, and line ends that A1111's split would not leave.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f]")
@@ -43,7 +45,7 @@ def format_infotext(info: Infotext) -> str:
     """
     pairs = []
     for name, value in info.parameters.items():
-        if not re.fullmatch(r"\w[\w \-/]+", name) or name != name.strip():
+        if not re.fullmatch(r"\w[\w \-/]{1,100}", name) or name != name.strip():
             raise PictureMetadataError(f"{name!r} cannot be the name of a parameter")
         pairs.append(f"{name}: {_quoted(value)}")
     lines = [_CONTROL.sub("", info.prompt).strip()]
@@ -57,7 +59,7 @@ def format_infotext(info: Infotext) -> str:
 def parse_infotext(text: str) -> Infotext:
     """Reads a `parameters` chunk by A1111's rules: a last line of less than three pairs is prompt."""
     lines = text.strip().split("\n")
-    pairs = _PAIR.findall(lines[-1])
+    pairs = _PAIR.findall(lines[-1]) if len(lines[-1]) <= _LONGEST_LINE else []
     if len(pairs) < _LEAST_PAIRS:
         pairs = []
     else:

@@ -15,7 +15,8 @@ from lorakit.errors import PromptSyntaxError
 MAX_WEIGHT = 10.0
 """Weights beyond this only ever break pictures; a typing error is more likely."""
 
-_TAG = re.compile(r"<(\w+):([^>]+)>")
+# As in A1111, but bounded, so that a prompt of many open brackets costs no more than another.
+_TAG = re.compile(r"<(\w{1,64}):([^>]{1,512})>")
 _ID = r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _REFERENCE = re.compile(
     rf"^(?:(?P<brand>{_ID})/)?(?P<name>{_ID})(?:@(?:(?P<version>[1-9]\d{{0,8}})|(?P<alias>{_ID})))?$"

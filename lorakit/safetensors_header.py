@@ -21,6 +21,8 @@ LENGTH_BYTES = 8
 MAX_HEADER_BYTES = 16 * 1024 * 1024
 """An SDXL LoRA with every module has a header of about 0.5 MiB; safetensors itself allows 100 MB."""
 MAX_DIMENSIONS = 8
+MAX_NAME_LENGTH = 1024
+"""Names are matched against patterns later on: their length bounds what a hostile one can cost."""
 METADATA_KEY = "__metadata__"
 
 DTYPE_BYTES: Mapping[str, int] = MappingProxyType(
@@ -166,6 +168,8 @@ def _metadata(value: Any, file: str | None) -> Mapping[str, str]:
 
 
 def _entry(name: str, description: Any, file: str | None) -> TensorEntry:
+    if len(name) > MAX_NAME_LENGTH:
+        raise LoraFormatError(f"is a name of more than {MAX_NAME_LENGTH} characters", file=file, key=name)
     if not isinstance(description, dict) or description.keys() != {"dtype", "shape", "data_offsets"}:
         raise LoraFormatError("needs exactly dtype, shape and data_offsets", file=file, key=name)
     dtype, shape, offsets = description["dtype"], description["shape"], description["data_offsets"]

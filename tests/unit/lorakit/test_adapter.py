@@ -228,7 +228,7 @@ def test_a_failed_save_leaves_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     path.write_bytes(b"before")
     huge = Adapter({"unet": {"a": LoraWeights(torch.full((1, 2), 1e6), torch.ones(2, 1), 1.0)}}, "sd15")
-    with pytest.raises(LoraFormatError, match="lora_unet_a.lora_down.weight.*not finite"):
+    with pytest.raises(LoraFormatError, match=r"lora_unet_a.lora_down.weight.*not finite"):
         save_kohya(huge, path, {})
     with pytest.raises(LoraFormatError, match="no modules"):
         save_kohya(Adapter({}, "sd15"), path, {})
@@ -249,7 +249,7 @@ def test_modules_of_another_base_are_named(base_modules: Any, tmp_path: Path) ->
         save_file(tensors | {f"{name}.lora_up.weight": torch.ones(64, 2) for name in names}, path)
 
     write(good, bad)
-    with pytest.raises(LoraMismatchError, match="1 of 2 modules are not in the base model.*sdxl") as caught:
+    with pytest.raises(LoraMismatchError, match=r"1 of 2 modules are not in the base model.*sdxl") as caught:
         load_adapter(path, base_modules=base_modules)
     assert caught.value.keys == (bad,)
     write(good, width=320)
@@ -261,13 +261,21 @@ def test_modules_of_another_base_are_named(base_modules: Any, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("tensors", "words"),
     [
-        ({"base_model.model.layers.0.q.lora_A.weight": (2, 4), "base_model.model.layers.0.q.lora_B.weight": (4, 2)},
-         "text LoRA"),
-        ({"lora_unet_x.lora_down.weight": (2, 4), "lora_unet_x.lora_up.weight": (4, 2), "lora_unet_x.dora_scale": (4,)},
-         "dora.*lora_unet_x"),
+        (
+            {"base_model.model.q.lora_A.weight": (2, 4), "base_model.model.q.lora_B.weight": (4, 2)},
+            "text LoRA",
+        ),
+        (
+            {
+                "lora_unet_x.lora_down.weight": (2, 4),
+                "lora_unet_x.lora_up.weight": (4, 2),
+                "lora_unet_x.dora_scale": (4,),
+            },
+            "dora.*lora_unet_x",
+        ),
         ({"lora_unet_x.lokr_w1": (2, 4), "lora_unet_x.lokr_w2": (2, 4)}, "lokr"),
     ],
-)  # fmt: skip
+)
 def test_kinds_that_cannot_be_stacked_are_refused(
     tensors: dict[str, tuple[int, ...]], words: str, base_modules: Any, tmp_path: Path
 ) -> None:
@@ -281,7 +289,7 @@ def test_numbers_that_are_not_finite_are_refused(base_modules: Any, tmp_path: Pa
     down = torch.ones(2, 64)
     down[0, 3] = float("nan")
     save_file({f"{name}.lora_down.weight": down, f"{name}.lora_up.weight": torch.ones(64, 2)}, tmp_path / "x")
-    with pytest.raises(LoraFormatError, match="lora_down.*not finite"):
+    with pytest.raises(LoraFormatError, match=r"lora_down.*not finite"):
         load_adapter(tmp_path / "x", base_modules=base_modules)
 
 

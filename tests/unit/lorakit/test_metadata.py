@@ -87,8 +87,15 @@ def test_what_is_read_again() -> None:
 @given(
     st.dictionaries(
         st.sampled_from(
-            "ss_network_dim ss_network_alpha ss_steps ss_seed ss_resolution ss_training_finished_at "
-            "modelspec.trigger_phrase".split()
+            [
+                "ss_network_dim",
+                "ss_network_alpha",
+                "ss_steps",
+                "ss_seed",
+                "ss_resolution",
+                "ss_training_finished_at",
+                "modelspec.trigger_phrase",
+            ]
         ),
         st.text() | st.sampled_from(["nan", "inf", "-1e300", "9" * 50, "(512, 512)", "1.5"]),
     )

@@ -60,6 +60,11 @@ def test_infotext_as_a1111_writes_it() -> None:
     assert format_infotext(info) == text
 
 
+def test_hostile_text_takes_no_long_time() -> None:
+    for text in ("a" * 90_000, "aa: " * 20_000, 'aa:"' * 20_000, "a" * 3_000_000):
+        parse_infotext(text)
+
+
 def test_a_last_line_of_few_pairs_is_prompt() -> None:
     assert parse_infotext("a cat\nred: yes, blue: no") == Infotext("a cat\nred: yes, blue: no")
 

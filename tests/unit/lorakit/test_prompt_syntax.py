@@ -67,6 +67,11 @@ def test_text_that_only_resembles_a_tag(text: str) -> None:
     assert parse_prompt(text).text == text
 
 
+def test_hostile_prompts_take_no_long_time() -> None:
+    for text in ("<a:" * 100_000, "<" + "a" * 300_000, "<lora:" + "a" * 300_000 + ">"):
+        assert parse_prompt(text).text == text
+
+
 @pytest.mark.parametrize(
     ("tag", "words"),
     [

@@ -94,6 +94,7 @@ def test_reads_a_file_without_its_data(tmp_path: Path) -> None:
         (file_of(b'{"a": NaN}'), "not JSON"),
         (file_of({"__metadata__": {"a": 1}}), "not a string"),
         (file_of({"__metadata__": []}), "object of strings"),
+        (file_of({"x" * 1025: tensor()}, bytes(8)), "more than 1024"),
         (file_of({"x": 3}), "needs exactly"),
         (file_of({"x": {"dtype": "F32", "shape": [2]}}), "needs exactly"),
         (file_of({"x": {**tensor(), "more": 1}}, bytes(8)), "needs exactly"),

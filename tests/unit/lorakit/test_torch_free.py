@@ -5,10 +5,21 @@ from __future__ import annotations
 import subprocess
 import sys
 
-MODULES = (
-    "errors formats hashes key_names metadata module_shape peft_config picture_metadata prompt_syntax "
-    "safetensors_header safetensors_writer families.detection families.naming"
-).split()
+MODULES = [
+    "errors",
+    "formats",
+    "hashes",
+    "key_names",
+    "metadata",
+    "module_shape",
+    "peft_config",
+    "picture_metadata",
+    "prompt_syntax",
+    "safetensors_header",
+    "safetensors_writer",
+    "families.detection",
+    "families.naming",
+]
 
 
 def test_no_torch_no_numpy() -> None:
