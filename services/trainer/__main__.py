@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 
-from servicekit.logs import configure_logs
-from servicekit.settings import ConfigError
+from servicekit.bootstrap import run_main
 from services.trainer.application import TrainerApplication
 from services.trainer.config import TrainerConfig, read_config
 
@@ -18,17 +16,5 @@ async def serve(config: TrainerConfig) -> None:
     await application.run_until_stopped()
 
 
-def main() -> int:
-    """Reads the environment and serves; returns the exit code."""
-    try:
-        config = read_config()
-    except ConfigError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    configure_logs(service="trainer", level=config.log_level, log_format=config.log_format)
-    asyncio.run(serve(config))
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_main(read_config, serve, common=lambda config: config.common))

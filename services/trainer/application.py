@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
 from brandloom.api.trainer.v1 import trainer_pb2, trainer_pb2_grpc, worker_pb2, worker_pb2_grpc
 from servicekit.artifacts.open import open_store
+from servicekit.bootstrap import build_server
 from servicekit.channels import open_channel
 from servicekit.clock import SystemClock
 from servicekit.database import Database
 from servicekit.drain import Drain
-from servicekit.identity import LocalTokenAuthenticator, ensure_local_token
-from servicekit.interceptors import server_interceptors
 from servicekit.metrics import MetricsExporter, ServiceMetrics, serve_metrics
 from servicekit.migrations import migrate
-from servicekit.server import Registration, ServiceServer
+from servicekit.server import Registration
 from services.trainer.bell import LocalBell
 from services.trainer.config import TrainerConfig
 from services.trainer.domain import RetryPolicy
@@ -34,7 +32,6 @@ from services.trainer.service_workers import LeaseRules, WorkerService
 from services.trainer.servicer import TrainerServicer
 from services.trainer.worker_servicer import TrainingWorkerServicer
 
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
 
@@ -43,42 +40,27 @@ class TrainerApplication:
 
     def __init__(self, config: TrainerConfig) -> None:
         self._config = config
-        token = config.token or ensure_local_token(config.home)
+        token = config.common.local_token()
         clock, bell = SystemClock(), LocalBell()
         self._metrics = ServiceMetrics("trainer")
         meters = PrometheusMeters(self._metrics)
         self._database = Database(config.database_url)
-        self._channels = [
-            open_channel(config.labeler_address, token=token),
-            open_channel(config.registry_address, token=token),
-        ]
-        store = open_store(config.store.url, config.store)
+        labeler = open_channel(config.labeler_address, token=token)
+        registry = open_channel(config.registry_address, token=token)
+        self._channels = (labeler, registry)
+        store = open_store(config.common.store.url, config.common.store)
         jobs = SqlJobs(self._database, clock)
-        planner = Planner(LabelerClient(self._channels[0]), RegistryClient(self._channels[1]), store)
+        planner = Planner(LabelerClient(labeler), RegistryClient(registry), store)
         self._workers = WorkerService(jobs, bell, meters, clock, _lease_rules(config), _retries(config))
         self._meters = meters
         drain = Drain()
-        self._server = ServiceServer(
-            name="trainer",
-            listen=config.listen,
-            interceptors=server_interceptors(
-                authenticator=LocalTokenAuthenticator(token), metrics=self._metrics
-            ),
-            registrations=[
-                Registration(
-                    trainer_pb2.DESCRIPTOR.services_by_name["TrainerService"].full_name,
-                    trainer_pb2_grpc.add_TrainerServiceServicer_to_server,
-                    TrainerServicer(TrainerService(jobs, planner, store, bell, clock), drain),
-                ),
-                Registration(
-                    worker_pb2.DESCRIPTOR.services_by_name["TrainingWorkerService"].full_name,
-                    worker_pb2_grpc.add_TrainingWorkerServiceServicer_to_server,
-                    TrainingWorkerServicer(self._workers),
-                ),
-            ],
+        self._server = build_server(
+            config.common,
+            self._metrics,
+            _registrations(TrainerService(jobs, planner, store, bell, clock), self._workers, drain),
             readiness={"database": self._database.ready, "store": store.ready},
             drain=drain,
-            drain_seconds=config.drain_seconds,
+            before_stop=self._stop_workers,
         )
         self._executor: LocalExecutor | None = None
         self._exporter: MetricsExporter | None = None
@@ -92,12 +74,12 @@ class TrainerApplication:
     async def start(self) -> int:
         """Migrates, serves, starts the local workers; returns the port."""
         await asyncio.to_thread(migrate, self._config.database_url, MIGRATIONS)
-        self._exporter = serve_metrics(self._config.metrics_listen, self._metrics)
+        self._exporter = serve_metrics(self._config.common.metrics_listen, self._metrics)
         port = await self._server.start()
         settings = ExecutorSettings(
             workers=self._config.workers,
             environment=_worker_environment(self._config, port),
-            stop_seconds=self._config.drain_seconds * 0.75,
+            stop_seconds=self._config.common.drain_seconds * 0.75,
         )
         self._executor = LocalExecutor(settings, self._workers, self._meters.worker_restarted)
         self._housekeeping = Housekeeping(self._workers, self._executor)
@@ -106,28 +88,15 @@ class TrainerApplication:
         return port
 
     async def run_until_stopped(self) -> None:
-        """Serves until SIGTERM or SIGINT; a second signal cuts the drain short."""
-        signals = asyncio.Semaphore(0)
-        loop = asyncio.get_running_loop()
-        for number in _SIGNALS:
-            loop.add_signal_handler(number, signals.release)
+        """Serves until SIGTERM or SIGINT. Local workers give their jobs back while the server still answers."""
         try:
-            await signals.acquire()
-            stopping = asyncio.create_task(self.stop())
-            hurry = asyncio.create_task(signals.acquire())
-            await asyncio.wait({stopping, hurry}, return_when=asyncio.FIRST_COMPLETED)
-            if not stopping.done():
-                stopping.cancel()
-            hurry.cancel()
-            await asyncio.gather(stopping, hurry, return_exceptions=True)
+            await self._server.run_until_stopped()
         finally:
-            for number in _SIGNALS:
-                loop.remove_signal_handler(number)
+            await self._close()
 
     async def stop(self) -> None:
-        """Lets the workers give their jobs back while the server still answers, then drains and ends."""
+        """Drains and ends."""
         try:
-            await self._stop_workers()
             await self._server.stop()
         finally:
             await self._close()
@@ -139,11 +108,28 @@ class TrainerApplication:
     async def _close(self) -> None:
         if self._housekeeping is not None:
             await self._housekeeping.stop()
+        if self._executor is not None:
+            self._executor.kill()
         for channel in self._channels:
             await channel.close()
         await self._database.dispose()
         if self._exporter is not None:
             self._exporter.close()
+
+
+def _registrations(service: TrainerService, workers: WorkerService, drain: Drain) -> list[Registration]:
+    return [
+        Registration(
+            trainer_pb2.DESCRIPTOR.services_by_name["TrainerService"].full_name,
+            trainer_pb2_grpc.add_TrainerServiceServicer_to_server,
+            TrainerServicer(service, drain),
+        ),
+        Registration(
+            worker_pb2.DESCRIPTOR.services_by_name["TrainingWorkerService"].full_name,
+            worker_pb2_grpc.add_TrainingWorkerServiceServicer_to_server,
+            TrainingWorkerServicer(workers),
+        ),
+    ]
 
 
 def _lease_rules(config: TrainerConfig) -> LeaseRules:
@@ -160,12 +146,12 @@ def _retries(config: TrainerConfig) -> RetryPolicy:
 def _worker_environment(config: TrainerConfig, port: int) -> dict[str, str]:
     environment = {
         **config.environment,
-        "BRANDLOOM_HOME": str(config.home),
+        "BRANDLOOM_HOME": str(config.common.home),
         "BRANDLOOM_TRAINER_ADDRESS": f"127.0.0.1:{port}",
         "BRANDLOOM_TRAINER_PACK_SIZE": str(config.pack_size),
     }
-    if config.token:
-        environment["BRANDLOOM_TOKEN"] = config.token
+    if config.common.token:
+        environment["BRANDLOOM_TOKEN"] = config.common.token
     if config.worker_threads:
         # Before torch is loaded: its OpenMP threads are made with the first operation.
         environment["OMP_NUM_THREADS"] = str(config.worker_threads)

@@ -32,7 +32,16 @@ from services.trainer.ports import JobRecord
 from services.trainer.sources import Blob
 
 STATES: Final[Mapping[JobState, job_pb2.JobState]] = MappingProxyType(
-    {state: job_pb2.JobState.Value(f"JOB_STATE_{state.name}") for state in JobState}
+    {
+        JobState.QUEUED: job_pb2.JOB_STATE_QUEUED,
+        JobState.PREPARING: job_pb2.JOB_STATE_PREPARING,
+        JobState.RUNNING: job_pb2.JOB_STATE_RUNNING,
+        JobState.SUCCEEDED: job_pb2.JOB_STATE_SUCCEEDED,
+        JobState.FAILED: job_pb2.JOB_STATE_FAILED,
+        JobState.CANCELLED: job_pb2.JOB_STATE_CANCELLED,
+        JobState.CANCELLING: job_pb2.JOB_STATE_CANCELLING,
+        JobState.PREEMPTED: job_pb2.JOB_STATE_PREEMPTED,
+    }
 )
 STATE_OF: Final = {number: state for state, number in STATES.items()}
 FAMILIES: Final[Mapping[str, family_pb2.ModelFamily]] = MappingProxyType(
@@ -43,7 +52,13 @@ FAMILIES: Final[Mapping[str, family_pb2.ModelFamily]] = MappingProxyType(
     }
 )
 FAMILY_OF: Final = {number: family for family, number in FAMILIES.items()}
-_KINDS: Final = {kind: pb.JobArtifact.Kind.Value(f"KIND_{kind.name}") for kind in ArtifactKind}
+_KINDS: Final = {
+    ArtifactKind.LORA: pb.JobArtifact.KIND_LORA,
+    ArtifactKind.LOSS_PLOT: pb.JobArtifact.KIND_LOSS_PLOT,
+    ArtifactKind.SAMPLE: pb.JobArtifact.KIND_SAMPLE,
+    ArtifactKind.TENSORBOARD: pb.JobArtifact.KIND_TENSORBOARD,
+    ArtifactKind.CHECKPOINT: pb.JobArtifact.KIND_CHECKPOINT,
+}
 _KIND_OF: Final = {number: kind for kind, number in _KINDS.items()}
 
 

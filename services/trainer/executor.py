@@ -87,7 +87,10 @@ class LocalExecutor:
         for keeper in self._keepers:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
-        for process in self._running():  # the wait above was cut short
+
+    def kill(self) -> None:
+        """Kills what a stop that was cut short has left."""
+        for process in self._running():
             process.kill()
 
     async def free_orphaned_leases(self) -> None:

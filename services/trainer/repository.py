@@ -109,7 +109,7 @@ class SqlJobTransaction(SqlJobReader):
     async def running_by_brand(self) -> Mapping[str, int]:
         counted = select(JobRow.brand, func.count()).where(JobRow.state.in_(_LEASED)).group_by(JobRow.brand)
         found = await self._session.execute(counted)
-        return {brand: count for brand, count in found.all()}
+        return {row[0]: row[1] for row in found}
 
     async def lock_queued(self, names: Sequence[str]) -> list[Job]:
         if not names:
@@ -137,7 +137,7 @@ class SqlJobTransaction(SqlJobReader):
             now=self._clock.now(),
         )
 
-    async def _locked(self, statement: Select[tuple[JobRow]], *, skip_locked: bool = False) -> list[Job]:
+    async def _locked(self, statement: Select[JobRow], *, skip_locked: bool = False) -> list[Job]:
         found = await self._session.scalars(
             statement.order_by(JobRow.name)
             .with_for_update(skip_locked=skip_locked)
@@ -175,7 +175,7 @@ class SqlJobTransaction(SqlJobReader):
         return sqlite.insert(table)
 
 
-def _fitting(now: datetime, wish: Wish) -> Select[tuple[str]]:
+def _fitting(now: datetime, wish: Wish) -> Select[str]:
     """Names of the first queued jobs of each brand that could join the worker's pack."""
     conditions = [JobRow.state == "queued", JobRow.not_before <= now]
     if wish.joining is not None:
