@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from google.protobuf.message import Message
@@ -27,9 +27,9 @@ def _values(value: Any, path: str) -> Iterator[tuple[str, str]]:
         yield path, value
     elif isinstance(value, Message):
         yield from _texts(value, path)
-    elif hasattr(value, "items"):
+    elif isinstance(value, Mapping):
         for key, item in value.items():
             yield from _values(item, f"{path}[{key!r}]")
-    elif hasattr(value, "__iter__") and not isinstance(value, bytes):
+    elif isinstance(value, Sequence) and not isinstance(value, bytes):
         for index, item in enumerate(value):
             yield from _values(item, f"{path}[{index}]")
