@@ -204,8 +204,8 @@ def _parts_of_directory(path: Path, dtype: torch.dtype) -> tuple[Any, Any, Any, 
     if index.get("_class_name") != _PIPELINE:
         raise BaseModelError(f"{path} is a {index.get('_class_name')!r}, not a {_PIPELINE}")
     options = {"use_safetensors": True, "local_files_only": True}
-    unet = _load(UNet2DConditionModel, path, "unet", torch_dtype=dtype, **options)
-    vae = _load(AutoencoderKL, path, "vae", torch_dtype=dtype, **options)
+    unet = _load(UNet2DConditionModel, path, "unet", dtype=dtype, **options)
+    vae = _load(AutoencoderKL, path, "vae", dtype=dtype, **options)
     text_encoder = _load(CLIPTextModel, path, "text_encoder", dtype=dtype, **options)
     tokenizer = _load(CLIPTokenizer, path, "tokenizer", local_files_only=True)
     return unet, text_encoder, vae, tokenizer, _read_json(path / "scheduler" / "scheduler_config.json")
@@ -224,7 +224,7 @@ def _parts_of_file(
         pipeline = StableDiffusionPipeline.from_single_file(
             str(path),
             config=str(configs),
-            torch_dtype=dtype,
+            dtype=dtype,
             local_files_only=True,
             safety_checker=None,
             feature_extractor=None,

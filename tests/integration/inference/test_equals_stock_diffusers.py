@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,7 @@ pytestmark = [
 
 TOLERANCE = 1e-3
 """Of the latents' range."""
-PROMPT, NEGATIVE = "a red fox riding a motorcycle", "blurred, grey"
+DEMO = Path(__file__).resolve().parents[3] / "demo" / "models" / "sd-tiny"
 KARRAS = [(sampler, False) for sampler in Sampler] + [(Sampler.EULER, True), (Sampler.DPMPP_2M, True)]
 
 
@@ -71,44 +70,21 @@ class Engine:
         return np.asarray(Image.open(io.BytesIO(pictures[index].png)))
 
 
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_pipeline(tmp_path_factory.mktemp("base") / "tiny")
+@dataclass(frozen=True)
+class World:
+    """A base model, two LoRA files for it (alpha is not the rank), the stock pipeline with both loaded."""
 
+    directory: Path
+    base: sd15.BaseModel
+    loras: tuple[LoraFile, ...]
+    pipeline: StableDiffusionPipeline
 
-@pytest.fixture(scope="module")
-def base(directory: Path) -> sd15.BaseModel:
-    return sd15.load_base(directory)
-
-
-@pytest.fixture(scope="module")
-def loras(base: sd15.BaseModel, tmp_path_factory: pytest.TempPathFactory) -> list[LoraFile]:
-    """Two stacked LoRAs with text-encoder parts; alpha is not the rank."""
-    folder = tmp_path_factory.mktemp("loras")
-    files = [
-        write_lora(base, folder / "hero.safetensors", seed=1, rank=4, alpha=2.0),
-        write_lora(base, folder / "neon.safetensors", seed=2, rank=8, alpha=5.0),
-    ]
-    return [
-        LoraFile(
-            reference=file.stem,
-            sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
-            path=str(file),
-            text_encoder_weight=weight,
-            weight=weight,
-        )
-        for file, weight in zip(files, (0.6, 0.8), strict=True)
-    ]
-
-
-@pytest.fixture(scope="module")
-def make_job(directory: Path, base: sd15.BaseModel) -> Callable[..., ImageJob]:
-    def make(**changes: Any) -> ImageJob:
+    def job(self, **changes: Any) -> ImageJob:
         job = ImageJob(
             job_id="job",
-            base=BaseRef(name="tiny", source=str(directory), sha256=base.sha256),
-            prompt=PROMPT,
-            negative_prompt=NEGATIVE,
+            base=BaseRef(name="tiny", source=str(self.directory), sha256=self.base.sha256),
+            prompt="a red fox riding a motorcycle",
+            negative_prompt="blurred, grey",
             loras=(),
             steps=7,
             guidance=5.0,
@@ -122,99 +98,141 @@ def make_job(directory: Path, base: sd15.BaseModel) -> Callable[..., ImageJob]:
         )
         return replace(job, **changes)
 
-    return make
-
-
-def stock(directory: Path, job: ImageJob, seeds: list[int]) -> tuple[torch.Tensor, np.ndarray]:
-    """Latents and pictures of the stock pipeline with the job's LoRA files."""
-    pipeline = StableDiffusionPipeline.from_pretrained(directory, safety_checker=None)
-    pipeline.set_progress_bar_config(disable=True)
-    options = {"use_karras_sigmas": True} if job.karras else {}
-    scheduler = SCHEDULERS[LorakitSampler(job.sampler.value)]
-    pipeline.scheduler = scheduler.from_config(pipeline.scheduler.config, **options)
-    for lora in job.loras:
-        pipeline.load_lora_weights(
-            str(Path(lora.path).parent), weight_name=Path(lora.path).name, adapter_name=lora.reference
+    def stock(self, job: ImageJob) -> tuple[torch.Tensor, np.ndarray]:
+        """Latents and pictures of the stock pipeline for a job."""
+        pipeline = self.pipeline
+        options = {"use_karras_sigmas": True} if job.karras else {}
+        scheduler = SCHEDULERS[LorakitSampler(job.sampler.value)]
+        pipeline.scheduler = scheduler.from_config(SCHEDULER_OF[self.directory], **options)
+        pipeline.enable_lora()
+        weights = {lora.reference: lora for lora in job.loras}
+        pipeline.set_adapters(
+            [lora.reference for lora in self.loras],
+            [_component_weights(weights.get(lora.reference)) for lora in self.loras],
         )
-    if job.loras:
-        weights = [{"unet": lora.weight, "text_encoder": lora.text_encoder_weight} for lora in job.loras]
-        pipeline.set_adapters([lora.reference for lora in job.loras], weights)
-    kept: list[torch.Tensor] = []
-    for seed in seeds:
-        latents = pipeline(
-            job.prompt,
-            negative_prompt=job.negative_prompt,
-            num_inference_steps=job.steps,
-            guidance_scale=job.guidance,
-            generator=torch.Generator().manual_seed(seed),
-            width=job.width or None,
-            height=job.height or None,
-            output_type="latent",
-        ).images
-        kept.append(latents)
-    latents = torch.cat(kept)
-    with torch.inference_mode():
-        decoded = pipeline.vae.decode(latents / pipeline.vae.config.scaling_factor, return_dict=False)[0]
-    pictures = pipeline.image_processor.postprocess(decoded, output_type="np")
-    return latents, (pictures * 255).round().astype(np.uint8)
+        kept = [
+            pipeline(
+                job.prompt,
+                negative_prompt=job.negative_prompt,
+                num_inference_steps=job.steps,
+                guidance_scale=job.guidance,
+                generator=torch.Generator().manual_seed(job.seed + index),
+                width=job.width or None,
+                height=job.height or None,
+                output_type="latent",
+            ).images
+            for index in range(job.count)
+        ]
+        latents = torch.cat(kept)
+        with torch.inference_mode():
+            scaled = latents / pipeline.vae.config.scaling_factor
+            decoded = pipeline.vae.decode(scaled, return_dict=False)[0]
+        pictures = pipeline.image_processor.postprocess(decoded, output_type="np")
+        return latents, (pictures * 255).round().astype(np.uint8)
 
 
-def assert_equal(engine: Engine, job: ImageJob, latents: torch.Tensor, pictures: np.ndarray) -> None:
+SCHEDULER_OF: dict[Path, Any] = {}
+
+
+def _component_weights(lora: LoraFile | None) -> dict[str, float]:
+    return (
+        {"unet": lora.weight, "text_encoder": lora.text_encoder_weight}
+        if lora
+        else {"unet": 0.0, "text_encoder": 0.0}
+    )
+
+
+def make_world(directory: Path, folder: Path, size: float) -> World:
+    base = sd15.load_base(directory)
+    files = [
+        write_lora(base, folder / "hero.safetensors", seed=1, rank=4, alpha=2.0, size=size),
+        write_lora(base, folder / "neon.safetensors", seed=2, rank=8, alpha=5.0, size=size),
+    ]
+    pipeline = StableDiffusionPipeline.from_pretrained(directory, safety_checker=None, dtype=torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    SCHEDULER_OF[directory] = pipeline.scheduler.config
+    for file in files:
+        pipeline.load_lora_weights(str(folder), weight_name=file.name, adapter_name=file.stem)
+    loras = tuple(
+        LoraFile(
+            reference=file.stem,
+            sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
+            path=str(file),
+            text_encoder_weight=weight,
+            weight=weight,
+        )
+        for file, weight in zip(files, (0.6, 0.8), strict=True)
+    )
+    return World(directory, base, loras, pipeline)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Random weights."""
+    folder = tmp_path_factory.mktemp("tiny")
+    return make_world(save_tiny_pipeline(folder / "base"), folder, size=0.2)
+
+
+@pytest.fixture(scope="module")
+def demo_world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """The base model of the demo."""
+    if not (DEMO / "model_index.json").is_file():
+        pytest.skip("demo/models/sd-tiny is not there; make demo-models builds it")
+    return make_world(DEMO, tmp_path_factory.mktemp("demo"), size=0.05)
+
+
+def assert_equals_stock(world: World, job: ImageJob) -> Engine:
+    engine = Engine()
+    engine.run(job)
+    latents, pictures = world.stock(job)
     for index in range(job.count):
         ours = engine.latents[job.job_id, index]
         span = float(latents[index].max() - latents[index].min())
         assert float((ours - latents[index]).abs().max()) < TOLERANCE * span
         difference = engine.picture(job.job_id, index).astype(int) - pictures[index].astype(int)
         assert np.abs(difference).max() <= 1
+    return engine
 
 
-@pytest.mark.parametrize(("sampler", "karras"), KARRAS, ids=lambda value: str(value))
-def test_every_sampler_with_two_stacked_loras(
-    directory: Path, loras: list[LoraFile], make_job: Callable[..., ImageJob], sampler: Sampler, karras: bool
-) -> None:
-    job = make_job(sampler=sampler, karras=karras, loras=tuple(loras))
-    engine = Engine()
-    engine.run(job)
-    latents, pictures = stock(directory, job, [job.seed])
-    assert_equal(engine, job, latents, pictures)
+@pytest.mark.parametrize(("sampler", "karras"), KARRAS, ids=str)
+def test_every_sampler_with_two_stacked_loras(world: World, sampler: Sampler, karras: bool) -> None:
+    engine = assert_equals_stock(world, world.job(sampler=sampler, karras=karras, loras=world.loras))
     # The stack must matter, or the comparison would prove nothing.
     plain = Engine()
-    plain.run(make_job(sampler=sampler, karras=karras))
-    assert float((plain.latents["job", 0] - latents[0]).abs().max()) > 0.05
+    plain.run(world.job(sampler=sampler, karras=karras))
+    assert float((plain.latents["job", 0] - engine.latents["job", 0]).abs().max()) > 0.05
+
+
+@pytest.mark.parametrize(("sampler", "karras"), KARRAS, ids=str)
+def test_every_sampler_on_the_demo_model(demo_world: World, sampler: Sampler, karras: bool) -> None:
+    job = demo_world.job(sampler=sampler, karras=karras, loras=demo_world.loras, steps=4)
+    assert_equals_stock(demo_world, job)
 
 
 @pytest.mark.parametrize("guidance", [1.0, 0.0, 7.5])
-def test_guidance_and_several_pictures(
-    directory: Path, loras: list[LoraFile], make_job: Callable[..., ImageJob], guidance: float
-) -> None:
-    job = make_job(guidance=guidance, count=3, sampler=Sampler.EULER_ANCESTRAL, loras=(loras[0],))
-    engine = Engine()
-    engine.run(job)
-    latents, pictures = stock(directory, job, [42, 43, 44])
-    assert_equal(engine, job, latents, pictures)
+def test_guidance_and_several_pictures(world: World, guidance: float) -> None:
+    job = world.job(guidance=guidance, count=3, sampler=Sampler.EULER_ANCESTRAL, loras=world.loras[:1])
+    assert_equals_stock(world, job)
 
 
-def test_text_encoder_and_unet_weights_apart_and_other_sizes(
-    directory: Path, loras: list[LoraFile], make_job: Callable[..., ImageJob]
-) -> None:
-    stack = (replace(loras[0], weight=-0.4, text_encoder_weight=1.2),)
-    job = make_job(loras=stack, width=24, height=16, sampler=Sampler.DDIM)
-    engine = Engine()
-    engine.run(job)
-    latents, pictures = stock(directory, job, [42])
-    assert_equal(engine, job, latents, pictures)
+def test_text_encoder_and_unet_weights_apart_and_other_sizes(world: World) -> None:
+    stack = (replace(world.loras[0], weight=-0.4, text_encoder_weight=1.2),)
+    engine = assert_equals_stock(world, world.job(loras=stack, width=24, height=16, sampler=Sampler.DDIM))
     assert engine.picture("job").shape == (16, 24, 3)
 
 
-def test_a_mixed_batch_gives_every_request_what_it_gets_alone(
-    loras: list[LoraFile], make_job: Callable[..., ImageJob]
-) -> None:
+def test_no_lora_at_all(world: World) -> None:
+    assert_equals_stock(world, world.job(negative_prompt=""))
+
+
+def test_a_mixed_batch_gives_every_request_what_it_gets_alone(world: World) -> None:
+    hero, neon = world.loras
     jobs = [
-        make_job(job_id="a", loras=tuple(loras), sampler=Sampler.EULER, steps=5),
-        make_job(job_id="b", sampler=Sampler.DPMPP_2M, karras=True, steps=9, seed=7, count=2),
-        make_job(job_id="c", loras=(loras[1],), sampler=Sampler.EULER_ANCESTRAL, guidance=1.0, steps=4),
-        make_job(job_id="d", loras=(loras[0],), sampler=Sampler.DDIM, width=24, prompt="a blue hat", steps=6),
-        make_job(job_id="e", loras=(replace(loras[0], weight=0.1),), guidance=9.0, steps=3, seed=5),
+        world.job(job_id="a", loras=(hero, neon), sampler=Sampler.EULER, steps=5),
+        world.job(job_id="b", sampler=Sampler.DPMPP_2M, karras=True, steps=9, seed=7, count=2),
+        world.job(job_id="c", loras=(neon,), sampler=Sampler.EULER_ANCESTRAL, guidance=1.0, steps=4),
+        world.job(job_id="d", loras=(hero,), sampler=Sampler.DDIM, width=24, prompt="a blue hat", steps=6),
+        world.job(job_id="e", loras=(replace(hero, weight=0.1),), guidance=9.0, steps=3, seed=5),
     ]
     together = Engine(max_rows=4)
     together.run(*jobs)

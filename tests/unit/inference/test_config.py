@@ -1,0 +1,39 @@
+"""Configuration from the environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from servicekit.settings import ConfigError
+from services.inference.config import read_config
+
+
+def test_defaults(tmp_path: Path) -> None:
+    config = read_config({"BRANDLOOM_HOME": str(tmp_path)})
+    assert (config.listen, config.metrics_listen) == ("127.0.0.1:50054", "127.0.0.1:9104")
+    assert (config.default_base, config.engine.dtype, config.engine.preload) == ("", "float32", "")
+    assert config.cache_directory == tmp_path / "cache" / "inference"
+    assert config.engine.threads >= 1
+
+
+def test_a_local_base_is_loaded_before_the_first_request(tmp_path: Path) -> None:
+    config = read_config({"BRANDLOOM_HOME": str(tmp_path), "BRANDLOOM_INFERENCE_BASE_MODEL": str(tmp_path)})
+    assert config.default_base == config.engine.preload == str(tmp_path)
+    named = read_config({"BRANDLOOM_HOME": str(tmp_path), "BRANDLOOM_INFERENCE_BASE_MODEL": "baseModels/x"})
+    assert (named.default_base, named.engine.preload) == ("baseModels/x", "")
+
+
+def test_all_faults_are_reported_together(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_config(
+            {
+                "BRANDLOOM_HOME": str(tmp_path),
+                "BRANDLOOM_INFERENCE_BASE_MODEL": str(tmp_path / "nothing"),
+                "BRANDLOOM_INFERENCE_DTYPE": "int4",
+                "BRANDLOOM_INFERENCE_MAX_ROWS": "0",
+                "BRANDLOOM_INFERENCE_LISTEN": "nowhere",
+            }
+        )
+    assert len(caught.value.faults) == 4

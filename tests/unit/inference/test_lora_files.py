@@ -1,0 +1,123 @@
+"""The disk cache over a real local store."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from servicekit.artifacts.local import LocalStore
+from servicekit.errors import DataLoss, FailedPrecondition, NotFound
+from services.inference.lora_files import DiskCache
+
+
+class CountingStore(LocalStore):
+    """A local store that counts reads."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.reads: list[str] = []
+
+    def open(self, sha256: str) -> AsyncIterator[bytes]:
+        self.reads.append(sha256)
+        return super().open(sha256)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> CountingStore:
+    return CountingStore(tmp_path / "store")
+
+
+def cache_of(tmp_path: Path, store: LocalStore, budget_bytes: int = 1000) -> DiskCache:
+    return DiskCache(tmp_path / "cache", store, budget_bytes=budget_bytes, max_file_bytes=500)
+
+
+async def put(store: LocalStore, letter: str, size: int = 400) -> tuple[str, int]:
+    artifact = await store.put_bytes(letter.encode() * size)
+    return artifact.sha256, artifact.size_bytes
+
+
+async def test_a_file_is_fetched_once_for_all_who_want_it(tmp_path: Path, store: CountingStore) -> None:
+    cache, file = cache_of(tmp_path, store), await put(store, "a")
+
+    async def read() -> bytes:
+        async with cache.lease([file]) as paths:
+            return paths[file[0]].read_bytes()
+
+    contents = await asyncio.gather(*(read() for _ in range(8)))
+    assert set(contents) == {b"a" * 400}
+    assert store.reads == [file[0]]
+    usage = cache.usage()
+    assert (usage.used_bytes, usage.misses, usage.hits) == (400, 8, 0)
+
+
+async def test_who_gives_up_leaves_the_file_to_the_others(tmp_path: Path, store: CountingStore) -> None:
+    cache, file = cache_of(tmp_path, store), await put(store, "a")
+
+    async def read() -> bytes:
+        async with cache.lease([file]) as paths:
+            return paths[file[0]].read_bytes()
+
+    first, second = asyncio.create_task(read()), asyncio.create_task(read())
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await second == b"a" * 400
+
+
+async def test_the_file_used_longest_ago_makes_room_but_never_one_in_use(
+    tmp_path: Path, store: CountingStore
+) -> None:
+    cache = cache_of(tmp_path, store)
+    a, b, c = [await put(store, letter) for letter in "abc"]
+    async with cache.lease([a]):
+        for file in (b, c):
+            async with cache.lease([file]):
+                pass
+        kept = {path.name[:64] for path in (tmp_path / "cache").iterdir()}
+        assert kept == {a[0], c[0]}
+    async with cache.lease([b]):
+        pass
+    assert store.reads.count(b[0]) == 2
+    assert cache.usage().used_bytes <= 1000
+
+
+async def test_files_of_an_earlier_run_are_found(tmp_path: Path, store: CountingStore) -> None:
+    file = await put(store, "a")
+    async with cache_of(tmp_path, store).lease([file]):
+        pass
+    (tmp_path / "cache" / ".x.safetensors.12.part").write_bytes(b"left over")
+    again = cache_of(tmp_path, store)
+    async with again.lease([file]) as paths:
+        assert paths[file[0]].is_file()
+    assert store.reads == [file[0]]
+    assert not list((tmp_path / "cache").glob("*.part"))
+
+
+async def test_missing_and_damaged_blobs_are_errors(tmp_path: Path, store: CountingStore) -> None:
+    cache = cache_of(tmp_path, store)
+    with pytest.raises(NotFound):
+        async with cache.lease([("0" * 64, 5)]):
+            pass
+    file = await put(store, "a")
+    blob = tmp_path / "store" / "sha256" / file[0][:2] / file[0]
+    blob.chmod(0o600)
+    blob.write_bytes(b"b" * 400)
+    with pytest.raises(DataLoss):
+        async with cache.lease([file]):
+            pass
+    assert not list((tmp_path / "cache").iterdir())
+    # Once the store is mended the same cache serves the file.
+    blob.write_bytes(b"a" * 400)
+    async with cache.lease([file]) as paths:
+        assert hashlib.sha256(paths[file[0]].read_bytes()).hexdigest() == file[0]
+
+
+async def test_a_file_too_large_to_serve_is_not_fetched(tmp_path: Path, store: CountingStore) -> None:
+    file = await put(store, "a", 501)
+    with pytest.raises(FailedPrecondition, match="too large"):
+        async with cache_of(tmp_path, store).lease([file]):
+            pass
+    assert store.reads == []
