@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
-from sqlalchemy import delete, exists, select, update
+from sqlalchemy import ColumnElement, String, cast, delete, exists, null, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -29,10 +30,18 @@ FAMILY_CHOICES: Final = {
     for family in ModelFamily
     for word in (family.name, family.value, f"MODEL_FAMILY_{family.name}")
 }
+_LABEL_KEY: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+
+
+def _label(key: str) -> ColumnElement[Any]:
+    # No label has another key, and a quote in one would end the path inside the JSON.
+    return BrandRow.labels[key].as_string() if _LABEL_KEY.fullmatch(key) else cast(null(), String)
+
+
 _BRAND_FIELDS: Final = {
     "name": FilterField(BrandRow.name, FieldKind.TEXT),
     "display_name": FilterField(BrandRow.display_name, FieldKind.TEXT),
-    "labels": map_field(lambda key: BrandRow.labels[key].as_string()),
+    "labels": map_field(_label),
     "create_time": FilterField(BrandRow.create_time, FieldKind.TIME),
     "update_time": FilterField(BrandRow.update_time, FieldKind.TIME),
 }

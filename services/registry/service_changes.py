@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
 
-from servicekit.errors import ServiceError
+import structlog
+
 from servicekit.identity import current_principal, require_brand
 from services.registry.domain import Change
 from services.registry.ports import Brands, Figures, RecordStore
 
 BATCH: Final = 500
+_log = structlog.get_logger(__name__)
 
 
 class ChangeCases:
@@ -64,8 +66,9 @@ class ChangeCases:
         while True:
             try:
                 last = await self._last_sequence()
-            except ServiceError:
-                last = self._last  # the database is away: watchers wait, readiness says why
+            except Exception:  # the database is away: watchers wait, readiness says why
+                _log.warning("changes cannot be read", exc_info=True)
+                last = self._last
             async with self._grown:
                 if last != self._last:
                     self._last = last

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from servicekit.clock import Clock
-from servicekit.errors import InvalidArgument, NotFound, Unimplemented
+from servicekit.errors import FieldViolation, InvalidArgument, NotFound, Unimplemented
 from servicekit.identity import require_brand
 from servicekit.ids import new_id
 from services.registry.domain import (
@@ -208,7 +208,17 @@ class VersionCases:
             )
         return stored
 
+    async def _check_previews(self, draft: VersionDraft) -> None:
+        missing = [
+            FieldViolation(f"version.previews[{index}]", f"there is no artifact {preview.sha256}")
+            for index, preview in enumerate(draft.previews)
+            if await self._files.find(preview.sha256) is None
+        ]
+        if missing:
+            raise InvalidArgument(missing, reason="PREVIEW_NOT_FOUND")
+
     async def _register(self, registration: Registration) -> LoraVersion:
+        await self._check_previews(registration.draft)
         scope = brand_name(registration.key.brand)
         async with self._store.transaction() as records:
             answered = await records.requests.claim(scope, registration.request)

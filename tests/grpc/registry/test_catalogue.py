@@ -33,6 +33,10 @@ async def test_a_brand_is_made_described_and_removed(registry: Registry) -> None
     )
     assert (changed.display_name, changed.description) == ("Acme", "Rockets")
     assert changed.etag != made.etag
+    found = await stub.ListBrands(pb.ListBrandsRequest(filter="labels.team = design AND labels:team"))
+    assert names_of(found.brands) == ["acme"]
+    strange = await stub.ListBrands(pb.ListBrandsRequest(filter="labels:'te\"am'"))
+    assert not strange.brands
     stale = await refused(stub.DeleteBrand(pb.DeleteBrandRequest(name="brands/acme", etag=made.etag)))
     assert (stale.code, stale.reason) == (grpc.StatusCode.ABORTED, "ETAG_MISMATCH")
     await stub.DeleteBrand(pb.DeleteBrandRequest(name="brands/acme", etag=changed.etag))

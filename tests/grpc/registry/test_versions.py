@@ -216,6 +216,10 @@ async def test_faulty_words_about_a_version_are_told_all_at_once(embedded: Regis
         "version.origin.training_job",
         "version.origin.training_spec_json",
     ]
+    unseen = resources_pb2.LoraVersion()
+    unseen.previews.add(sha256="f" * 64)
+    lost = await refused(embedded.register(artifact, version=unseen))
+    assert (lost.reason, list(lost.fields)) == ("PREVIEW_NOT_FOUND", ["version.previews[0]"])
     bare = await refused(embedded.stub.RegisterVersion(pb.RegisterVersionRequest(parent=HERO, version={})))
     assert list(bare.fields) == ["version.artifact"]
     unknown = resources_pb2.LoraVersion()
