@@ -279,7 +279,8 @@ class RegistryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteLora(self, request, context):
-        """With `force` its versions and aliases go too; without, refused while it has versions.
+        """With `force` its versions and aliases go too; without, refused while it has versions. Their numbers are never used
+        again: a LoRA of the same name goes on counting.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
