@@ -82,10 +82,7 @@ async def export_chunks(
     """An export as a file. It is made while it is sent, so its size and digest are not known before the
     end.
     """
-    if isinstance(key, DatasetKey):
-        name = key.dataset
-    else:
-        name = f"{key.parent.dataset}-{key.revision or 'latest'}"
+    name = key.dataset if isinstance(key, DatasetKey) else _revision_file_name(key)
     if include_images:
         artifact, file_name = artifact_pb2.Artifact(media_type=ZIP), f"{name}.zip"
     else:
@@ -95,3 +92,7 @@ async def export_chunks(
     async for piece in chunks:
         for start in range(0, len(piece), CHUNK_BYTES):
             yield artifact_pb2.FileChunk(data=piece[start : start + CHUNK_BYTES])
+
+
+def _revision_file_name(key: RevisionKey) -> str:
+    return f"{key.parent.dataset}-{key.revision or 'latest'}"

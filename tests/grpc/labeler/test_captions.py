@@ -89,7 +89,8 @@ async def test_captions_from_each_kind_of_file(labeler: Labeler) -> None:
     table = '\ufefftext,file_name,more\r\n"a ""red"", hat\nwith a feather",set/a.png,1\r\nlate,c.png,2\r\n'
     answer = await labeler.import_captions(parent, table.encode())
     assert (answer.changed_count, answer.unknown_count) == (2, 0)
-    lines = b'{"file_name": "./b.jpeg.png", "text": "\\u00e9t\\u00e9", "other": 1}\n\n{"file_name":"c.png","text":"c"}'
+    lines = b'{"file_name": "./b.jpeg.png", "text": "\\u00e9t\\u00e9", "other": 1}\n\n'
+    lines += b'{"file_name":"c.png","text":"c"}'
     assert (await labeler.import_captions(parent, lines, JSONL)).changed_count == 2
     assert await captions_of(labeler, parent) == {
         "b.jpeg.png": "été",
