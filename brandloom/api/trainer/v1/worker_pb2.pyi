@@ -122,8 +122,10 @@ class ReportTrainingEventsRequest(_message.Message):
     def __init__(self, lease: _Optional[_Union[HeldLease, _Mapping]] = ..., events: _Optional[_Iterable[_Union[_resources_pb2.TrainingEvent, _Mapping]]] = ..., points: _Optional[_Iterable[_Union[_resources_pb2.MetricPoint, _Mapping]]] = ...) -> None: ...
 
 class ReportTrainingEventsResponse(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("action",)
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    action: LeaseInstruction.Action
+    def __init__(self, action: _Optional[_Union[LeaseInstruction.Action, str]] = ...) -> None: ...
 
 class CompleteTrainingJobRequest(_message.Message):
     __slots__ = ("lease", "state", "lora_version", "error", "retryable")
