@@ -68,7 +68,7 @@ def test_text_that_only_resembles_a_tag(text: str) -> None:
 
 
 def test_hostile_prompts_take_no_long_time() -> None:
-    for text in ("<a:" * 100_000, "<" + "a" * 300_000, "<lora:" + "a" * 300_000 + ">"):
+    for text in ("<a:" * 30_000, "<" + "a" * 90_000, "<lora:" + "a" * 90_000 + ">"):
         assert parse_prompt(text).text == text
 
 

@@ -95,8 +95,8 @@ def test_results_are_those_of_the_jobs_alone(new_pack: NewPack) -> None:
         pack = new_pack()
         pack.add(name, each, images(seed=len(name)))
         reports = train(pack)[name]
-        assert [report.step for report in reports] == [1, 2, 3, 4, 5, 6]
-        assert [report.finished for report in reports] == [False] * 5 + [True]
+        assert [report.step for report in reports] == [1, 2, 3, 4]
+        assert [report.finished for report in reports] == [False] * 3 + [True]
         alone[name] = pack.adapter(name), [report.loss for report in reports]
     pack = new_pack()
     for name, each in DIFFERENT.items():
@@ -135,7 +135,7 @@ def test_jobs_join_and_leave_between_steps(new_pack: NewPack) -> None:
     pack.remove("first")
     assert pack.job_ids == ("a",)
     reports = train(pack)["a"]
-    assert [report.step for report in reports] == [2, 3, 4, 5, 6]
+    assert [report.step for report in reports] == [2, 3, 4]
     assert reports[-1].loss == pytest.approx(alone[-1].loss, rel=1e-4)
     assert pack.step() == []
 
@@ -160,13 +160,13 @@ def test_it_overfits_a_tiny_set(new_pack: NewPack) -> None:
 
     def loss_of(start_from: Adapter | None) -> float:
         """Always on the same rows, noise and timesteps: a rate of 0 changes nothing."""
-        pack.add("probe", replace(common, learning_rate=0.0, total_steps=3), images(4), start_from=start_from)
+        pack.add("probe", replace(common, learning_rate=0.0, total_steps=2), images(4), start_from=start_from)
         losses = [report.loss for report in train(pack)["probe"]]
         pack.remove("probe")
         return sum(losses) / len(losses)
 
     before = loss_of(None)
-    pack.add("a", replace(common, learning_rate=5e-3, total_steps=40), images(4))
+    pack.add("a", replace(common, learning_rate=8e-3, total_steps=30), images(4))
     train(pack)
     assert loss_of(pack.adapter("a")) < 0.92 * before
 
@@ -201,7 +201,7 @@ def test_a_poison_job_is_ejected_and_the_others_go_on(
         lora = next(iter(bad.parameters.components["unet"].values()))
         lora.down.data = torch.zeros(4, 1)
     reports = train(pack)
-    assert [report.step for report in reports["good"]] == [1, 2, 3, 4, 5, 6]
+    assert [report.step for report in reports["good"]] == [1, 2, 3, 4]
     assert [report.loss for report in reports["good"]] == pytest.approx(
         [report.loss for report in alone], rel=1e-3
     )
