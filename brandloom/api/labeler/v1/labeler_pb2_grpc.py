@@ -198,7 +198,8 @@ class LabelerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListImages(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """At most 200 pictures a page.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -235,7 +236,8 @@ class LabelerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BatchUpdateCaptions(self, request, context):
-        """One edit on many captions, all or none.
+        """One edit on many captions, all or none. Pictures without a caption stay without one, and who wrote a caption stays
+        as it was.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -273,7 +275,8 @@ class LabelerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SealRevision(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """When nothing has changed since the latest revision, that one is the answer.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
