@@ -77,7 +77,7 @@ def main() -> int:
         console.print(f"The services' logs are in {home / 'logs'}", markup=False)
         return 1
     except KeyboardInterrupt:
-        console.print("\nstopped; all services have ended")
+        console.print("stopped; all services have ended")
         return 130
     return 0
 
@@ -97,7 +97,9 @@ def _run(console: Console, home: Path, arguments: argparse.Namespace) -> None:
                 environment,
                 lambda name, took: console.print(f"  {name} is ready ({took:.1f} s)"),
             )
-            suite = cleanup.enter_context(services)
+            with console.status("  waiting for the services"):
+                suite = cleanup.enter_context(services)
+            cleanup.callback(console.print, "\nstopping the services")
             with suite.connect() as client:
                 base_model = register_base_model(client)
         demo = Demo(
@@ -107,7 +109,11 @@ def _run(console: Console, home: Path, arguments: argparse.Namespace) -> None:
             max_steps=arguments.steps,
             generation_steps=arguments.generation_steps,
         )
-        asyncio.run(Stages(console, demo).play(suite.connection(), parts.part))
+        try:
+            asyncio.run(Stages(console, demo).play(suite.connection(), parts.part))
+        except BrandloomError:
+            suite.check()  # a service that has ended explains more than the call that missed it
+            raise
     console.print()
     for title, seconds in parts.taken:
         console.print(f"  {seconds:6.1f} s  {title}")

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -241,10 +241,13 @@ def main() -> int:
     environment["BRANDLOOM_HOME"] = str(home)
     console.print(f"starting four services with their home in {home}")
     try:
-        with running(home, addresses, environment, lambda name, took: _say(console, name, took)) as suite:
+        with ExitStack() as cleanup:
+            services = running(home, addresses, environment, lambda name, took: _say(console, name, took))
+            with console.status("waiting for the services"):
+                suite = cleanup.enter_context(services)
+            cleanup.callback(console.print, "\nstopping the services")
             with suite.connect() as client:
-                base_model = register_base_model(client)
-            console.print(f"  base model {base_model.name}")
+                console.print(f"  base model {register_base_model(client).name}")
             _explain(console, suite)
             while True:
                 suite.check()

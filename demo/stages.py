@@ -12,16 +12,16 @@ from typing import Any, Final
 
 from PIL import Image
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import brandloom
 from brandloom import AsyncClient, BaseModel, GeneratedImage, JobState, LoraVersion, TrainingJob
-from brandloom.cli.job_board import show_jobs
+from brandloom.cli.job_board import JobBoard, show_jobs
 from brandloom.cli.plain import size, words
 from brandloom.cli.session import table
 from brandloom.cli.versions import lineage_tree
 from brandloom.errors import JobFailed
 from demo import story
+from demo.bars import counting
 from demo.brands import BRANDS
 from demo.loss_plot import draw_losses
 from demo.plan import COLOURS, GENERATION_STEPS, GUIDANCE_SCALE, MIXES, SCENES, TRAINING
@@ -73,12 +73,7 @@ class Stages:
     async def label(self, client: AsyncClient) -> dict[str, story.Labeled]:
         """All brands side by side, with a bar each."""
         folder = self._demo.output / "captions"
-        with self._progress() as progress:
-            bars = {name: progress.add_task(name, total=None) for name in BRANDS}
-
-            def count(name: str, done: int, total: int) -> None:
-                progress.update(bars[name], completed=done, total=total)
-
+        with counting(self._console, BRANDS) as count:
             labeled = await asyncio.gather(
                 *(
                     story.label_brand(client, brand, self._demo.pictures[name], folder, count)
@@ -109,7 +104,8 @@ class Stages:
         advice = {item.message for job in jobs for item in job.advice}
         for message in sorted(advice):
             self._console.print(f"  advice: {message}", markup=False)
-        board = await show_jobs(client, _each(jobs), self._console, live=self._console.is_terminal)
+        board = JobBoard()
+        await show_jobs(client, _each(jobs), board, self._console, live=self._console.is_terminal)
         ended = [board.jobs[job.name] for job in jobs]
         for job in ended:
             if job.state is not JobState.SUCCEEDED:
@@ -141,15 +137,15 @@ class Stages:
     async def generate(self, client: AsyncClient) -> Path:
         """One picture for each stack and scene, and all of them on one sheet."""
         steps = self._demo.generation_steps or GENERATION_STEPS
-        with self._progress() as progress:
-            bar = progress.add_task(f"{len(MIXES) * len(SCENES)} pictures", total=None)
+        name = f"{len(MIXES) * len(SCENES)} pictures"
+        with counting(self._console, [name]) as count:
             pictures = await story.generate_grid(
                 client,
                 BRANDS,
                 MIXES,
                 SCENES,
                 self._demo.base_model,
-                lambda done, total: progress.update(bar, completed=done, total=total),
+                lambda done, total: count(name, done, total),
                 steps=steps,
                 guidance_scale=GUIDANCE_SCALE,
             )
@@ -205,15 +201,6 @@ class Stages:
         )
         prompts = [f"{scene.prompt} (seed {scene.seed})" for scene in SCENES]
         return draw_sheet("Three brand LoRAs, alone and stacked", subtitle, examples, prompts, columns)
-
-    def _progress(self) -> Progress:
-        return Progress(
-            TextColumn("  {task.description:<16}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=self._console,
-        )
 
 
 async def _each(jobs: Sequence[TrainingJob]) -> AsyncIterator[TrainingJob]:

@@ -25,9 +25,13 @@ def find_or_register(client: Client, base_model: str) -> BaseModel:
     A model whose digest is registered already is that one, whatever its id.
     """
     path = Path(base_model).expanduser()
-    if not path.exists():
-        if base_model.count("/") != 1 or base_model.startswith("baseModels/"):
+    if _may_be_registered(base_model):
+        try:
             return client.base_models.get(base_model)
+        except NotFound:
+            if not path.exists():
+                raise
+    if not path.exists():
         path = _in_hub_cache(base_model)
     digest = brandloom.base_model_digest(path)
     known = next(client.base_models.list(filter=f'sha256 = "{digest}"'), None)
@@ -49,6 +53,10 @@ def register(
         license=license_name,
         description=description,
     )
+
+
+def _may_be_registered(base_model: str) -> bool:
+    return re.fullmatch(r"(baseModels/)?[a-z]([a-z0-9-]{0,61}[a-z0-9])?", base_model) is not None
 
 
 def _kind_of(source: Path) -> tuple[ModelFamily, int]:

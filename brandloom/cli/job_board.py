@@ -159,13 +159,13 @@ async def _watch(client: AsyncClient, job: TrainingJob, board: JobBoard, on_even
 async def show_jobs(
     client: AsyncClient,
     jobs: AsyncIterator[TrainingJob],
+    board: JobBoard,
     console: Console,
     *,
     live: bool,
     silent: bool = False,
-) -> JobBoard:
-    """Follows the jobs on a console until all have ended; gives their last states."""
-    board = JobBoard()
+) -> None:
+    """Follows the jobs on a console until all have ended; the board holds their last states then."""
     if silent:
         await follow_jobs(client, jobs, board, None)
     elif live:
@@ -173,7 +173,6 @@ async def show_jobs(
             await follow_jobs(client, jobs, board, None)
     else:
         await follow_jobs(client, jobs, board, _line_printer(console))
-    return board
 
 
 def _line_printer(console: Console) -> OnEvent:

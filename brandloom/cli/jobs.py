@@ -21,6 +21,8 @@ from brandloom.cli.progress import transfer
 from brandloom.cli.session import Session, facts, pass_session, table
 from brandloom.cli.training_options import chosen, training_settings
 
+_UNFINISHED: Final = 'NOT (state = "SUCCEEDED" OR state = "FAILED" OR state = "CANCELLED")'
+_POLL_SECONDS: Final = 2.0
 _EVENT_NAMES: Final = {
     "StateEvent": "state",
     "ProgressEvent": "progress",
@@ -114,7 +116,7 @@ def resume(session: Session, job: str) -> None:
 @click.argument("names", metavar="[JOB]...", nargs=-1)
 @pass_session
 def watch(session: Session, names: tuple[str, ...]) -> None:
-    """Follow jobs until they end; without a name, all that are not at their end.
+    """Follow jobs until they end; without a name, all that run or wait.
 
     A broken connection is made again, and no event is lost. Exits with 1 when a job failed or was cancelled.
     """
@@ -166,10 +168,11 @@ def download(session: Session, job: str, destination: Path, file_name: str | Non
 
 async def _watch(session: Session, names: tuple[str, ...]) -> JobBoard:
     async with brandloom.connect_async(**session.connection()) as client:
-        found = _named(client, names) if names else _unfinished(client)
-        if not session.json:
-            return await show_jobs(client, found, session.notes, live=session.live)
         board = JobBoard()
+        found = _named(client, names) if names else _unfinished(client, board)
+        if not session.json:
+            await show_jobs(client, found, board, session.notes, live=session.live)
+            return board
 
         def write(job: TrainingJob, event: TrainingEvent) -> None:
             session.write_json_line(
@@ -185,10 +188,15 @@ async def _named(client: AsyncClient, names: tuple[str, ...]) -> AsyncIterator[T
         yield await client.training.get(name)
 
 
-async def _unfinished(client: AsyncClient) -> AsyncIterator[TrainingJob]:
-    async for job in client.training.list(order_by="create_time"):
-        if not job.state.ended:
-            yield job
+async def _unfinished(client: AsyncClient, board: JobBoard) -> AsyncIterator[TrainingJob]:
+    """Jobs that have not ended, those that are made meanwhile too, until all on the board have."""
+    while True:
+        async for job in client.training.list(filter=_UNFINISHED, order_by="create_time"):
+            if job.name not in board.jobs:
+                yield job
+        if board.ended:
+            return
+        await asyncio.sleep(_POLL_SECONDS)
 
 
 def _facts(job: TrainingJob) -> Any:

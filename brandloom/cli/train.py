@@ -22,7 +22,7 @@ from brandloom import (
 from brandloom._names import short
 from brandloom.cli.base_model_source import find_or_register
 from brandloom.cli.framework import Command
-from brandloom.cli.job_board import show_jobs
+from brandloom.cli.job_board import JobBoard, show_jobs
 from brandloom.cli.labels import follow_label_job
 from brandloom.cli.progress import transfer
 from brandloom.cli.session import Session, pass_session
@@ -114,9 +114,8 @@ def _followed(session: Session, job: TrainingJob) -> TrainingJob:
 
     async def follow() -> TrainingJob:
         async with brandloom.connect_async(**session.connection()) as client:
-            board = await show_jobs(
-                client, only_this(), session.notes, live=session.live, silent=session.json
-            )
+            board = JobBoard()
+            await show_jobs(client, only_this(), board, session.notes, live=session.live, silent=session.json)
             return board.jobs[job.name]
 
     try:
