@@ -1,4 +1,5 @@
-"""Advice on a spec: what its owner may want to change, judged from the spec and the pictures. Never blocks a job."""
+"""Advice on a spec: what its owner may want to change, judged from the spec and the pictures. Never blocks a
+job."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ class Advice:
 
 
 def advise(spec: TrainingSpec, pictures: Sequence[Picture], *, base_resolution: int) -> tuple[Advice, ...]:
-    """All advice on training `spec` over `pictures` (the training split) on a base made for `base_resolution` px."""
+    """All advice on training `spec` over `pictures` (the training split) on a base made for `base_resolution`
+    px."""
     return (
         *_on_pictures(spec, pictures, base_resolution),
         *_on_captions(spec, pictures),
@@ -44,15 +46,15 @@ def _on_pictures(spec: TrainingSpec, pictures: Sequence[Picture], base_resolutio
         yield Advice(
             "PICTURES_TOO_SMALL",
             "dataset_revision",
-            f"{small} of {len(pictures)} pictures are smaller than the {base_resolution} px that the base was made for;"
-            " enlarged pictures teach blur",
+            f"{small} of {len(pictures)} pictures are smaller than the {base_resolution} px that the base was"
+            " made for; enlarged pictures teach blur",
         )
     if len(pictures) < SMALL_SET_IMAGES and spec.adapter.dropout <= 0.0:
         yield Advice(
             "SMALL_SET_WITHOUT_DROPOUT",
             "adapter.dropout",
-            f"{len(pictures)} pictures are few (under {SMALL_SET_IMAGES}): a dropout of 0.05 to 0.1 keeps the LoRA from"
-            " learning them by heart",
+            f"{len(pictures)} pictures are few (under {SMALL_SET_IMAGES}): a dropout of 0.05 to 0.1 keeps the"
+            " LoRA from learning them by heart",
         )
     repeated = len(pictures) - len({picture.sha256 for picture in pictures})
     if repeated:
@@ -138,8 +140,8 @@ def _on_length(spec: TrainingSpec, images: int) -> Iterator[Advice]:
         yield Advice(
             "MANY_EPOCHS_ON_SMALL_SET",
             field,
-            f"{epochs:.0f} epochs over {images} pictures: more than {MANY_EPOCHS} on a small set tends to learn them"
-            " by heart",
+            f"{epochs:.0f} epochs over {images} pictures: more than {MANY_EPOCHS} on a small set tends to learn"
+            " them by heart",
         )
     if optimization.batch_size > images:
         yield Advice(

@@ -1,4 +1,5 @@
-"""Makes a complete spec of a draft: defaults from the base, the revision and the parent version, contradictions named."""
+"""Makes a complete spec of a draft: defaults from the base, the revision and the parent version,
+contradictions named."""
 
 from __future__ import annotations
 
@@ -43,7 +44,8 @@ def complete(
 ) -> TrainingSpec:
     """The draft with nothing left out.
 
-    A parent brings rank, alpha and targets. Call `contradictions` first: this function takes the draft as sound.
+    A parent brings rank, alpha and targets. Call `contradictions` first: this function takes the draft as
+    sound.
     """
     return TrainingSpec(
         base_model=base.name,

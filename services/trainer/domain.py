@@ -29,7 +29,8 @@ WORKER_LOST: Final = "WORKER_LOST"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RetryPolicy:
-    """How often a job whose worker was lost is tried again, and how long it waits: doubling, up to a limit."""
+    """How often a job whose worker was lost is tried again, and how long it waits: doubling, up to a limit.
+    How often a job whose worker was lost is tried again, and how long it waits: doubling, up to a limit."""
 
     max_retries: int = 3
     first_wait_seconds: float = 2.0
@@ -176,7 +177,8 @@ class Job:
             self._give_up_attempt(Failure(WORKER_LOST, why), now, policy, retryable=True)
 
     def cancel(self, now: datetime) -> None:
-        """Ends a waiting job at once and asks the worker of another to stop; FailedPrecondition when it has ended."""
+        """Ends a waiting job at once and asks the worker of another to stop; FailedPrecondition when it has
+        ended."""
         if self.state is JobState.CANCELLING:
             return
         if self.state in LEASED:
@@ -186,7 +188,8 @@ class Job:
             self.end_time = now
 
     def resume(self, now: datetime) -> None:
-        """Queues a failed or cancelled job again, from its last checkpoint and with all attempts ahead of it."""
+        """Queues a failed or cancelled job again, from its last checkpoint and with all attempts ahead of it.
+        Queues a failed or cancelled job again, from its last checkpoint and with all attempts ahead of it."""
         if self.state not in {JobState.FAILED, JobState.CANCELLED}:
             raise _wrong_state(self, "only failed and cancelled jobs can be resumed")
         self._queue(now)

@@ -1,6 +1,7 @@
 """Runs training workers as local processes: one for each accelerator, or one on the CPU.
 
-A worker that dies is replaced, after a wait that doubles while it keeps dying, and its jobs go back to the queue at
+A worker that dies is replaced, after a wait that doubles while it keeps dying, and its jobs go back to the
+queue at
 once. Each worker watches its standard input, a pipe from this process: it ends when this process does, however that
 ends.
 """
@@ -68,12 +69,14 @@ class LocalExecutor:
         return [process.pid for process in self._processes.values() if process.returncode is None]
 
     async def start(self) -> None:
-        """Starts the workers; the jobs of workers that a former process on this host left behind are freed."""
+        """Starts the workers; the jobs of workers that a former process on this host left behind are freed.
+        Starts the workers; the jobs of workers that a former process on this host left behind are freed."""
         await self.free_orphaned_leases()
         self._keepers = [asyncio.create_task(self._keep(index)) for index in range(self._settings.workers)]
 
     async def stop(self) -> None:
-        """Lets the workers give their jobs back and end; kills those that do not within the time they have."""
+        """Lets the workers give their jobs back and end; kills those that do not within the time they have.
+        Lets the workers give their jobs back and end; kills those that do not within the time they have."""
         self._stopping = True
         for process in self._running():
             process.terminate()

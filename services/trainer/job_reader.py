@@ -48,12 +48,14 @@ class SqlJobReader:
         self._session = session
 
     async def find(self, name: str) -> JobRecord | None:
+        """See JobReader; files are in the order of their steps."""
         row = await self._session.get(JobRow, name)
         if row is None:
             return None
         return (await self._records([row]))[0]
 
     async def page(self, query: JobQuery, brands: frozenset[str] | None) -> JobPage:
+        """See JobReader; the newest jobs come first unless the query says otherwise."""
         if re.search(r"\bend_time\b", query.order_by):
             raise InvalidArgument.of("order_by", "cannot be end_time: jobs that have not ended have none")
         statement = select(JobRow)
@@ -76,6 +78,7 @@ class SqlJobReader:
         return JobPage(tuple(await self._records(page.items)), page.next_page_token)
 
     async def head(self, name: str) -> JobHead | None:
+        """See JobReader."""
         found = await self._session.execute(
             select(JobRow.state, JobRow.last_sequence).where(JobRow.name == name)
         )
@@ -83,6 +86,7 @@ class SqlJobReader:
         return None if row is None else JobHead(JobState(row.state), row.last_sequence)
 
     async def events(self, name: str, *, after: int, limit: int) -> list[Event]:
+        """See JobReader."""
         rows = await self._session.scalars(
             select(EventRow)
             .where(EventRow.job == name, EventRow.sequence > after)
@@ -92,6 +96,7 @@ class SqlJobReader:
         return [read_event(row) for row in rows]
 
     async def points(self, name: str, *, at_most: int) -> list[MetricPoint]:
+        """See JobReader; thinned by the database."""
         count = await self._session.scalar(
             select(func.count()).select_from(PointRow).where(PointRow.job == name)
         )
@@ -106,10 +111,12 @@ class SqlJobReader:
         return [_point(row) for row in rows]
 
     async def artifact(self, name: str, file_name: str) -> JobArtifact | None:
+        """See JobReader."""
         row = await self._session.get(ArtifactRow, (name, file_name))
         return None if row is None else _artifact(row)
 
     async def answered(self, brand: str, request_id: str, body_digest: str) -> str | None:
+        """See JobReader."""
         row = await self._session.get(RequestIdRow, (brand, request_id))
         if row is None:
             return None
@@ -122,6 +129,7 @@ class SqlJobReader:
         return row.response_name
 
     async def lease_holders(self, prefix: str) -> set[str]:
+        """See JobReader."""
         found = await self._session.scalars(
             select(JobRow.worker)
             .distinct()
@@ -130,6 +138,7 @@ class SqlJobReader:
         return set(found)
 
     async def figures(self) -> QueueFigures:
+        """See JobReader."""
         waiting = select(func.count()).where(JobRow.state == JobState.QUEUED.value).scalar_subquery()
         leased = select(func.count()).where(JobRow.state.in_(_LEASED)).scalar_subquery()
         training = JobRow.state == JobState.RUNNING.value

@@ -17,6 +17,7 @@ class LabelerClient:
         self._timeout_seconds = timeout_seconds
 
     async def revision(self, name: str) -> DatasetRevision:
+        """See Labeler."""
         request = labeler_pb2.GetDatasetRevisionRequest(name=name)
         try:
             found = await self._stub.GetDatasetRevision(request, timeout=self._timeout_seconds)

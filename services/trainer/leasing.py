@@ -1,4 +1,5 @@
-"""Which queued jobs a worker gets: fair across brands, then by priority, then by age; and only such as fit one pack."""
+"""Which queued jobs a worker gets: fair across brands, then by priority, then by age; and only such as fit
+one pack."""
 
 from __future__ import annotations
 
@@ -60,7 +61,8 @@ def choose(
 ) -> list[Candidate]:
     """The jobs to lease, best first; `running` tells how many jobs of each brand are leased now.
 
-    A brand with fewer running jobs comes first. A worker that trains already gets jobs of its pack only, and none
+    A brand with fewer running jobs comes first. A worker that trains already gets jobs of its pack only, and
+    none
     once another pack's job, which would have come first, has waited for `longest_wait`: so no pack lives for ever.
     """
     counts = Counter(dict(running))

@@ -23,18 +23,23 @@ class PrometheusMeters:
         )
 
     def trained(self, images: int) -> None:
+        """See Meters."""
         self._images.inc(images)
 
     def leases_lost(self, count: int) -> None:
+        """See Meters."""
         self._leases_lost.inc(count)
 
     def retried(self, count: int) -> None:
+        """See Meters."""
         self._retries.inc(count)
 
     def ended(self, state: str) -> None:
+        """See Meters."""
         self._ended.labels(state).inc()
 
     def queue(self, figures: QueueFigures) -> None:
+        """See Meters."""
         self._waiting.set(figures.waiting)
         self._leased.set(figures.leased)
         self._rate.set(figures.images_per_second)

@@ -16,7 +16,8 @@ from services.trainer.sources import BaseModel, DatasetRevision, LoraVersion
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobRecord:
-    """A job together with what is kept beside it. `queue_position` counts the jobs before it, while it is queued."""
+    """A job together with what is kept beside it. `queue_position` counts the jobs before it, while it is
+    queued."""
 
     job: Job
     artifacts: tuple[JobArtifact, ...]
@@ -67,7 +68,8 @@ class JobReader(Protocol):
         ...
 
     async def page(self, query: JobQuery, brands: frozenset[str] | None) -> JobPage:
-        """A page of the brands' jobs (None: of all); InvalidArgument for a filter, order or token that makes no sense."""
+        """A page of the brands' jobs (None: of all); InvalidArgument for a filter, order or token that makes
+        no sense."""
         ...
 
     async def head(self, name: str) -> JobHead | None:

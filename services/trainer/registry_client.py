@@ -31,12 +31,14 @@ class RegistryClient:
         self._timeout_seconds = timeout_seconds
 
     async def require_brand(self, name: str) -> None:
+        """See Registry."""
         try:
             await self._stub.GetBrand(registry_pb2.GetBrandRequest(name=name), timeout=self._timeout_seconds)
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from error
 
     async def base_model(self, name: str) -> BaseModel:
+        """See Registry."""
         request = registry_pb2.GetBaseModelRequest(name=name)
         try:
             found = await self._stub.GetBaseModel(request, timeout=self._timeout_seconds)
@@ -51,6 +53,7 @@ class RegistryClient:
         )
 
     async def lora_version(self, name: str) -> LoraVersion:
+        """See Registry."""
         request = registry_pb2.GetLoraVersionRequest(name=name)
         try:
             found = await self._stub.GetLoraVersion(request, timeout=self._timeout_seconds)

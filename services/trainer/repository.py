@@ -54,10 +54,12 @@ class SqlJobTransaction(SqlJobReader):
         self._rows: dict[str, JobRow] = {}
 
     async def lock(self, name: str) -> Job | None:
+        """See JobTransaction; SELECT ... FOR UPDATE where the database has it."""
         jobs = await self._locked(select(JobRow).where(JobRow.name == name))
         return jobs[0] if jobs else None
 
     async def insert(self, job: Job) -> None:
+        """See JobTransaction."""
         row = JobRow()
         write_job(job, row)
         self._session.add(row)
@@ -66,10 +68,12 @@ class SqlJobTransaction(SqlJobReader):
         await self._append_events(job)
 
     async def save(self, job: Job) -> None:
+        """See JobTransaction."""
         write_job(job, self._rows[job.name])
         await self._append_events(job)
 
     async def put_points(self, name: str, points: Sequence[MetricPoint]) -> None:
+        """See JobTransaction."""
         if not points:
             return
         latest = {point.step: point for point in points}
@@ -92,6 +96,7 @@ class SqlJobTransaction(SqlJobReader):
         )
 
     async def candidates(self, now: datetime, wish: Wish) -> list[Candidate]:
+        """See JobTransaction."""
         place = func.row_number().over(
             partition_by=JobRow.brand, order_by=(JobRow.priority.desc(), JobRow.create_time, JobRow.name)
         )
@@ -100,18 +105,21 @@ class SqlJobTransaction(SqlJobReader):
             .where(JobRow.state == "queued", JobRow.not_before <= now)
             .subquery()
         )
-        # Of each brand the first ones whatever they need, for the rule about long waits, and the first that fit.
+        # Of each brand the first ones whatever they need, for the rule about long waits, and the first that
+        # fit.
         first = select(queued.c.name).where(queued.c.place <= wish.max_jobs)
         names = {*await self._session.scalars(first), *await self._session.scalars(_fitting(now, wish))}
         rows = await self._session.scalars(select(JobRow).where(JobRow.name.in_(names)))
         return [_candidate(row) for row in rows]
 
     async def running_by_brand(self) -> Mapping[str, int]:
+        """See JobTransaction."""
         counted = select(JobRow.brand, func.count()).where(JobRow.state.in_(_LEASED)).group_by(JobRow.brand)
         found = await self._session.execute(counted)
         return {row[0]: row[1] for row in found}
 
     async def lock_queued(self, names: Sequence[str]) -> list[Job]:
+        """See JobTransaction; rows that others hold are passed over."""
         if not names:
             return []
         jobs = await self._locked(
@@ -120,13 +128,16 @@ class SqlJobTransaction(SqlJobReader):
         return sorted(jobs, key=lambda job: names.index(job.name))
 
     async def lock_expired(self, now: datetime) -> list[Job]:
+        """See JobTransaction."""
         expired = select(JobRow).where(JobRow.state.in_(_LEASED), JobRow.lease_expires_at < now)
         return await self._locked(expired, skip_locked=True)
 
     async def lock_held_by(self, worker: str) -> list[Job]:
+        """See JobTransaction."""
         return await self._locked(select(JobRow).where(JobRow.state.in_(_LEASED), JobRow.worker == worker))
 
     async def remember(self, brand: str, request_id: str, body_digest: str, name: str) -> str | None:
+        """See JobTransaction."""
         return await remember(
             self._session,
             RequestIdRow,

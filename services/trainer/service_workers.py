@@ -1,4 +1,5 @@
-"""Use cases of the workers: lease jobs, keep the leases alive, report, complete; and what happens when they do not."""
+"""Use cases of the workers: lease jobs, keep the leases alive, report, complete; and what happens when they
+do not."""
 
 from __future__ import annotations
 
@@ -55,7 +56,8 @@ class Completion:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LeaseRules:
-    """For how long a silent worker is believed, and how long a job waits before no running pack passes it by."""
+    """For how long a silent worker is believed, and how long a job waits before no running pack passes it by.
+    For how long a silent worker is believed, and how long a job waits before no running pack passes it by."""
 
     timeout: timedelta = timedelta(seconds=30)
     longest_wait: timedelta = timedelta(seconds=120)
@@ -109,12 +111,11 @@ class WorkerService:
                     continue
                 job.renew(now, self._rules.timeout)
                 await transaction.save(job)
-                cancelling = job.state is JobState.CANCELLING
-                answers.append((held, Instruction.CANCEL if cancelling else Instruction.CONTINUE))
+                answers.append((held, _instruction(job)))
         return answers
 
-    async def report(self, report: Report) -> None:
-        """Takes a lease holder's word; Aborted with LEASE_LOST for an old token."""
+    async def report(self, report: Report) -> Instruction:
+        """Takes a lease holder's word and tells how to go on; Aborted with LEASE_LOST for an old token."""
         require_administrator()
         async with self._jobs.transaction() as transaction:
             job = await transaction.lock(report.held.job)
@@ -129,6 +130,7 @@ class WorkerService:
             await transaction.save(job)
         self._meters.trained(len(report.points) * job.spec.optimization.batch_size)
         self._ring([job])
+        return _instruction(job)
 
     async def complete(self, completion: Completion) -> None:
         """Ends the worker's work on a job. Said twice with one token, the second changes nothing."""
@@ -211,3 +213,7 @@ class WorkerService:
     def _ring(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
             self._bell.ring(job.name)
+
+
+def _instruction(job: Job) -> Instruction:
+    return Instruction.CANCEL if job.state is JobState.CANCELLING else Instruction.CONTINUE

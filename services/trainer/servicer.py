@@ -1,5 +1,7 @@
 """RPC methods of the TrainerService: convert, call, convert."""
 
+# ruff: noqa: N802 - RPC methods have the names of the API
+
 from __future__ import annotations
 
 from collections.abc import AsyncIterator

@@ -17,7 +17,8 @@ class Blob:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BaseModel:
-    """A base model as the registry knows it; `resolution` is the side length in pixels that it was made for."""
+    """A base model as the registry knows it; `resolution` is the side length in pixels that it was made for.
+    A base model as the registry knows it; `resolution` is the side length in pixels that it was made for."""
 
     name: str
     family: str
@@ -40,7 +41,8 @@ class DatasetRevision:
 class LoraVersion:
     """A version to continue from, as the registry knows it.
 
-    `targets` and `trains_text_encoder` are what its modules show; None where modules of one version differ in alpha.
+    `targets` and `trains_text_encoder` are what its modules show; None where modules of one version differ in
+    alpha.
     """
 
     name: str

@@ -19,7 +19,8 @@ from services.trainer.events import JobState
 TRANSITIONS: Final[Mapping[JobState, frozenset[JobState]]] = MappingProxyType(
     {
         JobState.QUEUED: frozenset({JobState.PREPARING, JobState.CANCELLED}),
-        # SUCCEEDED straight away: an earlier attempt had registered the version and died before it could say so.
+        # SUCCEEDED straight away: an earlier attempt had registered the version and died before it could say
+        # so.
         JobState.PREPARING: frozenset(
             {
                 JobState.RUNNING,

@@ -1,5 +1,7 @@
 """RPC methods of the TrainingWorkerService: convert, call, convert."""
 
+# ruff: noqa: N802 - RPC methods have the names of the API
+
 from __future__ import annotations
 
 from typing import Any, Final
@@ -61,8 +63,7 @@ class TrainingWorkerServicer(worker_pb2_grpc.TrainingWorkerServiceServicer):
             payloads=[payload_from_proto(event) for event in request.events],
             points=[point_from_proto(point) for point in request.points],
         )
-        await self._service.report(report)
-        return pb.ReportTrainingEventsResponse()
+        return pb.ReportTrainingEventsResponse(action=_ACTIONS[await self._service.report(report)])
 
     async def CompleteTrainingJob(
         self, request: pb.CompleteTrainingJobRequest, context: Any

@@ -78,6 +78,7 @@ if __name__ == "__main__":
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
-    # Everything is closed by now. Without this the interpreter spends seconds on taking torch's modules apart,
+    # Everything is closed by now. Without this the interpreter spends seconds on taking torch's modules
+    # apart,
     # while whoever asked the worker to stop waits.
     os._exit(code)

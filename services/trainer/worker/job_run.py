@@ -44,7 +44,6 @@ class JobRun:
         self.directory = directory
         self.outbox = Outbox(trainer, lease)
         self.phase = Phase.PREPARING
-        self.instruction = Instruction.CONTINUE
         self.materials: Materials | None = None
         self.started_at = datetime.now(UTC)
         self.step = lease.checkpoint_step
@@ -53,6 +52,15 @@ class JobRun:
         self._meter = ProgressMeter()
         self._trainer = trainer
         self._work: asyncio.Task[None] | None = None
+
+    @property
+    def instruction(self) -> Instruction:
+        """What the trainer, or whoever stops this worker, wants done with the job."""
+        return self.outbox.instruction
+
+    def instruct(self, instruction: Instruction) -> None:
+        """Takes an instruction."""
+        self.outbox.instruction = instruction
 
     @property
     def lost(self) -> bool:
@@ -91,7 +99,8 @@ class JobRun:
         self._meter.pause()
 
     def then(self, work: Coroutine[Any, Any, None]) -> None:
-        """Does the work in the background, after what was to be done before; a fault ends the job as failed."""
+        """Does the work in the background, after what was to be done before; a fault ends the job as failed.
+        Does the work in the background, after what was to be done before; a fault ends the job as failed."""
         self._work = asyncio.create_task(self._after(self._work, work))
 
     async def done(self) -> None:

@@ -9,6 +9,7 @@ import structlog
 
 from servicekit.errors import Aborted
 from services.trainer.events import MetricPoint, Payload, Progress
+from services.trainer.service_workers import Instruction
 from services.trainer.worker.leases import LeasedJob
 from services.trainer.worker.trainer_client import TrainerClient
 
@@ -18,7 +19,8 @@ _log = structlog.get_logger(__name__)
 
 
 class Outbox:
-    """Reports of one job. `lost` tells that the lease is gone: nothing that is said counts any more."""
+    """Reports of one job. `lost` tells that the lease is gone: nothing that is said counts any more;
+    `instruction` is the last word of the trainer."""
 
     def __init__(self, trainer: TrainerClient, lease: LeasedJob) -> None:
         self._trainer = trainer
@@ -28,6 +30,7 @@ class Outbox:
         self._progress: Progress | None = None
         self._sending = asyncio.Lock()
         self.lost = False
+        self.instruction = Instruction.CONTINUE
 
     def tell(self, payload: Payload) -> None:
         """Adds an event; progress that has not been sent goes before it."""
@@ -47,10 +50,13 @@ class Outbox:
                 payloads, points = self._payloads[:_EVENTS_AT_ONCE], self._points[:_POINTS_AT_ONCE]
                 del self._payloads[:_EVENTS_AT_ONCE], self._points[:_POINTS_AT_ONCE]
                 try:
-                    await self._trainer.report(self._lease, payloads, points)
+                    told = await self._trainer.report(self._lease, payloads, points)
                 except Aborted as error:
                     _log.warning("the lease is lost", job=self._lease.name, reason=error.reason)
                     self.lost = True
+                    return
+                if told is not Instruction.CONTINUE:
+                    self.instruction = told
 
     def _settle_progress(self) -> None:
         if self._progress is not None:

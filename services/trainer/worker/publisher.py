@@ -52,7 +52,8 @@ class Publisher:
     async def register(self, lease: LeasedJob, result: Result) -> str:
         """Registers the version; returns its name.
 
-        The request id is the job's, the same in every attempt. An attempt that died after its registration made
+        The request id is the job's, the same in every attempt. An attempt that died after its registration
+        made
         another file, so the registry refuses ours: then the version is the earlier one.
         """
         request = registry_pb2.RegisterVersionRequest(

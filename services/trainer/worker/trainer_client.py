@@ -60,16 +60,18 @@ class TrainerClient:
 
     async def report(
         self, lease: LeasedJob, payloads: Sequence[Payload], points: Sequence[MetricPoint]
-    ) -> None:
-        """Tells what happened, however long it takes; Aborted when the lease is lost."""
+    ) -> Instruction:
+        """Tells what happened, however long it takes, and hears how to go on; Aborted when the lease is lost.
+        Tells what happened, however long it takes, and hears how to go on; Aborted when the lease is lost."""
         request = worker_pb2.ReportTrainingEventsRequest(
             lease=_held(lease),
             events=[payload_to_proto(payload) for payload in payloads],
             points=[point_to_proto(point) for point in points],
         )
-        await until_answered(
+        answer = await until_answered(
             lambda: self._stub.ReportTrainingEvents(request, timeout=CALL_SECONDS), "ReportTrainingEvents"
         )
+        return _INSTRUCTIONS.get(answer.action, Instruction.CONTINUE)
 
     async def complete(
         self,

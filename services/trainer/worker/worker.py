@@ -1,4 +1,5 @@
-"""A worker's life: lease jobs, train them as a pack, let more join, give everything back when told to stop."""
+"""A worker's life: lease jobs, train them as a pack, let more join, give everything back when told to stop.
+A worker's life: lease jobs, train them as a pack, let more join, give everything back when told to stop."""
 
 from __future__ import annotations
 
@@ -25,6 +26,7 @@ from services.trainer.worker.trainer_client import TrainerClient
 from services.trainer.worker_names import is_gone
 
 _POLL_SECONDS: Final = 0.5
+_HEARTBEAT_SECONDS: Final = 5.0
 _JOIN_SECONDS: Final = 1.0
 _FLUSH_SECONDS: Final = 0.25
 _AWAY_SECONDS: Final = 2.0
@@ -144,13 +146,13 @@ class Worker:
     def _give_back(self) -> None:
         for run in self._runs.values():
             if run.instruction is Instruction.CONTINUE:
-                run.instruction = Instruction.PREEMPT
+                run.instruct(Instruction.PREEMPT)
 
     async def _keep_leases(self) -> None:
-        """Heartbeats, three in the time that a lease holds."""
+        """Heartbeats, at least three in the time that a lease holds."""
         while True:
             held = [run.lease for run in self._runs.values()]
-            wait = min((lease.timeout.total_seconds() for lease in held), default=3.0) / 3
+            wait = min([lease.timeout.total_seconds() / 3 for lease in held] + [_HEARTBEAT_SECONDS])
             if held:
                 await self._heartbeat(held)
             await asyncio.sleep(wait)
@@ -164,7 +166,7 @@ class Worker:
         for name, instruction in told.items():
             run = self._runs.get(name)
             if run is not None and instruction is not Instruction.CONTINUE:
-                run.instruction = instruction
+                run.instruct(instruction)
 
     async def _keep_telling(self) -> None:
         """Sends what jobs have to say, a few times a second."""

@@ -1,7 +1,9 @@
-"""A small world for training: a real registry, a tiny base model, pictures in a store, and a trainer over them."""
+"""A small world for training: a real registry, a tiny base model, pictures in a store, and a trainer over
+them."""
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
@@ -26,7 +28,15 @@ from servicekit.channels import open_channel
 from servicekit.metrics import ServiceMetrics
 from services.registry.__main__ import opened_server
 from services.registry.config import read_config as read_registry_config
+from services.trainer.application import TrainerApplication
+from services.trainer.config import read_config
 from services.trainer.sources import Blob, DatasetRevision
+from services.trainer.worker.engine_thread import EngineThread
+from services.trainer.worker.pack_loop import Tools
+from services.trainer.worker.publisher import Publisher
+from services.trainer.worker.results import Shelf
+from services.trainer.worker.trainer_client import TrainerClient
+from services.trainer.worker.worker import Worker
 from tests.fakes.trainer_labeler import FakeLabeler, served_labeler
 from tests.fixtures.tiny_sd import save_tiny_pipeline
 
@@ -60,14 +70,17 @@ class World:
             raise
 
 
-async def add_revision(world: World, *, pictures: int = 6, name: str = REVISION) -> None:
+async def add_revision(
+    world: World, *, pictures: int = 6, name: str = REVISION, broken: bool = False
+) -> None:
     """Puts random pictures and their manifest into the store."""
     random = np.random.default_rng(3)
     lines = []
     for index in range(pictures):
         buffer = io.BytesIO()
         Image.fromarray(random.integers(0, 255, (20, 16, 3), dtype=np.uint8)).save(buffer, format="PNG")
-        artifact = await world.store.put_bytes(buffer.getvalue())
+        data = b"no picture" if broken else buffer.getvalue()
+        artifact = await world.store.put_bytes(data)
         line = {
             "sha256": artifact.sha256,
             "size_bytes": artifact.size_bytes,
@@ -143,18 +156,15 @@ async def world(tmp_path: Path, tiny_base: Path) -> AsyncIterator[World]:
 def job_request(lora: str = "hero", **changes: Any) -> trainer_pb2.CreateTrainingJobRequest:
     """A short job; `changes` are fields of the spec."""
     fields: dict[str, Any] = {
+        "base_model": "baseModels/tiny",
+        "dataset_revision": REVISION,
         "adapter": resources_pb2.AdapterSpec(rank=4),
         "optimization": resources_pb2.OptimizationSpec(max_steps=12, batch_size=2, learning_rate=1e-3),
         "seed": 7,
         "checkpoint_interval_steps": 5,
         "precision": resources_pb2.PRECISION_FLOAT32,
     }
-    spec = resources_pb2.TrainingSpec(
-        base_model="baseModels/tiny",
-        dataset_revision=REVISION,
-        lora=f"brands/{BRAND}/loras/{lora}",
-        **{**fields, **changes},
-    )
+    spec = resources_pb2.TrainingSpec(lora=f"brands/{BRAND}/loras/{lora}", **{**fields, **changes})
     return trainer_pb2.CreateTrainingJobRequest(
         parent=f"brands/{BRAND}", training_job=resources_pb2.TrainingJob(spec=spec)
     )
@@ -175,6 +185,81 @@ async def dial() -> AsyncIterator[Dial]:
             return trainer_pb2_grpc.TrainerServiceStub(channel)
 
         yield dialled
+
+
+@dataclass
+class Bench:
+    """A trainer and a worker in this process: quick to start, and every part is the real one."""
+
+    trainer: Trainer
+    world: World
+    port: int
+    workers: list[asyncio.Task[None]]
+    stack: AsyncExitStack
+
+    async def worker(self, publisher: type[Publisher] = Publisher, pack_size: int = 8) -> Worker:
+        """Starts a worker."""
+        channel = open_channel(f"127.0.0.1:{self.port}", token=TOKEN)
+        self.stack.push_async_callback(channel.close)
+        registry = open_channel(self.world.environment["BRANDLOOM_REGISTRY_ADDRESS"], token=TOKEN)
+        self.stack.push_async_callback(registry.close)
+        name = f"worker-{len(self.workers)}"
+        engine = EngineThread()
+        self.stack.callback(engine.close)
+        tools = Tools(engine, self.world.store, Shelf(self.world.store), publisher(registry))
+        made = Worker(
+            name,
+            TrainerClient(channel, name),
+            tools,
+            device="cpu",
+            pack_size=pack_size,
+            home=self.world.home / "cache" / "trainer",
+        )
+        task = asyncio.create_task(made.run())
+        self.workers.append(task)
+
+        async def stop() -> None:
+            made.stop()
+            await asyncio.wait_for(task, 30)
+
+        self.stack.push_async_callback(stop)
+        return made
+
+    async def create(self, lora: str = "hero", **changes: Any) -> str:
+        """Name of a new job."""
+        return str((await self.trainer.CreateTrainingJob(job_request(lora, **changes))).name)
+
+    async def get(self, name: str) -> resources_pb2.TrainingJob:
+        return await self.trainer.GetTrainingJob(trainer_pb2.GetTrainingJobRequest(name=name))
+
+    async def ended(self, name: str) -> resources_pb2.TrainingJob:
+        """The job after its end."""
+        await watch(self.trainer, name)
+        return await self.get(name)
+
+    async def until(self, name: str, holds: Callable[[resources_pb2.TrainingEvent], bool]) -> None:
+        """Returns at the first event for which it holds."""
+        request = trainer_pb2.WatchTrainingJobRequest(name=name)
+        call = self.trainer.WatchTrainingJob(request)
+        async for event in call:
+            if holds(event):
+                call.cancel()
+                return
+        raise AssertionError("the job ended before")
+
+    async def file(self, name: str, file_name: str) -> bytes:
+        request = trainer_pb2.DownloadJobArtifactRequest(name=name, file_name=file_name)
+        return b"".join([chunk.data async for chunk in self.trainer.DownloadJobArtifact(request)])
+
+
+@pytest.fixture
+async def bench(world: World, dial: Dial) -> AsyncIterator[Bench]:
+    environment = {**world.environment, "BRANDLOOM_TRAINER_WORKERS": "0"}
+    application = TrainerApplication(read_config(environment))
+    port = await application.start()
+    async with AsyncExitStack() as stack:
+        yield Bench(await dial(port), world, port, [], stack)
+    await application.stop()
 
 
 async def watch(trainer: Trainer, name: str, after: int = 0) -> list[resources_pb2.TrainingEvent]:

@@ -1,5 +1,7 @@
 """The local executor with real, small processes."""
 
+# ruff: noqa: ASYNC110 - other processes ring no bell
+
 from __future__ import annotations
 
 import asyncio

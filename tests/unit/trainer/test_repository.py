@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -226,7 +227,7 @@ async def test_figures_are_thinned_evenly_and_keep_both_ends(jobs: SqlJobs, at_m
     assert len(steps) <= at_most
     assert steps[-1] == 100
     assert at_most == 1 or steps[0] == 1
-    assert len({after - before for before, after in zip(steps[:-2], steps[1:-1], strict=True)}) <= 1
+    assert len({after - before for before, after in itertools.pairwise(steps[:-1])}) <= 1
 
 
 async def test_candidates_are_the_first_of_each_brand_whose_time_has_come(jobs: SqlJobs) -> None:

@@ -1,17 +1,17 @@
 """The use cases of those who want a LoRA, over a real SQLite and simple stand-ins for the other services."""
 
+# ruff: noqa: ASYNC110 - other processes ring no bell
+
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from servicekit.database import Database, migrate
 from servicekit.errors import (
     AlreadyExists,
     FailedPrecondition,
@@ -21,60 +21,22 @@ from servicekit.errors import (
     Unavailable,
 )
 from servicekit.identity import Principal, set_principal
-from services.trainer.application import MIGRATIONS
-from services.trainer.bell import LocalBell
-from services.trainer.domain import RetryPolicy
 from services.trainer.events import ArtifactKind, JobArtifact, JobState, Notice
 from services.trainer.leasing import Wish
-from services.trainer.planning import Planner
 from services.trainer.ports import JobQuery
-from services.trainer.repository import SqlJobs
-from services.trainer.service import NewJob, TrainerService
-from services.trainer.service_workers import Completion, Held, LeaseRules, Report, WorkerService
+from services.trainer.service import NewJob
+from services.trainer.service_workers import Completion, Held, Report
 from services.trainer.sources import Blob
-from tests.fakes.trainer_labeler import FakeLabeler
-from tests.fakes.trainer_ports import CountingMeters, FakeRegistry, ManualClock, MemoryArtifacts
 from tests.fixtures.trainer_jobs import BASE, PARENT, REVISION, draft, manifest, pictures
+from tests.fixtures.trainer_service import Trainer, trainer_over_fakes
 
 REQUEST = "0b0f7a55-2a86-4d9c-9a53-3f0d0f6f1234"
 
 
-@dataclass
-class Trainer:
-    service: TrainerService
-    workers: WorkerService
-    registry: FakeRegistry
-    labeler: FakeLabeler
-    artifacts: MemoryArtifacts
-    clock: ManualClock
-    meters: CountingMeters
-
-
 @pytest.fixture
 async def trainer(tmp_path: Path) -> AsyncIterator[Trainer]:
-    url = f"sqlite+aiosqlite:///{tmp_path}/trainer.db"
-    await asyncio.to_thread(migrate, url, MIGRATIONS)
-    database = Database(url)
-    registry, labeler, artifacts = FakeRegistry(), FakeLabeler(), MemoryArtifacts()
-    registry.brands.add("brands/acme")
-    registry.bases[BASE.name] = BASE
-    registry.versions[PARENT.name] = PARENT
-    labeler.add(REVISION)
-    artifacts.blobs[REVISION.manifest.sha256] = manifest(pictures())
-    clock, meters, bell = ManualClock(), CountingMeters(), LocalBell()
-    jobs = SqlJobs(database, clock)
-    planner = Planner(labeler, registry, artifacts)
-    rules = LeaseRules(timeout=timedelta(seconds=30))
-    yield Trainer(
-        TrainerService(jobs, planner, artifacts, bell, clock, watch_poll=timedelta(seconds=0.05)),
-        WorkerService(jobs, bell, meters, clock, rules, RetryPolicy(max_retries=1)),
-        registry,
-        labeler,
-        artifacts,
-        clock,
-        meters,
-    )
-    await database.dispose()
+    async with trainer_over_fakes(tmp_path) as made:
+        yield made
 
 
 @pytest.fixture(autouse=True)
