@@ -7,7 +7,7 @@ pass, and then lets each job's own optimizer step. A job's result is what it wou
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +16,7 @@ from typing import Self
 import numpy as np
 import torch
 
-from lorakit.adapter import Adapter
+from lorakit.adapter import Adapter, BaseModules
 from lorakit.families.naming import TEXT_ENCODER, UNET
 from lorakit.families.sd15 import BaseModel, Target, target_modules
 from lorakit.routing import install, uninstall
@@ -183,7 +183,7 @@ class Pack:
                 )
 
 
-def adaptable_modules(base: BaseModel) -> Mapping[str, Mapping[str, object]]:
+def adaptable_modules(base: BaseModel) -> BaseModules:
     """What a LoRA to continue from may sit on: the `base_modules` of lorakit.adapter.load_adapter."""
     return {
         component: target_modules(component, base.component(component), set(Target))
