@@ -11,15 +11,13 @@ from pathlib import Path
 import torch
 
 from demo.recipe.autoencoder import refine_decoder, train_autoencoder, wide_pool
-from demo.recipe.captioner import Captioner, lesson, train_captioner
+from demo.recipe.captioner import Captioner
+from demo.recipe.captioner_training import lesson, train_captioner
 from demo.recipe.cards import write_cards
 from demo.recipe.denoiser import DenoiserPlan, train_denoiser
-from demo.recipe.evaluate import evaluate_models
+from demo.recipe.evaluate import evaluate_models, hardware
 from demo.recipe.latents import write_latents
 from demo.recipe.pictures import draw_pool, scenes
-
-WIDE_POOL = 8000
-"""Pictures that the autoencoder is trained on."""
 
 STAGES = ("captioner", "autoencoder", "denoiser", "evaluate")
 
@@ -32,12 +30,15 @@ class RecipePlan:
     work: Path
     stages: tuple[str, ...]
     pictures: int
+    wide_pictures: int
     processes: int
     captioner_seconds: float
     autoencoder_seconds: float
     decoder_seconds: float
     denoiser_seconds: float
     prompts: int
+    made: str
+    """For the model cards: how the files came about, where it was not by one run of this recipe."""
 
 
 def run(plan: RecipePlan) -> None:
@@ -50,7 +51,7 @@ def run(plan: RecipePlan) -> None:
         data = lesson(pool, drawn, scenes(plan.pictures // 8, seed=3), plan.processes)
         train_captioner(plan.out / "blip-tiny", plan.captioner_seconds, data)
     if "autoencoder" in plan.stages:
-        wide = wide_pool(WIDE_POOL, plan.processes)
+        wide = wide_pool(plan.wide_pictures, plan.processes)
         train_autoencoder(plan.work / "draft", plan.autoencoder_seconds, wide)
         refine_decoder(plan.work / "draft", vae, plan.decoder_seconds, wide)
     if "denoiser" in plan.stages:
@@ -60,10 +61,20 @@ def run(plan: RecipePlan) -> None:
             vae, plan.work / "latents", plan.out / "sd-tiny", DenoiserPlan(seconds=plan.denoiser_seconds)
         )
     if "evaluate" in plan.stages:
-        scores = evaluate_models(plan.out, Captioner(plan.out / "blip-tiny"), plan.prompts, plan.processes)
+        captioner = Captioner(plan.out / "blip-tiny")
+        scores = evaluate_models(
+            plan.out, captioner, plan.prompts, plan.made or _how_made(plan), plan.processes
+        )
         (plan.out / "scores.json").write_text(json.dumps(scores, indent=2) + "\n")
         write_cards(plan.out, scores)
         print(json.dumps(scores, indent=2))
+
+
+def _how_made(plan: RecipePlan) -> str:
+    return (
+        f"one run of the recipe on {hardware()}: captioner {plan.captioner_seconds:.0f} s, autoencoder "
+        f"{plan.autoencoder_seconds + plan.decoder_seconds:.0f} s, denoiser {plan.denoiser_seconds:.0f} s."
+    )
 
 
 def main() -> None:
@@ -75,6 +86,7 @@ def main() -> None:
     )
     parser.add_argument("--stages", default=",".join(STAGES), help="comma-separated part of: %(default)s")
     parser.add_argument("--pictures", type=int, default=24000, help="drawings to train on")
+    parser.add_argument("--wide-pictures", type=int, default=8000, help="pictures for the autoencoder")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="for drawing")
     parser.add_argument("--threads", type=int, default=0, help="torch threads, 0 leaves torch's choice")
     parser.add_argument("--captioner-seconds", type=float, default=1400)
@@ -84,6 +96,7 @@ def main() -> None:
     parser.add_argument(
         "--prompts", type=int, default=200, help="held-out prompts to judge the base model by"
     )
+    parser.add_argument("--made", default="", help="how the models were made, for the cards")
     options = vars(parser.parse_args())
     if threads := options.pop("threads"):
         torch.set_num_threads(threads)

@@ -32,7 +32,7 @@ serving of LoRAs can be shown and tested on a CPU, without a network.
   captions, 15 % of captions with meaningless words in them so that a new trigger word does not disturb
   the picture. Seeds are fixed in the code; training stops by the clock, so another machine gives
   another, equivalent, model.
-- **Hardware of the committed files**: {hardware}
+- **How these files were made**: {made}
 - **Licence**: Apache-2.0.
 
 ## Measured
@@ -65,7 +65,7 @@ flat style`, and judges the base model's pictures.
   sentences name no style.
 - **Recipe**: `make demo-models` (`demo/recipe/captioner.py`), seeds fixed in the code, stops by the
   clock.
-- **Hardware of the committed files**: {hardware}
+- **How these files were made**: {made}
 - **Licence**: Apache-2.0.
 
 ## Measured
@@ -85,13 +85,13 @@ def write_cards(models: Path, scores: dict[str, Any]) -> None:
     base, reader, sizes = scores["base"], scores["captioner"], scores["parameters_millions"]
     card = _BASE.format(
         unet_millions=sizes["unet"], vae_millions=sizes["vae"], text_millions=sizes["text_encoder"],
-        guidance=GUIDANCE, steps=STEPS, prompts=scores["prompts"], hardware=scores["hardware"],
+        guidance=GUIDANCE, steps=STEPS, prompts=scores["prompts"], made=scores["made"],
         mse=scores["autoencoder"]["mse"], psnr=scores["autoencoder"]["psnr_db"],
         **{k: base[k] for k in ("subject", "colour", "place", "style")},
     )  # fmt: skip
     (models / "sd-tiny" / "README.md").write_text(card)
     text = _CAPTIONER.format(
-        millions=sizes["captioner"], hardware=scores["hardware"],
+        millions=sizes["captioner"], made=scores["made"],
         **{k: reader[k] for k in ("subject", "colour", "place", "style")},
     )  # fmt: skip
     (models / "blip-tiny" / "README.md").write_text(text)

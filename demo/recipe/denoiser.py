@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 from torch import nn
 from torch.nn import functional as F
 from transformers import CLIPTokenizer
@@ -48,7 +49,7 @@ class Denoiser(nn.Module):
 
     def forward(self, x_BCHW: torch.Tensor, t_B: torch.Tensor, words_BT: torch.Tensor) -> torch.Tensor:
         """The velocity that the UNet sees in noisy latents."""
-        return self.unet(x_BCHW, t_B, self.text_encoder(words_BT)[0], return_dict=False)[0]
+        return self.unet(x_BCHW, t_B, self.text_encoder(words_BT)[0], return_dict=False)[0]  # type: ignore[no-any-return]
 
 
 def caption_for(store: LatentStore, row: int, rng: random.Random) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
 
 from demo.recipe.captioner import Captioner
@@ -99,7 +100,9 @@ def nearness(captioner: Captioner, pictures: Pictures, reference: Pictures) -> f
     return float(torch.nn.functional.cosine_similarity(rows, centre[None]).mean())
 
 
-def evaluate_models(models: Path, captioner: Captioner, prompts: int, processes: int = 1) -> dict[str, Any]:
+def evaluate_models(
+    models: Path, captioner: Captioner, prompts: int, made: str, processes: int = 1
+) -> dict[str, Any]:
     """Everything that the model cards say about quality."""
     pipeline = load_pipeline(models / "sd-tiny")
     parts = {
@@ -119,11 +122,12 @@ def evaluate_models(models: Path, captioner: Captioner, prompts: int, processes:
         "parameters_millions": {
             k: round(sum(p.numel() for p in m.parameters()) / 1e6, 3) for k, m in parts.items()
         },
-        "hardware": _hardware(),
+        "made": made,
     }
 
 
-def _hardware() -> str:
+def hardware() -> str:
+    """What this process computes on, in words."""
     if torch.cuda.is_available():
         return f"one {torch.cuda.get_device_name()}"
     return f"a CPU, {torch.get_num_threads()} thread(s), float32"

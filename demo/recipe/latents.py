@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
 from demo.recipe.clock import device
 from demo.recipe.pictures import Pictures, to_tensor
@@ -24,7 +24,7 @@ def encode_pictures(vae: AutoencoderKL, pictures: Pictures, batch: int = 50) -> 
     where = next(vae.parameters()).device
     for i in range(0, len(pictures), batch):
         posterior = vae.encode(to_tensor(pictures[i : i + batch]).to(where)).latent_dist
-        rows.append(torch.stack([posterior.mean, posterior.std], dim=1) * vae.config.scaling_factor)
+        rows.append(torch.stack([posterior.mean, posterior.std], dim=1) * vae.config.scaling_factor)  # type: ignore[attr-defined]
     return torch.cat(rows).half().cpu()
 
 

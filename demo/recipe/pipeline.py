@@ -6,7 +6,10 @@ import tempfile
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from demo.recipe.autoencoder import LATENT_CHANNELS
@@ -30,7 +33,7 @@ def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
 
 def new_unet() -> UNet2DConditionModel:
     """Attention at 8 x 8 and 4 x 4 only: at 16 x 16 it would cost most of the time and gain little."""
-    return UNet2DConditionModel(
+    return UNet2DConditionModel(  # type: ignore[no-any-return]
         sample_size=16,
         in_channels=LATENT_CHANNELS,
         out_channels=LATENT_CHANNELS,
@@ -46,7 +49,7 @@ def new_unet() -> UNet2DConditionModel:
 
 def new_scheduler() -> DDIMScheduler:
     """Stable Diffusion's noise levels; the network predicts velocity, which needs fewer training steps."""
-    return DDIMScheduler(
+    return DDIMScheduler(  # type: ignore[no-any-return]
         num_train_timesteps=1000,
         beta_start=0.00085,
         beta_end=0.012,
@@ -63,8 +66,8 @@ def build_pipeline(
 ) -> StableDiffusionPipeline:
     """A stock pipeline without a safety checker: the model can draw nothing but its own small world."""
     return StableDiffusionPipeline(
-        vae=vae, unet=unet, text_encoder=text_encoder, tokenizer=tokenizer, scheduler=new_scheduler(),
-        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+        vae=vae, unet=unet, text_encoder=text_encoder, tokenizer=tokenizer, scheduler=new_scheduler(),  # type: ignore[arg-type]
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,  # type: ignore[arg-type]
     )  # fmt: skip
 
 

@@ -50,9 +50,8 @@ def new_tokenizer() -> CLIPTokenizer:
     merges = learn_merges(grammar_words())
     bytes_ = sorted(ByteLevel.alphabet())
     tokens = [*bytes_, *(b + "</w>" for b in bytes_), *dict.fromkeys(a + b for a, b in merges), BOS, EOS]
-    return CLIPTokenizer(
-        vocab={t: i for i, t in enumerate(tokens)}, merges=merges, model_max_length=MAX_TOKENS
-    )
+    vocab = {t: i for i, t in enumerate(tokens)}
+    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=MAX_TOKENS)  # type: ignore[arg-type]
 
 
 def nonsense(rng: random.Random) -> str:

@@ -46,7 +46,7 @@ class Placement:
 def ellipse(cx: float, cy: float, rx: float, ry: float, angle: float = 0.0, steps: int = 28) -> Points:
     """An ellipse, turned by `angle` radians."""
     t = np.linspace(0.0, 2.0 * math.pi, steps, endpoint=False)
-    return turn(np.stack([rx * np.cos(t), ry * np.sin(t)], axis=1), angle) + np.array([cx, cy])
+    return turn(np.stack([rx * np.cos(t), ry * np.sin(t)], axis=1), angle) + np.array([cx, cy])  # type: ignore[no-any-return]
 
 
 def arc_fan(cx: float, cy: float, rx: float, ry: float, start: float, stop: float, steps: int = 18) -> Points:
@@ -104,7 +104,7 @@ def turn(points: Points, angle: float) -> Points:
     if angle == 0.0:
         return points
     c, s = math.cos(angle), math.sin(angle)
-    return points @ np.array([[c, s], [-s, c]])
+    return points @ np.array([[c, s], [-s, c]])  # type: ignore[no-any-return]
 
 
 def place(shapes: Sequence[Shape], where: Placement) -> list[Shape]:

@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 from demo.world.geometry import Placement, Rgb, Shape, place
@@ -41,6 +42,15 @@ def scene_parts(scene: Scene) -> tuple[Backdrop, list[Shape], Tones]:
     backdrop = PLACE_BACKDROPS[scene.place](rng)
     shapes = place(SUBJECT_SHAPES[scene.subject](), sample_placement(rng))
     return backdrop, shapes, roles(COLOUR_RGB[scene.colour])
+
+
+def subject_mask(scene: Scene, side: int = 32) -> NDArray[np.uint8]:
+    """How much of each cell of a `side` x `side` grid the subject covers, 0 to 255."""
+    mask = Image.new("L", (side * 2, side * 2), 0)
+    draw = ImageDraw.Draw(mask)
+    for shape in scene_parts(scene)[1]:
+        draw.polygon([(float(x), float(y)) for x, y in shape.points * side * 2], fill=255)
+    return np.asarray(mask.reduce(2))
 
 
 def gradient(top: Rgb, bottom: Rgb) -> Image.Image:
