@@ -140,8 +140,8 @@ def _on_length(spec: TrainingSpec, images: int) -> Iterator[Advice]:
         yield Advice(
             "MANY_EPOCHS_ON_SMALL_SET",
             field,
-            f"{epochs:.0f} epochs over {images} pictures: more than {MANY_EPOCHS} on a small set tends to learn"
-            " them by heart",
+            f"{epochs:.0f} epochs over {images} pictures: more than {MANY_EPOCHS} on a small set tend to"
+            " learn them by heart",
         )
     if optimization.batch_size > images:
         yield Advice(

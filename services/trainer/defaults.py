@@ -114,7 +114,7 @@ def _misfits(
         text = f"{parent.name} has rank {parent.rank}, not {draft.rank}; leave it out to take the parent's"
         found.append(_violation(prefix, "adapter.rank", text))
     if parent.alpha is not None and draft.alpha not in {None, parent.alpha}:
-        text = f"{parent.name} has alpha {parent.alpha:g}, not {draft.alpha:g}; leave it out to take the parent's"
+        text = f"{parent.name} has alpha {parent.alpha:g}, not {draft.alpha:g}; leave it out to take that"
         found.append(_violation(prefix, "adapter.alpha", text))
     missing = parent.targets - draft.targets if draft.targets else frozenset()
     if missing:

@@ -1,9 +1,8 @@
 """Runs training workers as local processes: one for each accelerator, or one on the CPU.
 
 A worker that dies is replaced, after a wait that doubles while it keeps dying, and its jobs go back to the
-queue at
-once. Each worker watches its standard input, a pipe from this process: it ends when this process does, however that
-ends.
+queue at once. Each worker watches its standard input, a pipe from this process: it ends when this process
+does, however that ends.
 """
 
 from __future__ import annotations

@@ -62,8 +62,8 @@ def choose(
     """The jobs to lease, best first; `running` tells how many jobs of each brand are leased now.
 
     A brand with fewer running jobs comes first. A worker that trains already gets jobs of its pack only, and
-    none
-    once another pack's job, which would have come first, has waited for `longest_wait`: so no pack lives for ever.
+    none once another pack's job, which would have come first, has waited for `longest_wait`: so no pack lives
+    for ever.
     """
     counts = Counter(dict(running))
     waiting = list(candidates)
