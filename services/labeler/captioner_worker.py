@@ -60,10 +60,12 @@ class BlipCaptioner:
         # Pictures come from our own store, where only normalised RGB PNGs are.
         pictures = [Image.open(io.BytesIO(png)).convert("RGB") for png in pngs]
         pixels_BCHW = self._processor(images=pictures, return_tensors="pt")["pixel_values"]
+        # Beyond its positions a model cannot write; the prompt takes the first.
+        longest = self._model.config.text_config.max_position_embeddings - 1
         with torch.inference_mode():
             tokens_BT = self._model.generate(
                 pixel_values=pixels_BCHW.to(self._model.device),
-                max_new_tokens=max_tokens,
+                max_new_tokens=min(max_tokens, longest),
                 do_sample=False,
                 num_beams=1,
             )

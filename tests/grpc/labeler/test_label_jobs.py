@@ -18,7 +18,7 @@ from tests.fixtures.tiny_blip import WORDS, save_tiny_blip
 from tests.grpc.labeler.harness import Labeler, refused, running_labeler
 
 # Loading torch in the captioner's process may take long on a busy machine.
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)]
 
 CAPTIONER = resources_pb2.CAPTION_SOURCE_CAPTIONER
 REVIEWER = resources_pb2.CAPTION_SOURCE_REVIEWER

@@ -22,7 +22,7 @@ from tests.fixtures.tiny_blip import save_tiny_blip
 from tests.grpc.labeler.harness import TOKEN, Labeler, environment
 from tests.waiting import until
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 
 class Process:
@@ -77,7 +77,7 @@ async def test_a_job_survives_the_death_of_its_service(tmp_path: Path) -> None:
         async def has_begun() -> bool:
             return bool(await client.images(parent, "caption:*"))
 
-        await until(has_begun, seconds=200)
+        await until(has_begun, seconds=400, poll=0.5)
         workers = labeler.children()
         assert len(workers) == 2
         assert await labeler.end(signal.SIGKILL) == -signal.SIGKILL
