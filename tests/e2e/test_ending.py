@@ -18,7 +18,7 @@ from demo.services import SERVICES, free_addresses
 ROOT = Path(__file__).parents[2]
 MARK = "BRANDLOOM_TEST_MARK"
 pytestmark = [
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(300),
     pytest.mark.skipif(sys.platform != "linux", reason="processes are counted in /proc"),
 ]
 
@@ -97,8 +97,9 @@ def test_not_even_a_killed_runner_leaves_a_process(tmp_path: Path) -> None:
         assert wait_for(lambda: any("worker" in line or "engine" in line for line in marked(mark)), 90)
     finally:
         runner.kill()
-        runner.wait()
-    assert wait_for(lambda: not marked(mark), 60), marked(mark)
+        runner.communicate()
+    # A process that is just importing torch hears of it only afterwards.
+    assert wait_for(lambda: not marked(mark), 120), marked(mark)
 
 
 def test_a_service_that_cannot_start_ends_the_others_and_says_why(tmp_path: Path) -> None:
