@@ -17,6 +17,7 @@ from servicekit.errors import (
     InvalidArgument,
     QuotaViolation,
     ResourceExhausted,
+    Unavailable,
 )
 from services.inference.domain import (
     MAX_SEED,
@@ -42,6 +43,7 @@ from services.inference.service_stacks import explicit_entries, placed, read_sta
 
 BASE_MODELS = "baseModels/"
 RETRY_SECONDS = 5.0
+ENGINE_UNAVAILABLE = "ENGINE_UNAVAILABLE"
 
 
 @dataclass(slots=True)
@@ -95,6 +97,11 @@ class InferenceService:
         """
         request.check(self._limits)
         text, entries = read_stack(request, self._limits.max_stack)
+        if not self._engine.state().ready:
+            # Said before the first message: until then a client's channel tries again by itself.
+            raise Unavailable(
+                "the engine is starting", reason=ENGINE_UNAVAILABLE, retry_after_seconds=RETRY_SECONDS
+            )
         waiting = self._join_queue()
         try:
             resolved = await self._resolve(request, entries)

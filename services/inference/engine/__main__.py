@@ -128,7 +128,7 @@ class EngineProcess:
             self._send({"type": FAILED, "job_id": job_id, "failure": asdict(failure)})
 
     def _send_state(self, figures: StepFigures | None) -> None:
-        caches = (self._stacks.files.usage(), self._texts.cache.usage())
+        caches = (self._stacks.usage(), self._texts.cache.usage())
         self._send(
             {
                 "type": STATE,

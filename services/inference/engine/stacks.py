@@ -13,7 +13,7 @@ from lorakit.hashes import model_hash
 from lorakit.module_shape import Component
 from lorakit.routing import RowAdapter
 from lorakit.stack import combine
-from services.inference.domain import LoraFile
+from services.inference.domain import CacheUsage, LoraFile
 from services.inference.engine.bases import LoadedBase
 from services.inference.engine.byte_cache import ByteCache
 from services.inference.engine.errors import JobError
@@ -36,17 +36,33 @@ class FoldedStack:
     model_hashes: tuple[str, ...]
 
 
+FOLDED_PART = 4
+"""A folded stack is quickly made again from its files: they get three quarters of the budget."""
+
+
 class Stacks:
     """Loads each file once, folds each stack once; both are let go by one byte budget."""
 
     def __init__(self, budget_bytes: int) -> None:
-        self._files: ByteCache[tuple[str, str], KeptLora] = ByteCache("memory", budget_bytes)
-        self._folded: ByteCache[tuple[object, ...], Adapter] = ByteCache("stacks", budget_bytes)
+        folded_bytes = budget_bytes // FOLDED_PART
+        self._files: ByteCache[tuple[str, str], KeptLora] = ByteCache("memory", budget_bytes - folded_bytes)
+        self._folded: ByteCache[tuple[object, ...], Adapter] = ByteCache("memory", folded_bytes)
 
     @property
     def files(self) -> ByteCache[tuple[str, str], KeptLora]:
-        """The cache of files, for its figures."""
+        """The cache of files."""
         return self._files
+
+    def usage(self) -> CacheUsage:
+        """Bytes of files and folded stacks; hits and misses are those of files."""
+        files, folded = self._files, self._folded
+        return CacheUsage(
+            level="memory",
+            used_bytes=files.used_bytes + folded.used_bytes,
+            budget_bytes=files.budget_bytes + folded.budget_bytes,
+            hits=files.hits,
+            misses=files.misses,
+        )
 
     def fold(self, loras: Sequence[LoraFile], base: LoadedBase) -> FoldedStack:
         """The stack's adapters for a base; JobError naming the LoRA that cannot be used."""

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import os
 import pickle
+import re
 import signal
 import time
 
@@ -13,6 +14,7 @@ import grpc
 import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from prometheus_client import generate_latest
 
 from brandloom.api.inference.v1 import inference_pb2
 from brandloom.api.registry.v1 import resources_pb2
@@ -201,17 +203,21 @@ async def test_a_deadline_ends_the_work(inference: Inference) -> None:
 async def test_the_queue_is_bounded(inference: Inference) -> None:
     capacity = inference.app.service.capacity
     calls = []
-    # The batch has four rows: the first four start, two more may wait.
-    for expected in (0, 0, 0, 0, 1, 2):
-        calls.append(inference.stub.GenerateImages(inference.request(steps=150, width=64, height=64)))
-        assert (await calls[-1].read()).HasField("queued")
-        await until(lambda expected=expected: capacity().queued_requests == expected)
-    told = await inference.stub.GetCapacity(inference_pb2.GetCapacityRequest())
-    assert (told.active_rows, told.queued_requests, told.max_queued_requests, told.max_rows) == (4, 2, 2, 4)
-    refusal = await refused(inference)
-    assert (refusal.code, refusal.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL")
-    for call in calls:
-        call.cancel()
+    try:
+        # The batch has four rows: the first four start, two more may wait.
+        for expected in (0, 0, 0, 0, 1, 2):
+            calls.append(inference.stub.GenerateImages(inference.request(steps=150, width=64, height=64)))
+            assert (await calls[-1].read()).HasField("queued")
+            await until(lambda expected=expected: capacity().queued_requests == expected)
+        await until(lambda: inference.app.engine.state().active_rows == 4)
+        told = await inference.stub.GetCapacity(inference_pb2.GetCapacityRequest())
+        assert (told.active_rows, told.max_rows) == (4, 4)
+        assert (told.queued_requests, told.max_queued_requests) == (2, 2)
+        refusal = await refused(inference)
+        assert (refusal.code, refusal.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL")
+    finally:
+        for call in calls:
+            call.cancel()
     await until(lambda: inference.app.engine.state().active_rows == 0)
     assert capacity().queued_requests == 0
 
@@ -224,6 +230,12 @@ async def test_capacity_tells_bases_caches_and_samplers(inference: Inference) ->
     assert {cache.level for cache in capacity.caches} == {"disk", "memory", "text_embeddings"}
     assert all(cache.used_bytes > 0 for cache in capacity.caches)
     assert len(capacity.samplers) == 4
+    scraped = generate_latest(inference.app.metrics.registry).decode()
+    for name in ("pictures_total", "step_rows_count", "step_seconds_sum", "queue_seconds_count"):
+        value = re.search(rf"^brandloom_inference_{name} (\S+)$", scraped, re.MULTILINE)
+        assert value is not None and float(value[1]) > 0, name
+    assert 'brandloom_inference_cache_used_bytes{level="memory"}' in scraped
+    assert "brandloom_inference_engine_ready 1.0" in scraped
 
 
 async def test_a_stranger_is_not_served(inference: Inference) -> None:
