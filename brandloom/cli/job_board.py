@@ -91,8 +91,9 @@ class JobBoard:
         bar = ProgressBar(total=total or 1, completed=now.step if now else 0, width=24)
         state = Text(job.state.lower(), style=_STYLES.get(job.state, ""))
         remark = short(job.lora_version) if job.lora_version else self.remarks.get(job.name, "")
-        figures = _figures(now) if now else ("", "", "", "")
-        return (short(job.spec.lora), state, _Bar(bar), *figures, remark)
+        left = None if job.state.ended or now is None else now.time_left
+        figures = _figures(now) if now else ("", "", "")
+        return (short(job.spec.lora), state, _Bar(bar), *figures, span(left), remark)
 
 
 class _Bar(Table):
@@ -104,12 +105,11 @@ class _Bar(Table):
         self.add_row(bar)
 
 
-def _figures(now: TrainingProgress) -> tuple[str, str, str, str]:
+def _figures(now: TrainingProgress) -> tuple[str, str, str]:
     return (
         f"{now.step}/{now.total_steps}",
         f"{now.smoothed_loss:.4f}" if now.step else "",
         f"{now.images_per_second:.1f}" if now.images_per_second else "",
-        span(now.time_left),
     )
 
 

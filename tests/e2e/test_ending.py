@@ -73,7 +73,7 @@ def all_started(mark: str) -> bool:
     return all(f"services.{name}" in lines for name in SERVICES)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_signal_in_the_middle_leaves_no_process(tmp_path: Path, number: signal.Signals) -> None:
     mark = uuid.uuid4().hex
     runner = start(tmp_path / "home", "demo.services", mark)
