@@ -10,7 +10,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -62,11 +62,24 @@ async def service(world: World) -> AsyncIterator[Service]:
         await following
 
 
-async def until_event(trainer: Trainer, name: str, *, after: int, kind: str, least_step: int) -> int:
-    """Sequence of the first such event after a number."""
+Condition = Callable[[resources_pb2.TrainingEvent], bool]
+
+
+def has_step(kind: str, least: int) -> Condition:
+    """Progress, or a file, of such a step."""
+    return lambda event: event.WhichOneof("event") == kind and getattr(event, kind).step >= least
+
+
+def is_prepared(event: resources_pb2.TrainingEvent) -> bool:
+    """A worker has begun with the job."""
+    return event.WhichOneof("event") == "state" and event.state == job_pb2.JOB_STATE_PREPARING
+
+
+async def until(trainer: Trainer, name: str, holds: Condition, *, after: int = 0) -> int:
+    """Number of the first such event after another."""
     call = trainer.WatchTrainingJob(trainer_pb2.WatchTrainingJobRequest(name=name, after_sequence=after))
     async for event in call:
-        if event.WhichOneof("event") == kind and getattr(event, kind).step >= least_step:
+        if holds(event):
             call.cancel()
             return event.sequence
     raise AssertionError("the job ended before")
@@ -84,10 +97,11 @@ async def test_a_job_survives_the_death_of_its_worker_and_of_the_service(world: 
         trainer = await dial(first.port)
         job = await trainer.CreateTrainingJob(job_request(optimization=optimization))
         # At the moment of a checkpoint: the next step, or the next checkpoint, is under way.
-        seen = await until_event(trainer, job.name, after=0, kind="artifact", least_step=5)
+        seen = await until(trainer, job.name, has_step("artifact", 5))
         (victim,) = first.worker_pids()
         os.kill(victim, signal.SIGKILL)
-        seen = await until_event(trainer, job.name, after=seen, kind="progress", least_step=6)
+        seen = await until(trainer, job.name, is_prepared, after=seen)
+        seen = await until(trainer, job.name, has_step("progress", 6), after=seen)
         job = await trainer.GetTrainingJob(trainer_pb2.GetTrainingJobRequest(name=job.name))
         assert job.attempt == 2
         orphan = first.worker_pids()[-1]
@@ -120,7 +134,7 @@ async def test_a_worker_may_die_at_any_moment(world: World, dial: Dial, delay: f
         trainer = await dial(running.port)
         job = await trainer.CreateTrainingJob(job_request(optimization=optimization))
         # The last checkpoint: from here on files are put into the store, the version is registered.
-        await until_event(trainer, job.name, after=0, kind="artifact", least_step=12)
+        await until(trainer, job.name, has_step("artifact", 12))
         await asyncio.sleep(delay)
         os.kill(running.worker_pids()[-1], signal.SIGKILL)
         call = trainer.WatchTrainingJob(trainer_pb2.WatchTrainingJobRequest(name=job.name))
