@@ -188,8 +188,7 @@ class Stages:
         columns = [
             Column(
                 title=mix.title,
-                subtitle=" ".join(f"<lora:{BRANDS[name].lora}:{w:g}>" for name, w in mix.weights.items())
-                or "the base model",
+                subtitle=_spelled(mix),
                 colours=[COLOURS[name] for name in mix.weights],
                 pictures=[Image.open(io.BytesIO(pictures[number, row].png)) for row in range(len(SCENES))],
             )
@@ -206,6 +205,13 @@ class Stages:
 async def _each(jobs: Sequence[TrainingJob]) -> AsyncIterator[TrainingJob]:
     for job in jobs:
         yield job
+
+
+def _spelled(mix: story.Mix) -> str:
+    if not mix.weights:
+        return "the base model"
+    tags = " ".join(f"<lora:{BRANDS[name].lora}:{weight:g}>" for name, weight in mix.weights.items())
+    return f"{tags} {', '.join(BRANDS[name].trigger for name in mix.weights)}, ..."
 
 
 def _opened(paths: Sequence[Path]) -> list[Image.Image]:
