@@ -177,14 +177,21 @@ class _Batches:
         return _Batch(*(x.to(where) for x in (pixels, words, mask, labels, classes, patches)))
 
 
-def train_captioner(out: Path, seconds: float, data: Lesson, seed: int = 0) -> None:
-    """Train for about `seconds` and save model and processor in float16."""
+def train_captioner(
+    out: Path, seconds: float, data: Lesson, seed: int = 0, start: Path | None = None
+) -> None:
+    """Train for about `seconds`, from nothing or from a saved captioner, and save in float16."""
     torch.manual_seed(seed)
     tokenizer, where = new_tokenizer(), device()
     batches = _Batches(data, tokenizer, seed)
     model, heads = new_captioner(tokenizer).to(where), _Heads().to(where)  # type: ignore[arg-type]
     early = _tap(model.vision_model.encoder.layers[1])
-    _whiten(model, batches.next(0.0, where).pixels)
+    if start is None:
+        _whiten(model, batches.next(0.0, where).pixels)
+    else:
+        model.load_state_dict(
+            BlipForConditionalGeneration.from_pretrained(start, dtype=torch.float32).state_dict()
+        )
     average = Average(model, 0.998)
     parameters = [*model.parameters(), *heads.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=PEAK_RATE, betas=(0.9, 0.98), weight_decay=0.02)

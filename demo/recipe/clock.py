@@ -35,6 +35,25 @@ class Budget:
         return peak * (self.floor + (1.0 - self.floor) * 0.5 * (1.0 + math.cos(math.pi * share)))
 
 
+@dataclass(slots=True)
+class Running:
+    """A decaying mean of a number."""
+
+    decay: float
+    total: float = 0.0
+    weight: float = 0.0
+
+    def add(self, value: float) -> None:
+        """Take in one value."""
+        self.total = self.total * self.decay + value
+        self.weight = self.weight * self.decay + 1.0
+
+    @property
+    def mean(self) -> float:
+        """The mean so far."""
+        return self.total / max(self.weight, 1e-9)
+
+
 class Average:
     """Exponential moving average of a model's weights, with a horizon that grows from zero."""
 

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import CLIPTokenizer
 
-from demo.recipe.clock import Average, Budget, attention_kernel, device, mixed_precision, set_rate
+from demo.recipe.clock import Average, Budget, Running, attention_kernel, device, mixed_precision, set_rate
 from demo.recipe.latents import LatentStore
 from demo.recipe.pipeline import build_pipeline, new_scheduler, new_text_encoder, new_unet, save_pipeline
 from demo.recipe.words import MAX_TOKENS, new_tokenizer, with_nonsense
@@ -24,6 +24,11 @@ from demo.recipe.words import MAX_TOKENS, new_tokenizer, with_nonsense
 CAPTION_DROPOUT = 0.1
 NONSENSE = 0.15
 MIN_SNR_GAMMA = 5.0
+EMPHASIS = 4.0
+"""How much more an error on the subject counts than one on the place: shapes are the last thing learned."""
+
+MIDDLE, MIDDLE_SHARE = (250, 950), 0.7
+"""Noise levels that decide shapes, and the share of training spent on them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,6 +42,8 @@ class DenoiserPlan:
     seed: int = 0
     export_seconds: float = 600.0
     """How often a usable pipeline is written while training goes on."""
+    checkpoint: Path | None = None
+    """Where to keep what is needed to go on later."""
 
 
 class Denoiser(nn.Module):
@@ -71,24 +78,57 @@ class _Noise:
         ease = 1 / (1 - alphas)
         self.weight = ease.clamp(max=MIN_SNR_GAMMA) / ease
 
-    def loss(
-        self, model: nn.Module, x: torch.Tensor, words: torch.Tensor, t: torch.Tensor, e: torch.Tensor
-    ) -> torch.Tensor:
+    def loss(self, model: nn.Module, batch: Batch) -> torch.Tensor:
         """Weighted velocity error of one batch."""
+        x, e, t = batch.latents, batch.noise, batch.times
         a, s = self.signal[t, None, None, None], self.noise[t, None, None, None]
         with mixed_precision(x.device), attention_kernel(x.device):
-            guess = model(a * x + s * e, t, words)
-        error = F.mse_loss(guess.float(), a * e - s * x, reduction="none").mean((1, 2, 3))
-        return (error * self.weight[t]).mean()
+            guess = model(a * x + s * e, t, batch.words)
+        error = F.mse_loss(guess.float(), a * e - s * x, reduction="none") * batch.emphasis
+        return (error.mean((1, 2, 3)) * self.weight[t]).mean()
 
 
-def _stratified(batch: int, generator: torch.Generator) -> torch.Tensor:
-    """Timesteps spread evenly over the range: less noise in the gradient than independent draws."""
-    return (
-        ((torch.arange(batch) + torch.rand(batch, generator=generator)) * (1000 / batch))
-        .long()
-        .clamp_(max=999)
-    )
+def _times(batch: int, generator: torch.Generator) -> torch.Tensor:
+    """Timesteps, more of them where shapes are decided; evenly spread to steady the gradient."""
+    u = (torch.arange(batch) + torch.rand(batch, generator=generator)) / batch
+    middle = torch.rand(batch, generator=generator) < MIDDLE_SHARE
+    low, high = MIDDLE
+    return torch.where(middle, low + u * (high - low), u * 1000).long().clamp_(max=999)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one training step sees."""
+
+    latents: torch.Tensor
+    noise: torch.Tensor
+    times: torch.Tensor
+    words: torch.Tensor
+    emphasis: torch.Tensor
+
+
+class _Batches:
+    """Random batches of cached latents with captions worded anew."""
+
+    def __init__(self, store: LatentStore, tokenizer: CLIPTokenizer, plan: DenoiserPlan) -> None:
+        self.store, self.tokenizer, self.size = store, tokenizer, plan.batch
+        self.rng, self.generator = random.Random(plan.seed), torch.Generator().manual_seed(plan.seed)
+        self.count, self.looked = store.refresh(), time.monotonic()
+
+    def next(self, where: torch.device) -> Batch:
+        """A batch on the given device; now and then, look for new chunks."""
+        if time.monotonic() - self.looked > 20:
+            self.looked, self.count = time.monotonic(), self.store.refresh()
+        rows = [self.rng.randrange(self.count) for _ in range(self.size)]
+        captions = [caption_for(self.store, row, self.rng) for row in rows]
+        words = self.tokenizer(
+            captions, padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt"
+        )["input_ids"]
+        x = self.store.take(rows, self.generator)
+        noise = torch.randn(x.shape, generator=self.generator)
+        times = _times(self.size, self.generator)
+        emphasis = self.store.emphasis(rows, EMPHASIS)
+        return Batch(*(v.to(where) for v in (x, noise, times, words, emphasis)))
 
 
 def train_denoiser(
@@ -96,52 +136,52 @@ def train_denoiser(
     latents: Path,
     out: Path,
     plan: DenoiserPlan,
+    resume: Path | None = None,
     watch: Callable[[StableDiffusionPipeline], str] | None = None,
 ) -> None:
     """Train for about `plan.seconds`, exporting the averaged weights now and then, and at the end."""
     torch.manual_seed(plan.seed)
-    rng, generator = random.Random(plan.seed), torch.Generator().manual_seed(plan.seed)
-    where, tokenizer, store = device(), new_tokenizer(), LatentStore(latents)
+    where, tokenizer = device(), new_tokenizer()
+    batches, noise = _Batches(LatentStore(latents), tokenizer, plan), _Noise(where)
     model = Denoiser(tokenizer).to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average, noise = Average(model, plan.ema), _Noise(where)
+    average = Average(model, plan.ema)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=1.0, betas=(0.9, 0.99), weight_decay=0.01, fused=True
     )
-    budget = Budget(plan.seconds, warmup=0.03, floor=0.01)
-    shown = looked = exported = time.monotonic()
-    step, running, count = 0, 0.0, store.refresh()
+    step = _restore(resume, model, average, optimizer) if resume else 0
+    budget, running = Budget(plan.seconds, warmup=0.03, floor=0.01), Running(0.98)
+    shown = exported = time.monotonic()
     while budget.spent < 1.0:
         set_rate(optimizer, budget.rate(plan.peak_rate))
-        rows = [rng.randrange(count) for _ in range(plan.batch)]
-        captions = [caption_for(store, row, rng) for row in rows]
-        words = tokenizer(
-            captions, padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt"
-        )
-        x = store.take(rows, generator).to(where, memory_format=torch.channels_last)
-        e, t = (
-            torch.randn(x.shape, generator=generator).to(where),
-            _stratified(plan.batch, generator).to(where),
-        )
-        loss = noise.loss(model, x, words["input_ids"].to(where), t, e)
+        loss = noise.loss(model, batches.next(where))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         average.update(model)
-        step, running = step + 1, running * 0.98 + float(loss.detach()) * 0.02
-        now = time.monotonic()
-        if now - looked > 20:
-            looked, count = now, store.refresh()
+        running.add(float(loss.detach()))
+        step, now = step + 1, time.monotonic()
         if now - shown > 60:
             shown = now
             print(
-                f"denoiser {step} {budget.spent:.0%} loss {running / (1 - 0.98**step):.4f} pictures {count}",
-                flush=True,
+                f"denoiser {step} {budget.spent:.0%} loss {running.mean:.4f} of {batches.count}", flush=True
             )
         if now - exported > plan.export_seconds:
             exported = now
             _export(average, tokenizer, vae_directory, out, watch)
+    if plan.checkpoint:
+        state = {"model": model.state_dict(), "opt": optimizer.state_dict(), "ema": average.weights}
+        torch.save({**state, "ema_steps": average.steps, "step": step}, plan.checkpoint)
     _export(average, tokenizer, vae_directory, out, watch)
+
+
+def _restore(file: Path, model: nn.Module, average: Average, optimizer: torch.optim.Optimizer) -> int:
+    """Go on from a checkpoint; returns the steps already done."""
+    state = torch.load(file, weights_only=True)
+    model.load_state_dict(state["model"])
+    average.weights, average.steps = state["ema"], state["ema_steps"]
+    optimizer.load_state_dict(state["opt"])
+    return int(state["step"])
 
 
 def _export(

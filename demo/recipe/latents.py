@@ -9,10 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from numpy.typing import NDArray
+from torch.nn import functional as F
 
 from demo.recipe.clock import device
 from demo.recipe.pictures import Pictures, to_tensor
 from demo.world import Scene
+from demo.world.render import subject_mask
 
 CHUNK = 1000
 
@@ -28,6 +31,12 @@ def encode_pictures(vae: AutoencoderKL, pictures: Pictures, batch: int = 50) -> 
     return torch.cat(rows).half().cpu()
 
 
+def cover_masks(scenes: list[Scene], mirrored: bool = False) -> NDArray[np.uint8]:
+    """[N, 16, 16]: how much of each latent cell the subject covers."""
+    masks = np.stack([subject_mask(scene, 16) for scene in scenes])
+    return np.ascontiguousarray(masks[:, :, ::-1]) if mirrored else masks
+
+
 def write_latents(
     vae_directory: Path, pictures: Pictures, scenes: list[Scene], out: Path, mirrored: bool = False
 ) -> None:
@@ -39,6 +48,7 @@ def write_latents(
         latents = encode_pictures(vae, np.ascontiguousarray(part[:, :, ::-1]) if mirrored else part)
         name = f"{'m' if mirrored else 'p'}{i:06d}"
         (out / f"{name}.json").write_text(json.dumps([asdict(s) for s in scenes[i : i + CHUNK]]))
+        np.save(out / f"{name}.mask", cover_masks(scenes[i : i + CHUNK], mirrored))
         np.save(out / f"{name}.tmp.npy", latents.numpy())
         (out / f"{name}.tmp.npy").rename(out / f"{name}.npy")
 
@@ -49,15 +59,17 @@ class LatentStore:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.chunks: list[torch.Tensor] = []
+        self.masks: list[torch.Tensor] = []
         self.scenes: list[Scene] = []
         self._seen: set[str] = set()
 
     def refresh(self) -> int:
         """Load new chunks; returns the number of pictures."""
         for file in sorted(self.directory.glob("*.npy")):
-            if file.name not in self._seen and ".tmp" not in file.name:
+            if file.name not in self._seen and file.name.count(".") == 1:
                 self._seen.add(file.name)
                 self.chunks.append(torch.from_numpy(np.load(file)))
+                self.masks.append(torch.from_numpy(np.load(file.with_suffix(".mask.npy"))))
                 self.scenes += [Scene(**row) for row in json.loads(file.with_suffix(".json").read_text())]
         return len(self.scenes)
 
@@ -65,3 +77,9 @@ class LatentStore:
         """[B, C, H, W] samples of the posteriors."""
         pairs = torch.stack([self.chunks[r // CHUNK][r % CHUNK] for r in rows]).float()
         return pairs[:, 0] + pairs[:, 1] * torch.randn(pairs[:, 0].shape, generator=generator)
+
+    def emphasis(self, rows: list[int], factor: float) -> torch.Tensor:
+        """[B, 1, H, W] loss weights of mean 1: `factor` times as much on the subject and its rim."""
+        cover = torch.stack([self.masks[r // CHUNK][r % CHUNK] for r in rows])[:, None].float() / 255
+        weight = 1 + (factor - 1) * F.max_pool2d(cover, 3, stride=1, padding=1)
+        return weight / weight.mean((2, 3), keepdim=True)
