@@ -17,6 +17,8 @@ from lorakit.errors import BaseModelError
 from lorakit.families import sd15
 from lorakit.families.naming import TEXT_ENCODER, UNET
 from lorakit.module_shape import ModuleShape
+from lorakit.samplers import Sampler
+from tests.fixtures.ldm_checkpoint import write_ldm_checkpoint
 from tests.fixtures.tiny_sd import save_tiny_pipeline
 
 ALL = list(sd15.Target)
@@ -191,6 +193,20 @@ def test_parts_that_do_not_fit_are_refused(directory: Path, tmp_path: Path) -> N
     shutil.copytree(other / "text_encoder", copy / "text_encoder")
     with pytest.raises(BaseModelError, match="attends to 32 features, the text encoder gives 16"):
         sd15.load_base(copy)
+
+
+def test_a_single_file_is_the_model_that_its_directory_is(
+    base: sd15.BaseModel, stock: StableDiffusionPipeline, directory: Path, tmp_path: Path
+) -> None:
+    file = write_ldm_checkpoint(stock, tmp_path / "model.safetensors")
+    single = sd15.load_base(file, configs=directory)
+    assert single.sha256 == base_digest(file)
+    for name in ("unet", "vae", "text_encoder"):
+        ours, theirs = getattr(single, name).state_dict(), getattr(base, name).state_dict()
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[key], theirs[key]) for key in ours), name
+    assert torch.equal(sd15.encode_prompt(single, ["a fox"]), sd15.encode_prompt(base, ["a fox"]))
+    assert single.sampler_settings(Sampler.DDIM).steps_offset == 1
 
 
 def test_single_files_must_be_safetensors_and_come_with_configurations(tmp_path: Path) -> None:
