@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from itertools import islice
 from typing import Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -23,9 +22,3 @@ def given(**values: Any) -> dict[str, Any]:
 def mask(values: Mapping[str, Any]) -> FieldMask:
     """A field mask of the names of `values`."""
     return FieldMask(paths=list(values))
-
-
-def batched(items: list[Any], size: int) -> list[list[Any]]:
-    """The items in lists of at most `size`."""
-    iterator = iter(items)
-    return list(iter(lambda: list(islice(iterator, size)), []))

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
@@ -48,6 +48,14 @@ def test_what_streams_is_iterated_and_what_answers_is_waited_for() -> None:
             twin = inspect.getattr_static(kind, name)
             streams = inspect.isasyncgenfunction(twin._method)
             assert isinstance(twin, iterating if streams else blocking), f"{kind.__name__}.{name}"
+
+
+def test_no_signature_knows_a_message() -> None:
+    for kind in _client.Waiting.__subclasses__():
+        for name in public(kind):
+            hints = get_type_hints(inspect.getattr_static(kind, name)._method)
+            assert "return" in hints
+            assert "brandloom.api" not in repr(hints), f"{kind.__name__}.{name}"
 
 
 def test_help_and_signature_are_those_of_the_original() -> None:
