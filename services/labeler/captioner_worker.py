@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from services.labeler.child_frames import Header, WorkerFaultError, run_worker
@@ -34,6 +35,9 @@ class BlipCaptioner:
     def _load(self) -> None:
         if self._model is not None:
             return
+        if Path(self._name).is_absolute() and not Path(self._name).is_dir():
+            # Said before torch is loaded, which takes its time.
+            raise WorkerFaultError("CAPTIONER_UNAVAILABLE", f"there is no directory {self._name!r}")
         import torch
         from transformers import BertTokenizer, BlipForConditionalGeneration, BlipImageProcessorPil
 

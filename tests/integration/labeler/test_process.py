@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -45,6 +46,13 @@ class Process:
                 return int(found[1])
         raise AssertionError("the labeler ended before it served")
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self.process.returncode is None:
+            await self.end(signal.SIGKILL)
+
     async def end(self, number: int) -> int:
         """Sends the signal; returns the exit status."""
         self.process.send_signal(number)
@@ -68,7 +76,12 @@ async def connected(home: Path, port: int) -> AsyncIterator[Labeler]:
 
 async def test_a_job_survives_the_death_of_its_service(tmp_path: Path) -> None:
     model = save_tiny_blip(tmp_path / "blip")
-    labeler = Process(tmp_path, BRANDLOOM_LABELER_CAPTIONER=str(model), BRANDLOOM_LABELER_LEASE_SECONDS="1")
+    settings = {"BRANDLOOM_LABELER_CAPTIONER": str(model), "BRANDLOOM_LABELER_LEASE_SECONDS": "1"}
+    async with Process(tmp_path, **settings) as labeler:
+        await kill_and_restart(tmp_path, labeler)
+
+
+async def kill_and_restart(tmp_path: Path, labeler: Process) -> None:
     async with connected(tmp_path, await labeler.start()) as client:
         parent = await client.dataset()
         await client.upload(parent, {f"{n}.png": png(n) for n in range(24)})
