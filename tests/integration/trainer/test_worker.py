@@ -205,7 +205,9 @@ class ForgetsWhatItRegistered(DiesAfterRegistering):
         return None if ForgetsWhatItRegistered.asked == 1 else await super().registered(lease)
 
 
-@pytest.mark.parametrize("publisher", [DiesAfterRegistering, ForgetsWhatItRegistered])
+@pytest.mark.parametrize(
+    "publisher", [pytest.param(DiesAfterRegistering, marks=pytest.mark.slow), ForgetsWhatItRegistered]
+)
 async def test_a_version_is_registered_once_even_when_the_worker_dies_right_after(
     bench: Bench, publisher: type[DiesAfterRegistering]
 ) -> None:
