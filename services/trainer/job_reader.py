@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from servicekit.errors import AlreadyExists, InvalidArgument
 from servicekit.filtering import FieldKind, FilterField
-from servicekit.listing import ListQuery, list_page
+from servicekit.listing import ListQuery, Page, list_page
 from services.trainer.events import ArtifactKind, Event, JobArtifact, JobState, MetricPoint
 from services.trainer.job_codec import read_event, read_job
 from services.trainer.ports import JobHead, JobPage, JobQuery, JobRecord, QueueFigures
@@ -58,10 +58,11 @@ class SqlJobReader:
         """See JobReader; the newest jobs come first unless the query says otherwise."""
         if re.search(r"\bend_time\b", query.order_by):
             raise InvalidArgument.of("order_by", "cannot be end_time: jobs that have not ended have none")
-        statement = select(JobRow)
+        # list_page names the row in another way than SQLAlchemy's own types do.
+        statement: Any = select(JobRow)
         if brands is not None:
             statement = statement.where(JobRow.brand.in_(brands))
-        page = await list_page(
+        page: Page[JobRow] = await list_page(
             self._session,
             statement,
             FIELDS,

@@ -37,7 +37,9 @@ class _Servicer(labeler_pb2_grpc.LabelerServiceServicer):
     def __init__(self, labeler: FakeLabeler) -> None:
         self._labeler = labeler
 
-    async def GetDatasetRevision(self, request: Any, context: Any) -> resources_pb2.DatasetRevision:
+    async def GetDatasetRevision(  # noqa: N802
+        self, request: Any, context: Any
+    ) -> resources_pb2.DatasetRevision:
         try:
             found = await self._labeler.revision(request.name)
         except NotFound as error:
