@@ -117,7 +117,9 @@ def breaking(scratch: Path) -> None:
     reference = next((name for name in ("origin/main", "main") if git_has(name)), None)
     if reference is None:
         raise SystemExit("buf breaking: there is no main branch to compare with")
-    archive = subprocess.run(["git", "archive", reference, "protos"], cwd=ROOT, capture_output=True, check=False)
+    archive = subprocess.run(
+        ["git", "archive", reference, "protos"], cwd=ROOT, capture_output=True, check=False
+    )
     if archive.returncode != 0:
         print(f"buf breaking: {reference} holds no protos yet, nothing to compare with")
         return
@@ -126,7 +128,9 @@ def breaking(scratch: Path) -> None:
         tar.extractall(old, filter="data")
     build_image(old / "protos", scratch / "old.binpb", scratch)
     build_image(PROTOS, scratch / "new.binpb", scratch)
-    buf("breaking", str(scratch / "new.binpb"), "--against", str(scratch / "old.binpb"), "--path", "brandloom")
+    buf(
+        "breaking", str(scratch / "new.binpb"), "--against", str(scratch / "old.binpb"), "--path", "brandloom"
+    )
 
 
 def git_has(reference: str) -> bool:

@@ -22,11 +22,11 @@ from typing import Any, TypeVar
 from servicekit.common_config import CommonConfig
 from servicekit.drain import Drain
 from servicekit.health import ReadinessCheck
-from servicekit.identity import LocalTokenAuthenticator
+from servicekit.identity import Authenticator, LocalTokenAuthenticator
 from servicekit.interceptors import server_interceptors
 from servicekit.logs import configure_logs
 from servicekit.metrics import ServiceMetrics, serve_metrics
-from servicekit.server import Registration, ServiceServer
+from servicekit.server import DEFAULT_MESSAGE_BYTES, Registration, ServiceServer
 from servicekit.settings import ConfigError
 
 C = TypeVar("C")
@@ -62,19 +62,25 @@ def build_server(
     *,
     readiness: Mapping[str, ReadinessCheck],
     drain: Drain,
+    authenticator: Authenticator | None = None,
     before_stop: Callable[[], Awaitable[None]] | None = None,
+    readiness_poll_seconds: float = 2.0,
+    max_message_bytes: int = DEFAULT_MESSAGE_BYTES,
 ) -> ServiceServer:
-    """A server with all interceptors, that knows the holder of the local token."""
-    authenticator = LocalTokenAuthenticator(common.local_token())
+    """A server with all interceptors; it knows the local token if no other authenticator is given."""
     return ServiceServer(
         common.service,
         common.listen,
-        server_interceptors(authenticator=authenticator, metrics=metrics),
+        server_interceptors(
+            authenticator=authenticator or LocalTokenAuthenticator(common.local_token()), metrics=metrics
+        ),
         registrations,
         readiness,
         drain=drain,
         before_stop=before_stop,
         drain_seconds=common.drain_seconds,
+        readiness_poll_seconds=readiness_poll_seconds,
+        max_message_bytes=max_message_bytes,
     )
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from brandloom.api.inference.v1 import inference_pb2, inference_pb2_grpc
 from servicekit.artifacts.open import open_store
+from servicekit.bootstrap import build_server
 from servicekit.channels import open_channel
-from servicekit.identity import LocalTokenAuthenticator, ensure_local_token
-from servicekit.interceptors.chain import server_interceptors
-from servicekit.metrics import ServiceMetrics, serve_metrics
+from servicekit.drain import Drain
+from servicekit.metrics import ServiceMetrics
 from servicekit.server import Registration, ServiceServer
 from services.inference.config import InferenceConfig
 from services.inference.engine_process import EngineProcess
@@ -43,11 +43,12 @@ async def inference_app(config: InferenceConfig) -> AsyncIterator[InferenceApp]:
     end.
     """
     async with AsyncExitStack() as stack:
-        token = config.token or ensure_local_token(config.home)
+        common = config.common
         metrics = ServiceMetrics("inference")
         meter = InferenceMeter(metrics)
-        store = open_store(config.store.url, config.store)
-        channel = await stack.enter_async_context(open_channel(config.registry_address, token=token))
+        store = open_store(common.store.url, common.store)
+        channel = open_channel(config.registry_address, token=common.local_token())
+        await stack.enter_async_context(channel)
         engine = EngineProcess(config.engine, on_step=meter.step_taken)
         service = InferenceService(
             registry=RegistryClient(channel),
@@ -65,25 +66,16 @@ async def inference_app(config: InferenceConfig) -> AsyncIterator[InferenceApp]:
             limits=config.limits,
         )
         metrics.registry.register(CapacityCollector(service))
-        server = ServiceServer(
-            name="inference",
-            listen=config.listen,
-            interceptors=server_interceptors(authenticator=LocalTokenAuthenticator(token), metrics=metrics),
-            registrations=[
-                Registration(
-                    SERVICE_NAME,
-                    inference_pb2_grpc.add_InferenceServiceServicer_to_server,
-                    InferenceServicer(service),
-                )
-            ],
+        add = inference_pb2_grpc.add_InferenceServiceServicer_to_server
+        server = build_server(
+            common,
+            metrics,
+            [Registration(SERVICE_NAME, add, InferenceServicer(service))],
             readiness={"engine": engine.ready, "store": store.ready},
-            drain_seconds=config.drain_seconds,
+            drain=Drain(),
             readiness_poll_seconds=0.5,
             max_message_bytes=MAX_MESSAGE_BYTES,
         )
         engine.start()
         stack.push_async_callback(engine.stop)
-        exporter = serve_metrics(config.metrics_listen, metrics)
-        if exporter is not None:
-            stack.callback(exporter.close)
         yield InferenceApp(server, engine, service, metrics)

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from servicekit.artifacts.open import StoreSettings, read_store_settings
-from servicekit.logs import FORMATS, LEVELS
+from servicekit.common_config import CommonConfig, read_common_config
 from servicekit.settings import Settings
 from services.inference.domain import Limits
 from services.inference.engine_messages import EngineSettings
@@ -20,14 +19,8 @@ _MIB = 1 << 20
 class InferenceConfig:
     """All settings of the service; names of variables are in :func:`read_config`."""
 
-    home: Path
-    listen: str
-    metrics_listen: str
-    """Empty: no metrics are served."""
+    common: CommonConfig
     registry_address: str
-    token: str
-    """Empty: the one in the home directory."""
-    store: StoreSettings
     default_base: str
     """`baseModels/{id}` or an absolute path; empty: requests must name one."""
     cache_directory: Path
@@ -35,30 +28,21 @@ class InferenceConfig:
     max_file_bytes: int
     limits: Limits
     engine: EngineSettings
-    drain_seconds: float
-    log_level: str
-    log_format: str
 
 
-def read_config(environment: Mapping[str, str]) -> InferenceConfig:
+def read_config(environment: Mapping[str, str] = os.environ) -> InferenceConfig:
     """Raises ConfigError with all faults."""
     reader = Settings(environment)
-    home = reader.path("BRANDLOOM_HOME", "~/.brandloom")
-    log_level = reader.choice("BRANDLOOM_LOG_LEVEL", LEVELS, "INFO")
-    log_format = reader.choice("BRANDLOOM_LOG_FORMAT", FORMATS, "console")
+    common = read_common_config(
+        reader, "inference", listen="127.0.0.1:50054", metrics_listen="127.0.0.1:9104"
+    )
     default_base = _default_base(reader)
     local = default_base if Path(default_base).is_absolute() else ""
     config = InferenceConfig(
-        home=home,
-        listen=reader.address("BRANDLOOM_INFERENCE_LISTEN", "127.0.0.1:50054"),
-        metrics_listen=reader.address(
-            "BRANDLOOM_INFERENCE_METRICS_LISTEN", "127.0.0.1:9104", allow_empty=True
-        ),
+        common=common,
         registry_address=reader.address("BRANDLOOM_REGISTRY_ADDRESS", "127.0.0.1:50051"),
-        token=reader.text("BRANDLOOM_TOKEN", ""),
-        store=read_store_settings(reader, home),
         default_base=default_base,
-        cache_directory=reader.path("BRANDLOOM_INFERENCE_CACHE", home / "cache" / "inference"),
+        cache_directory=reader.path("BRANDLOOM_INFERENCE_CACHE", common.home / "cache" / "inference"),
         disk_budget_bytes=_MIB * reader.integer("BRANDLOOM_INFERENCE_DISK_CACHE_MIB", 8192, minimum=1),
         max_file_bytes=_MIB * reader.integer("BRANDLOOM_INFERENCE_MAX_LORA_MIB", 2048, minimum=1),
         limits=Limits(
@@ -75,12 +59,9 @@ def read_config(environment: Mapping[str, str]) -> InferenceConfig:
             max_bases=reader.integer("BRANDLOOM_INFERENCE_MAX_BASES", 2, minimum=1, maximum=64),
             preload=local,
             configs=reader.text("BRANDLOOM_INFERENCE_SINGLE_FILE_CONFIGS", ""),
-            log_level=log_level,
-            log_format=log_format,
+            log_level=common.log_level,
+            log_format=common.log_format,
         ),
-        drain_seconds=reader.number("BRANDLOOM_INFERENCE_DRAIN_SECONDS", 20.0, minimum=0.0, maximum=3600.0),
-        log_level=log_level,
-        log_format=log_format,
     )
     reader.check()
     return config

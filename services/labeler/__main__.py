@@ -14,15 +14,13 @@ import structlog
 from brandloom.api.labeler.v1 import labeler_pb2, labeler_pb2_grpc
 from servicekit.artifacts.open import open_store
 from servicekit.artifacts.port import ArtifactStore
+from servicekit.bootstrap import build_server, run_main, serve_until_stopped
 from servicekit.clock import SystemClock
 from servicekit.database import Database, migrate
 from servicekit.drain import Drain
-from servicekit.identity import Authenticator, LocalTokenAuthenticator, ensure_local_token
-from servicekit.interceptors.chain import server_interceptors
-from servicekit.logs import configure_logs
-from servicekit.metrics import ServiceMetrics, serve_metrics
+from servicekit.identity import Authenticator
+from servicekit.metrics import ServiceMetrics
 from servicekit.server import Registration, ServiceServer
-from servicekit.settings import ConfigError
 from services.labeler.archive_reader import ZipArchiveReader
 from services.labeler.bell import Bell
 from services.labeler.caption_exports import CaptionFileStore
@@ -52,25 +50,23 @@ async def opened_server(
 
     At the end the job in hand goes back to the queue, and workers and connections are closed.
     """
-    known = authenticator or LocalTokenAuthenticator(config.token or ensure_local_token(config.home))
     await asyncio.to_thread(migrate, config.database_url, MIGRATIONS)
     async with AsyncExitStack() as stack:
         database = Database(config.database_url)
         stack.push_async_callback(database.dispose)
-        records, store = SqlRecords(database), open_store(config.store.url, config.store)
+        records, store = SqlRecords(database), open_store(config.common.store.url, config.common.store)
         meter, bell, drain = PrometheusMeter(metrics), Bell(), Drain()
         services = _services(config, records, store, meter, bell, stack)
         await stack.enter_async_context(_running_jobs(config, records, store, meter, bell))
         servicer = LabelerServicer(services, drain, max_caption_file_bytes=config.limits.max_file_bytes)
         add = labeler_pb2_grpc.add_LabelerServiceServicer_to_server
-        yield ServiceServer(
-            "labeler",
-            config.listen,
-            server_interceptors(authenticator=known, metrics=metrics),
+        yield build_server(
+            config.common,
+            metrics,
             [Registration(SERVICE_NAME, add, servicer)],
-            {"database": database.ready, "store": store.ready},
+            readiness={"database": database.ready, "store": store.ready},
             drain=drain,
-            drain_seconds=config.drain_seconds,
+            authenticator=authenticator,
         )
 
 
@@ -137,26 +133,8 @@ async def serve(config: Config) -> None:
     """Serves until SIGTERM or SIGINT."""
     metrics = ServiceMetrics("labeler")
     async with opened_server(config, metrics) as server:
-        exporter = serve_metrics(config.metrics_listen, metrics)
-        try:
-            await server.start()
-            await server.run_until_stopped()
-        finally:
-            if exporter is not None:
-                exporter.close()
-
-
-def main() -> int:
-    """Exit code 0 after a clean stop, 2 when the configuration is at fault."""
-    try:
-        config = read_config()
-    except ConfigError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    configure_logs(service="labeler", level=config.log_level, log_format=config.log_format)
-    asyncio.run(serve(config))
-    return 0
+        await serve_until_stopped(server, config.common, metrics)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_main(read_config, serve, common=lambda config: config.common))

@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
-from servicekit.artifacts.open import StoreSettings, read_store_settings
-from servicekit.logs import FORMATS, LEVELS
+from servicekit.common_config import CommonConfig, read_common_config
 from servicekit.settings import Settings
 from services.labeler.limits import UploadLimits
 from services.labeler.service_lease import RunnerSettings
@@ -21,16 +19,9 @@ _MEBIBYTE: Final = 1 << 20
 class Config:
     """Settings of one labeler process."""
 
-    home: Path
-    """Directory of the token, and of database and store by default"""
-    listen: str
-    """`host:port` of the gRPC server; port 0 takes any free one"""
-    metrics_listen: str
-    """`host:port` of /metrics; empty: none"""
+    common: CommonConfig
     database_url: str
     """sqlite+aiosqlite:///file or postgresql+psycopg://..."""
-    store: StoreSettings
-    """The artifact store"""
     captioner: str
     """Directory or hub id of a BLIP"""
     captioner_threads: int
@@ -45,12 +36,6 @@ class Config:
     """Bounds on uploads"""
     runner: RunnerSettings
     """Leases of label jobs"""
-    drain_seconds: float
-    """How long calls under way may go on after SIGTERM"""
-    log_level: str
-    log_format: str
-    token: str
-    """Local administrator token; empty: the one in `home`"""
 
     def __post_init__(self) -> None:
         if self.decoder_processes < 1:
@@ -60,15 +45,11 @@ class Config:
 def read_config(environment: Mapping[str, str] = os.environ) -> Config:
     """The configuration; ConfigError that names every faulty variable."""
     reader = Settings(environment)
-    home = reader.path("BRANDLOOM_HOME", Path.home() / ".brandloom")
+    common = read_common_config(reader, "labeler", listen="127.0.0.1:50052", metrics_listen="127.0.0.1:9102")
+    database = f"sqlite+aiosqlite:///{common.home}/labeler.db"
     config = Config(
-        home=home,
-        listen=reader.address("BRANDLOOM_LABELER_LISTEN", "127.0.0.1:50052"),
-        metrics_listen=reader.address("BRANDLOOM_LABELER_METRICS_LISTEN", "127.0.0.1:9102", allow_empty=True),
-        database_url=reader.text(
-            "BRANDLOOM_LABELER_DATABASE_URL", f"sqlite+aiosqlite:///{home / 'labeler.db'}"
-        ),
-        store=read_store_settings(reader, home),
+        common=common,
+        database_url=reader.text("BRANDLOOM_LABELER_DATABASE_URL", database),
         captioner=reader.text("BRANDLOOM_LABELER_CAPTIONER", "demo/models/blip-tiny"),
         captioner_threads=reader.integer("BRANDLOOM_LABELER_CAPTIONER_THREADS", 0, 0, 256),
         decoder_processes=reader.integer("BRANDLOOM_LABELER_DECODERS", min(4, os.cpu_count() or 1), 1, 64),
@@ -78,10 +59,6 @@ def read_config(environment: Mapping[str, str] = os.environ) -> Config:
         runner=RunnerSettings(
             lease_seconds=reader.number("BRANDLOOM_LABELER_LEASE_SECONDS", 15.0, 1.0, 600.0),
         ),
-        drain_seconds=reader.number("BRANDLOOM_LABELER_DRAIN_SECONDS", 20.0, 0.0, 600.0),
-        log_level=reader.choice("BRANDLOOM_LOG_LEVEL", LEVELS, "INFO"),
-        log_format=reader.choice("BRANDLOOM_LOG_FORMAT", FORMATS, "console"),
-        token=reader.text("BRANDLOOM_TOKEN", ""),
     )
     reader.check()
     return config

@@ -1,4 +1,3 @@
-# ruff: noqa: D102 -- the methods are described by the port.
 """The registry's own metrics."""
 
 from __future__ import annotations

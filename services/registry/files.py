@@ -1,4 +1,3 @@
-# ruff: noqa: D102 -- the methods are described by the port.
 """The artifact store as the registry sees it."""
 
 from __future__ import annotations

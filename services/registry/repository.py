@@ -1,4 +1,3 @@
-# ruff: noqa: D102 -- the methods are described by the port.
 """All records behind one database: SQLite or PostgreSQL."""
 
 from __future__ import annotations

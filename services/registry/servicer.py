@@ -1,4 +1,4 @@
-# ruff: noqa: D102, N802 -- names and descriptions are those of the .proto.
+# ruff: noqa: N802 -- names and descriptions are those of the .proto.
 """The RPC methods: convert, call, convert."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-# ruff: noqa: D102 -- the methods are described by the port.
 """Versions in the database."""
 
 from __future__ import annotations

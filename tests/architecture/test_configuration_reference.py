@@ -37,6 +37,8 @@ def test_every_variable_is_documented() -> None:
 
 def test_every_documented_variable_is_read() -> None:
     of_each_service = {
-        name for name in documented() if name.split("_", 2)[-1] in FOR_EACH_SERVICE or name.endswith("_ADDRESS")
+        name
+        for name in documented()
+        if name.split("_", 2)[-1] in FOR_EACH_SERVICE or name.endswith("_ADDRESS")
     }
     assert sorted(documented() - of_each_service - read_by_services()) == []

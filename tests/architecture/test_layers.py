@@ -77,7 +77,10 @@ def test_services_do_not_import_one_another(service: str) -> None:
         ("servicekit", ("lorakit", "services", "brandloom", "torch")),
         ("brandloom", ("lorakit", "servicekit", "services", "torch", "numpy", "PIL")),
         ("services/registry", ("torch", "diffusers", "transformers")),
-        ("services/trainer/engine", ("grpc", "brandloom", "servicekit", "sqlalchemy", "minio", "prometheus_client")),
+        (
+            "services/trainer/engine",
+            ("grpc", "brandloom", "servicekit", "sqlalchemy", "minio", "prometheus_client"),
+        ),
     ],
 )
 def test_lower_layers_know_no_upper_ones(folder: str, forbidden: tuple[str, ...]) -> None:
@@ -92,7 +95,8 @@ def test_only_the_command_line_needs_its_libraries() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["brandloom", "services.registry.__main__", "services.trainer.__main__", "services.labeler.__main__"]
+    "module",
+    ["brandloom", "services.registry.__main__", "services.trainer.__main__", "services.labeler.__main__"],
 )
 def test_light_processes_load_no_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"

@@ -166,7 +166,7 @@ async def running_labeler(
         port = await server.start()
         address = f"127.0.0.1:{port}"
         channel = open_channel(address, token=TOKEN)
-        store = open_store(config.store.url, config.store)
+        store = open_store(config.common.store.url, config.common.store)
         try:
             yield Labeler(labeler_pb2_grpc.LabelerServiceStub(channel), store, metrics, address)
         finally:

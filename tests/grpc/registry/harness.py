@@ -140,7 +140,9 @@ async def running_registry(
         channel = open_channel(f"127.0.0.1:{port}", token=TOKEN)
         try:
             stub = registry_pb2_grpc.RegistryServiceStub(channel)
-            yield Registry(stub, open_store(config.store.url, config.store), server, metrics, port)
+            yield Registry(
+                stub, open_store(config.common.store.url, config.common.store), server, metrics, port
+            )
         finally:
             await channel.close()
             await server.stop(0.5)

@@ -12,7 +12,7 @@ from services.inference.config import read_config
 
 def test_defaults(tmp_path: Path) -> None:
     config = read_config({"BRANDLOOM_HOME": str(tmp_path)})
-    assert (config.listen, config.metrics_listen) == ("127.0.0.1:50054", "127.0.0.1:9104")
+    assert (config.common.listen, config.common.metrics_listen) == ("127.0.0.1:50054", "127.0.0.1:9104")
     assert (config.default_base, config.engine.dtype, config.engine.preload) == ("", "float32", "")
     assert config.cache_directory == tmp_path / "cache" / "inference"
     assert config.engine.threads >= 1

@@ -39,10 +39,10 @@ HERO = LoraKey("acme", "hero")
 
 def test_the_configuration_has_defaults(tmp_path: Path) -> None:
     config = read_config({"BRANDLOOM_HOME": str(tmp_path), "BRANDLOOM_TOKEN": "secret-word"})
-    assert config.listen == "127.0.0.1:50051"
-    assert config.metrics_listen == "127.0.0.1:9101"
+    assert config.common.listen == "127.0.0.1:50051"
+    assert config.common.metrics_listen == "127.0.0.1:9101"
     assert config.database_url == f"sqlite+aiosqlite:///{tmp_path}/registry.db"
-    assert config.store.url == f"file://{tmp_path}/store"
+    assert config.common.store.url == f"file://{tmp_path}/store"
     assert "secret-word" not in repr(config)
 
 
