@@ -49,7 +49,7 @@ async def inference_app(config: InferenceConfig) -> AsyncIterator[InferenceApp]:
         store = open_store(common.store.url, common.store)
         channel = open_channel(config.registry_address, token=common.local_token())
         await stack.enter_async_context(channel)
-        engine = EngineProcess(config.engine, on_step=meter.step_taken)
+        engine = EngineProcess(config.engine, on_step=meter.step_taken, on_restart=meter.engine_restarted)
         service = InferenceService(
             registry=RegistryClient(channel),
             local_bases=FileSystemBases(),

@@ -76,11 +76,18 @@ class EngineProcess:
     """The Engine port over a child process."""
 
     def __init__(
-        self, settings: EngineSettings, *, on_step: Callable[[int, int, float], None] = lambda *_: None
+        self,
+        settings: EngineSettings,
+        *,
+        on_step: Callable[[int, int, float], None] = lambda *_: None,
+        on_restart: Callable[[], None] = lambda: None,
     ) -> None:
-        """``on_step`` is told rows, forward rows and seconds of every denoising step."""
+        """``on_step`` is told rows, forward rows and seconds of every denoising step, ``on_restart`` of every
+        process after the first.
+        """
         self._settings = settings
         self._on_step = on_step
+        self._on_restart = on_restart
         self._connection: _Connection | None = None
         self._flights: dict[str, _Flight] = {}
         self._state = EngineState()
@@ -155,6 +162,8 @@ class EngineProcess:
         """One process from start to end."""
         self._connection = await self._spawn()
         self.starts += 1
+        if self.starts > 1:
+            self._on_restart()
         process = self._connection.process
         try:
             while (frame := await _read_frame(self._connection.reader)) is not None:

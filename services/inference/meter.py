@@ -31,6 +31,7 @@ class InferenceMeter:
         self._step_seconds = metrics.histogram(
             "step_seconds", "Duration of a denoising step of the whole batch.", buckets=_SECONDS
         )
+        self._restarts = metrics.counter("engine_restarts", "Engine processes started after the first.")
 
     def queue_changed(self, waiting: int) -> None:
         """See the port."""
@@ -49,6 +50,10 @@ class InferenceMeter:
         self._rows.observe(rows)
         self._forward_rows.inc(forward_rows)
         self._step_seconds.observe(seconds)
+
+    def engine_restarted(self) -> None:
+        """The engine had died and was started again."""
+        self._restarts.inc()
 
 
 class _Capacity(Protocol):

@@ -277,6 +277,8 @@ async def test_a_killed_engine_is_an_error_and_a_restart(inference: Inference) -
     await inference.engine_ready()
     await until(serving)
     assert inference.app.engine.starts == before + 1
+    scraped = generate_latest(inference.app.metrics.registry).decode()
+    assert f"brandloom_inference_engine_restarts_total {float(before)}" in scraped
     assert len((await inference.generate(prompt="<lora:hero:1> a fox")).images) == 1
 
 
