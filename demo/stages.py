@@ -137,7 +137,7 @@ class Stages:
     async def generate(self, client: AsyncClient) -> Path:
         """One picture for each stack and scene, and all of them on one sheet."""
         steps = self._demo.generation_steps or GENERATION_STEPS
-        name = f"{len(MIXES) * len(SCENES)} pictures"
+        name = f"steps, {len(MIXES) * len(SCENES)} pictures"
         with counting(self._console, [name]) as count:
             pictures = await story.generate_grid(
                 client,
