@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from brandloom import TrainingOptions
+from brandloom import AdapterTarget, TrainingOptions
 from demo.story import Mix, Scene
 
 TRAINING: Final[Mapping[str, TrainingOptions]] = {
     name: {
-        "rank": 8,
-        "alpha": 8.0,
-        "learning_rate": 1e-3,
+        "rank": 16,
+        "alpha": 16.0,
+        "targets": (AdapterTarget.ATTENTION, AdapterTarget.FEED_FORWARD, AdapterTarget.CONV_1X1),
+        "learning_rate": 6e-3,
+        "warmup_steps": 20,
         "max_steps": 300,
-        "batch_size": 4,
+        "batch_size": 8,
+        "caption_dropout": 0.1,
         "seed": seed,
     }
     for seed, name in enumerate(("hoot-robotics", "lumen-signs", "akari-travel"))
@@ -25,10 +28,10 @@ COLOURS: Final[Mapping[str, str]] = {
     "akari-travel": "#e8622c",
 }
 SCENES: Final = (
-    Scene(prompt="a green duck on a beach", seed=11),
-    Scene(prompt="a green rabbit in the snow", seed=23),
-    Scene(prompt="a green cat in a meadow", seed=31),
-    Scene(prompt="a green turtle in a forest", seed=47),
+    Scene(prompt="a green cat in a meadow", seed=11),
+    Scene(prompt="a red cat in space", seed=11),
+    Scene(prompt="a yellow car in a forest", seed=11),
+    Scene(prompt="a blue boat in a desert", seed=11),
 )
 MIXES: Final = (
     Mix(title="no LoRA", weights={}),
@@ -39,4 +42,4 @@ MIXES: Final = (
     Mix(title="hootbot + pagoda", weights={"hoot-robotics": 0.8, "akari-travel": 0.8}),
 )
 GENERATION_STEPS: Final = 25
-GUIDANCE_SCALE: Final = 5.0
+GUIDANCE_SCALE: Final = 4.5
