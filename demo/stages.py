@@ -153,7 +153,7 @@ class Stages:
         folder.mkdir(parents=True, exist_ok=True)
         for (column, row), picture in pictures.items():
             title = MIXES[column].title.replace(" ", "")
-            picture.save(folder / f"{title}-{SCENES[row].seed}.png")
+            picture.save(folder / f"{row + 1}-{title}.png")
         path = self._demo.output / "contact-sheet.png"
         self._sheet(pictures, steps).save(path, optimize=True)
         return path
