@@ -32,7 +32,9 @@ def write_pictures(folder: Path, count: int) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def base_model(world: World) -> brandloom.BaseModel:
     with world.suite.connect() as client:
-        return client.base_models.create(
+        # `brandloom train` of another test may have registered it already.
+        known = {base.name: base for base in client.base_models.list()}
+        return known.get("baseModels/tiny-sd") or client.base_models.create(
             "tiny-sd",
             family=brandloom.ModelFamily.SD15,
             source=str(world.base),
