@@ -14,9 +14,10 @@ help: ## List the targets.
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}'
 
 $(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 13) else "Python 3.11 or 3.12 is needed, not %d.%d: make PYTHON=python3.12 ..." % v)'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --progress-bar off --constraint constraints.txt --editable '.[dev]' | grep -v 'already satisfied' || true
+	$(BIN)/python -m pip install --progress-bar off --constraint constraints.txt --editable '.[dev]' | { grep -v 'already satisfied' || true; }
 	$(BIN)/python -c 'import torch, grpc, brandloom'
 	touch $@
 

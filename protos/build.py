@@ -106,7 +106,7 @@ def buf(*arguments: str) -> None:
 
 
 def lint(scratch: Path) -> None:
-    """buf lint over our files only, and buf format's verdict on each."""
+    """buf lint over our files only."""
     image = scratch / "image.binpb"
     build_image(PROTOS, image, scratch)
     buf("lint", str(image), "--path", "brandloom")

@@ -21,6 +21,7 @@ from typing import Any
 import structlog
 
 from servicekit import errors
+from servicekit.child_environment import without_secrets
 from services.inference.domain import CacheUsage, EngineEvent, EngineState, ImageJob
 from services.inference.engine_messages import (
     CANCEL,
@@ -149,6 +150,8 @@ class EngineProcess:
                 await self._live()
             except (OSError, FrameError) as error:
                 _log.error("engine failed", error=str(error))
+            except Exception:  # whatever an engine says, another one is started
+                _log.exception("engine failed")
             finally:
                 self._state = EngineState()
                 self._fail_flights()
@@ -178,22 +181,26 @@ class EngineProcess:
 
     async def _spawn(self) -> _Connection:
         ours, theirs = socket.socketpair()
-        environment = dict(os.environ)
+        environment = without_secrets(os.environ)
         environment["PYTHONPATH"] = os.pathsep.join(
             part for part in (str(_ROOT), environment.get("PYTHONPATH", "")) if part
         )
         environment |= {"OMP_NUM_THREADS": str(self._settings.threads), "TOKENIZERS_PARALLELISM": "false"}
         with theirs:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "services.inference.engine",
-                str(theirs.fileno()),
-                json.dumps(asdict(self._settings)),
-                pass_fds=[theirs.fileno()],
-                env=environment,
-                stdin=asyncio.subprocess.DEVNULL,
-            )
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-m",
+                    "services.inference.engine",
+                    str(theirs.fileno()),
+                    json.dumps(asdict(self._settings)),
+                    pass_fds=[theirs.fileno()],
+                    env=environment,
+                    stdin=asyncio.subprocess.DEVNULL,
+                )
+            except BaseException:
+                ours.close()
+                raise
         reader, writer = await asyncio.open_connection(sock=ours)
         return _Connection(process, reader, writer)
 

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from lorakit.hashes import file_sha256
 from servicekit.artifacts.port import ArtifactStore
 from servicekit.errors import FailedPrecondition
 from services.inference.domain import CacheUsage
@@ -31,6 +32,7 @@ class DiskCache:
         self._budget_bytes = budget_bytes
         self._max_file_bytes = max_file_bytes
         self._sizes = _found(root)
+        self._unverified = set(self._sizes)
         self._leases: Counter[str] = Counter()
         self._fetching: dict[str, asyncio.Task[None]] = {}
         self._hits = 0
@@ -63,7 +65,7 @@ class DiskCache:
         )
 
     async def _provide(self, sha256: str) -> None:
-        if sha256 in self._sizes:
+        if sha256 in self._sizes and await self._is_sound(sha256):
             self._hits += 1
             self._sizes.move_to_end(sha256)
             return
@@ -74,6 +76,24 @@ class DiskCache:
             task.add_done_callback(lambda _: self._fetching.pop(sha256, None))
         # Shielded: whoever asked first may be cancelled while others wait for the same file.
         await asyncio.shield(task)
+
+    async def _is_sound(self, sha256: str) -> bool:
+        """Whether the file is still here and, when it is from an earlier run, what its name says; else it is
+        forgotten, to be fetched again.
+        """
+        path = self._path(sha256)
+        try:
+            sound = path.exists()
+            if sound and sha256 in self._unverified:
+                sound = await asyncio.to_thread(file_sha256, path) == sha256
+        except OSError:
+            sound = False
+        self._unverified.discard(sha256)
+        if not sound:
+            self._sizes.pop(sha256, None)
+            if sha256 not in self._fetching:
+                path.unlink(missing_ok=True)
+        return sound
 
     async def _fetch(self, sha256: str) -> None:
         path = await self._store.fetch(sha256, self._path(sha256))

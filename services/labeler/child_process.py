@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from servicekit.child_environment import without_secrets
 from services.labeler.child_frames import LENGTH_BYTES, Header, WorkerFaultError, encode
 
 _STOP_SECONDS: Final = 5.0
@@ -36,7 +37,11 @@ class ChildProcess:
         self, module: str, arguments: Sequence[str] = (), *, environment: Mapping[str, str] | None = None
     ) -> None:
         self._command = [sys.executable, "-m", module, *arguments]
-        self._environment = {**os.environ, **(environment or {}), "PYTHONPATH": _python_path()}
+        self._environment = {
+            **without_secrets(os.environ),
+            **(environment or {}),
+            "PYTHONPATH": _python_path(),
+        }
         self._process: Process | None = None
         self._turn = asyncio.Lock()
 

@@ -88,8 +88,9 @@ class TrainerApplication:
         return port
 
     async def run_until_stopped(self) -> None:
-        """Serves until SIGTERM or SIGINT. Local workers give their jobs back while the server still answers.
-        Serves until SIGTERM or SIGINT. Local workers give their jobs back while the server still answers."""
+        """Serves until SIGTERM or SIGINT. Local workers give their jobs back while the server still
+        answers.
+        """
         try:
             await self._server.run_until_stopped()
         finally:

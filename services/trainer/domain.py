@@ -29,8 +29,9 @@ WORKER_LOST: Final = "WORKER_LOST"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RetryPolicy:
-    """How often a job whose worker was lost is tried again, and how long it waits: doubling, up to a limit.
-    How often a job whose worker was lost is tried again, and how long it waits: doubling, up to a limit."""
+    """How often a job whose worker was lost is tried again, and how long it waits: doubling, up to a
+    limit.
+    """
 
     max_retries: int = 3
     first_wait_seconds: float = 2.0
@@ -188,8 +189,9 @@ class Job:
             self.end_time = now
 
     def resume(self, now: datetime) -> None:
-        """Queues a failed or cancelled job again, from its last checkpoint and with all attempts ahead of it.
-        Queues a failed or cancelled job again, from its last checkpoint and with all attempts ahead of it."""
+        """Queues a failed or cancelled job again, from its last checkpoint and with all attempts ahead
+        of it.
+        """
         if self.state not in {JobState.FAILED, JobState.CANCELLED}:
             raise _wrong_state(self, "only failed and cancelled jobs can be resumed")
         self._queue(now)

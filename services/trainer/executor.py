@@ -68,14 +68,16 @@ class LocalExecutor:
         return [process.pid for process in self._processes.values() if process.returncode is None]
 
     async def start(self) -> None:
-        """Starts the workers; the jobs of workers that a former process on this host left behind are freed.
-        Starts the workers; the jobs of workers that a former process on this host left behind are freed."""
+        """Starts the workers; the jobs of workers that a former process on this host left behind are
+        freed.
+        """
         await self.free_orphaned_leases()
         self._keepers = [asyncio.create_task(self._keep(index)) for index in range(self._settings.workers)]
 
     async def stop(self) -> None:
-        """Lets the workers give their jobs back and end; kills those that do not within the time they have.
-        Lets the workers give their jobs back and end; kills those that do not within the time they have."""
+        """Lets the workers give their jobs back and end; kills those that do not within the time they
+        have.
+        """
         self._stopping = True
         for process in self._running():
             process.terminate()
@@ -110,7 +112,11 @@ class LocalExecutor:
         loop = asyncio.get_running_loop()
         while not self._stopping:
             started = loop.time()
-            code = await self._run_one(index)
+            try:
+                code = await self._run_one(index)
+            except OSError:
+                _log.exception("no worker could be started", place=index)
+                code = -1
             if self._stopping:
                 return
             if loop.time() - started > _HEALTHY_SECONDS:

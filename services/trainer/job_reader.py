@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import Select, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from servicekit.errors import AlreadyExists, InvalidArgument
@@ -38,6 +38,9 @@ FIELDS: Final[Mapping[str, FilterField]] = MappingProxyType(
         "end_time": FilterField(JobRow.end_time, FieldKind.TIME),
     }
 )
+_MOST_FILES: Final = 64
+_FEWEST_FILES: Final = 1
+"""Files of one kind in an answer about one job, and about each of many."""
 _LEASED: Final = tuple(sorted(state.value for state in LEASED))
 
 
@@ -152,12 +155,7 @@ class SqlJobReader:
 
     async def _records(self, rows: list[JobRow]) -> list[JobRecord]:
         files: defaultdict[str, list[JobArtifact]] = defaultdict(list)
-        found = await self._session.scalars(
-            select(ArtifactRow)
-            .where(ArtifactRow.job.in_([row.name for row in rows]))
-            .order_by(ArtifactRow.step, ArtifactRow.file_name)
-        )
-        for row in found:
+        for row in await self._session.scalars(_newest_files([row.name for row in rows])):
             files[row.job].append(_artifact(row))
         positions = await self._queue_positions(rows)
         return [
@@ -181,6 +179,28 @@ class SqlJobReader:
             select(queue.c.name, queue.c.place).where(queue.c.name.in_(names))
         )
         return {name: position - 1 for name, position in found}
+
+
+def _newest_files(jobs: list[str]) -> Select[Any]:
+    """The newest files of each kind of each job, so that an answer fits a message however long a job ran;
+    the events tell of all of them.
+    """
+    place = func.row_number().over(
+        partition_by=(ArtifactRow.job, ArtifactRow.kind),
+        order_by=(ArtifactRow.step.desc(), ArtifactRow.file_name.desc()),
+    )
+    placed = (
+        select(ArtifactRow.job, ArtifactRow.file_name, place.label("place"))
+        .where(ArtifactRow.job.in_(jobs))
+        .subquery()
+    )
+    most = max(_FEWEST_FILES, _MOST_FILES // max(len(jobs), 1))
+    return (
+        select(ArtifactRow)
+        .join(placed, (placed.c.job == ArtifactRow.job) & (placed.c.file_name == ArtifactRow.file_name))
+        .where(placed.c.place <= most)
+        .order_by(ArtifactRow.step, ArtifactRow.file_name)
+    )
 
 
 def _point(row: Any) -> MetricPoint:

@@ -56,8 +56,9 @@ class Completion:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LeaseRules:
-    """For how long a silent worker is believed, and how long a job waits before no running pack passes it by.
-    For how long a silent worker is believed, and how long a job waits before no running pack passes it by."""
+    """For how long a silent worker is believed, and how long a job waits before no running pack passes
+    it by.
+    """
 
     timeout: timedelta = timedelta(seconds=30)
     longest_wait: timedelta = timedelta(seconds=120)

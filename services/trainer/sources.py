@@ -17,8 +17,9 @@ class Blob:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BaseModel:
-    """A base model as the registry knows it; `resolution` is the side length in pixels that it was made for.
-    A base model as the registry knows it; `resolution` is the side length in pixels that it was made for."""
+    """A base model as the registry knows it; `resolution` is the side length in pixels that it was
+    made for.
+    """
 
     name: str
     family: str

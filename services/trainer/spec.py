@@ -82,8 +82,9 @@ class AdapterSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OptimizationSpec:
-    """AdamW and how long it runs. Exactly one of `epochs` and `max_steps` is set: the one that was asked for.
-    AdamW and how long it runs. Exactly one of `epochs` and `max_steps` is set: the one that was asked for."""
+    """AdamW and how long it runs. Exactly one of `epochs` and `max_steps` is set: the one that was
+    asked for.
+    """
 
     learning_rate: float
     text_encoder_learning_rate: float

@@ -13,7 +13,8 @@ if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
 fi
 echo "installing ${missing[*]}"
 export DEBIAN_FRONTEND=noninteractive
-if ! { apt-get -qq update && apt-get -qq install -y --no-install-recommends "${missing[@]}"; } >/tmp/brandloom-apt.log 2>&1; then
-  echo "apt-get failed (see /tmp/brandloom-apt.log); the tests use their fallbacks"
+log=$(mktemp)
+if ! { apt-get -qq update && apt-get -qq install -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+  echo "apt-get failed (see $log); the tests use their fallbacks"
 fi
 exit 0

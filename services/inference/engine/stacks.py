@@ -109,8 +109,8 @@ def _read(lora: LoraFile, base: LoadedBase) -> KeptLora:
     path = Path(lora.path)
     try:
         adapter = load_adapter(path, base_modules=base.shapes, digest=lora.sha256)
-        told = adapter.metadata.get("sshs_model_hash", "")
-        digest = told if len(told) == len(lora.sha256) else model_hash(path)
+        # Computed, not taken from the metadata: whoever made the file could have written anything there.
+        digest = model_hash(path)
     except LoraMismatchError as error:
         raise _unusable(lora.reference, "LORA_BASE_MISMATCH", error) from error
     except (LoraFormatError, OSError) as error:

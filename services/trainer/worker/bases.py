@@ -12,6 +12,8 @@ from lorakit.errors import BaseModelError
 from lorakit.families.sd15 import BaseModel, load_base
 from services.trainer.worker.leases import LeasedJob
 
+BASE_UNAVAILABLE: Final = "BASE_UNAVAILABLE"
+"""The files could not be read just now; a later attempt may."""
 _HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*\Z")
 _HUB_FILES: Final = ("*.json", "*.txt", "*/*.json", "*/*.txt", "*/*.safetensors")
 
@@ -44,7 +46,7 @@ class ResidentBase:
         except BaseModelError as error:
             raise BaseUnusableError("BASE_UNUSABLE", f"{name} cannot be loaded: {error}") from error
         except OSError as error:
-            raise BaseUnusableError("BASE_UNAVAILABLE", f"{name} cannot be read: {error}") from error
+            raise BaseUnusableError(BASE_UNAVAILABLE, f"{name} cannot be read: {error}") from error
         if base.sha256 != lease.base_sha256:
             raise BaseUnusableError(
                 "BASE_CHANGED",

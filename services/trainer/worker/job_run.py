@@ -99,8 +99,9 @@ class JobRun:
         self._meter.pause()
 
     def then(self, work: Coroutine[Any, Any, None]) -> None:
-        """Does the work in the background, after what was to be done before; a fault ends the job as failed.
-        Does the work in the background, after what was to be done before; a fault ends the job as failed."""
+        """Does the work in the background, after what was to be done before; a fault ends the job as
+        failed.
+        """
         self._work = asyncio.create_task(self._after(self._work, work))
 
     async def done(self) -> None:

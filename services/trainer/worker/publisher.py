@@ -19,6 +19,7 @@ from services.trainer.worker.patience import CALL_SECONDS, until_answered
 REUSED: Final = "REQUEST_ID_REUSED"
 BINARY_MEDIA_TYPE: Final = "application/octet-stream"
 PICTURE_MEDIA_TYPE: Final = "image/png"
+SLOWEST_BYTES_PER_SECOND: Final = 1e6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,12 +57,14 @@ class Publisher:
         made
         another file, so the registry refuses ours: then the version is the earlier one.
         """
+        # The registry reads the whole file from the store before it answers.
+        seconds = CALL_SECONDS + result.file.size_bytes / SLOWEST_BYTES_PER_SECOND
         request = registry_pb2.RegisterVersionRequest(
             parent=lease.spec.lora, version=_version(lease, result), request_id=lease.registration_id
         )
         try:
             version = await until_answered(
-                lambda: self._stub.RegisterVersion(request, timeout=CALL_SECONDS), "RegisterVersion"
+                lambda: self._stub.RegisterVersion(request, timeout=seconds), "RegisterVersion"
             )
         except AlreadyExists as error:
             earlier = await self.registered(lease) if error.reason == REUSED else None

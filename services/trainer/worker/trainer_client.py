@@ -61,8 +61,9 @@ class TrainerClient:
     async def report(
         self, lease: LeasedJob, payloads: Sequence[Payload], points: Sequence[MetricPoint]
     ) -> Instruction:
-        """Tells what happened, however long it takes, and hears how to go on; Aborted when the lease is lost.
-        Tells what happened, however long it takes, and hears how to go on; Aborted when the lease is lost."""
+        """Tells what happened, however long it takes, and hears how to go on; Aborted when the lease
+        is lost.
+        """
         request = worker_pb2.ReportTrainingEventsRequest(
             lease=_held(lease),
             events=[payload_to_proto(payload) for payload in payloads],

@@ -1,5 +1,6 @@
-"""A worker's life: lease jobs, train them as a pack, let more join, give everything back when told to stop.
-A worker's life: lease jobs, train them as a pack, let more join, give everything back when told to stop."""
+"""A worker's life: lease jobs, train them as a pack, let more join, give everything back when told to
+stop.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from services.trainer.events import Failure
 from services.trainer.leasing import PackKey
 from services.trainer.service_workers import Instruction
 from services.trainer.spec import Precision
-from services.trainer.worker.bases import BaseUnusableError, ResidentBase
+from services.trainer.worker.bases import BASE_UNAVAILABLE, BaseUnusableError, ResidentBase
 from services.trainer.worker.job_run import JobRun, Phase
 from services.trainer.worker.leases import LeasedJob
 from services.trainer.worker.pack_loop import PackLoop, Tools
@@ -77,7 +78,9 @@ class Worker:
             base = await self._tools.engine.run(partial(self._base.load, leases[0]))
         except BaseUnusableError as error:
             for run in runs:
-                run.then(run.fail(Failure(error.reason, error.message), retryable=False))
+                # A disk or network that is away for a moment may be back for the next attempt.
+                retryable = error.reason == BASE_UNAVAILABLE
+                run.then(run.fail(Failure(error.reason, error.message), retryable=retryable))
             await self._close(runs)
             return
         precision = (
