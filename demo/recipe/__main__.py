@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument("--wide-pictures", type=int, default=8000, help="pictures for the autoencoder")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="for drawing")
     parser.add_argument("--threads", type=int, default=0, help="torch threads, 0 leaves torch's choice")
-    parser.add_argument("--captioner-seconds", type=float, default=1400)
+    parser.add_argument("--captioner-seconds", type=float, default=2400)
     parser.add_argument("--autoencoder-seconds", type=float, default=1500)
     parser.add_argument("--decoder-seconds", type=float, default=2400, help="for the decoder alone")
     parser.add_argument("--denoiser-seconds", type=float, default=4800)

@@ -144,7 +144,7 @@ def _save(weights: dict[str, torch.Tensor], pool: Pictures, out: Path, scale: fl
     final.load_state_dict(weights)
     if scale is None:
         with torch.no_grad():
-            some = to_tensor(pool[: len(pool) // 2 : len(pool) // 128])
+            some = to_tensor(pool[: len(pool) // 2 : max(1, len(pool) // 128)])
             scale = round(float(1.0 / final.encode(some).latent_dist.mean.std()), 4)
     final.register_to_config(scaling_factor=scale)
     final.half().save_pretrained(out)

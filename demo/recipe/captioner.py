@@ -72,6 +72,7 @@ def save_captioner(weights: dict[str, torch.Tensor], tokenizer: BertTokenizer, o
         size={"height": VIEW, "width": VIEW}, image_mean=[0.5] * 3, image_std=[0.5] * 3, do_convert_rgb=True
     )
     BlipProcessor(images, tokenizer).save_pretrained(out)
+    (out / "model.safetensors").chmod(0o644)
 
 
 class Captioner:

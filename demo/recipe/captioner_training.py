@@ -141,6 +141,7 @@ def _whiten(model: BlipForConditionalGeneration, pixels_BCHW: torch.Tensor) -> N
     values, vectors = values.flip(0)[:WIDTH], vectors.flip(1)[:, :WIDTH]
     filters = (vectors / (values + 0.01 * values[WIDTH // 8]).sqrt()).T.to(patches.device) * 0.5
     embed.weight.copy_(filters.view_as(embed.weight))
+    assert embed.bias is not None
     embed.bias.copy_(-filters @ mean)
 
 

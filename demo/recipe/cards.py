@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ serving of LoRAs can be shown and tested on a CPU, without a network.
   captions, 15 % of captions with meaningless words in them so that a new trigger word does not disturb
   the picture. Seeds are fixed in the code; training stops by the clock, so another machine gives
   another, equivalent, model.
-- **How these files were made**: {made}
+{made}
 - **Licence**: Apache-2.0.
 
 ## Measured
@@ -65,7 +66,7 @@ flat style`, and judges the base model's pictures.
   sentences name no style.
 - **Recipe**: `make demo-models` (`demo/recipe/captioner.py`), seeds fixed in the code, stops by the
   clock.
-- **How these files were made**: {made}
+{made}
 - **Licence**: Apache-2.0.
 
 ## Measured
@@ -80,18 +81,23 @@ Any other picture is described by the nearest thing it knows. It has no word for
 """
 
 
+def _made(scores: dict[str, Any]) -> str:
+    line = f"- **How these files were made**: {scores['made']}"
+    return textwrap.fill(line, 105, subsequent_indent="  ", break_on_hyphens=False)
+
+
 def write_cards(models: Path, scores: dict[str, Any]) -> None:
     """Write the two README files from `scores.json`'s content."""
     base, reader, sizes = scores["base"], scores["captioner"], scores["parameters_millions"]
     card = _BASE.format(
         unet_millions=sizes["unet"], vae_millions=sizes["vae"], text_millions=sizes["text_encoder"],
-        guidance=GUIDANCE, steps=STEPS, prompts=scores["prompts"], made=scores["made"],
+        guidance=GUIDANCE, steps=STEPS, prompts=scores["prompts"], made=_made(scores),
         mse=scores["autoencoder"]["mse"], psnr=scores["autoencoder"]["psnr_db"],
         **{k: base[k] for k in ("subject", "colour", "place", "style")},
     )  # fmt: skip
     (models / "sd-tiny" / "README.md").write_text(card)
     text = _CAPTIONER.format(
-        millions=sizes["captioner"], made=scores["made"],
+        millions=sizes["captioner"], made=_made(scores),
         **{k: reader[k] for k in ("subject", "colour", "place", "style")},
     )  # fmt: skip
     (models / "blip-tiny" / "README.md").write_text(text)
