@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from brandloom import CaptionFormat, Dataset, DatasetRevision, Image, JobFailed, LabelJob, UploadOutcome
+from brandloom import CaptionFormat, Dataset, DatasetRevision, Image, JobFailed, UploadOutcome
 from brandloom._names import last_segment
 from brandloom.cli import exit_codes
 from brandloom.cli.framework import Group
-from brandloom.cli.labels import follow_label_job
+from brandloom.cli.labels import follow_label_job, label_facts
 from brandloom.cli.options import confirmed, listing
 from brandloom.cli.plain import moment, words
 from brandloom.cli.progress import transfer
@@ -214,7 +214,7 @@ def label(
     )
     if not no_wait:
         job = follow_label_job(session, job)
-    session.show(job, _label_facts)
+    session.show(job, label_facts)
     if job.state.ended and job.error:
         raise JobFailed(job)
 
@@ -322,19 +322,6 @@ def _image_facts(image: Image) -> Any:
             ("flags", words(image.flags).lower()),
             ("split", image.split),
             ("duplicate of", image.duplicate_of),
-        ]
-    )
-
-
-def _label_facts(job: LabelJob) -> Any:
-    now = job.progress
-    return facts(
-        [
-            ("name", job.name),
-            ("state", job.state.lower()),
-            ("captioned", f"{now.done} of {now.total}, {now.failed} failed" if now else ""),
-            ("captioner", job.captioner),
-            ("error", _why(job.error)),
         ]
     )
 

@@ -1,10 +1,12 @@
-"""Label jobs while they run."""
+"""Label jobs while they run, and how one is shown."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from brandloom import LabelJob, LabelProgressEvent
 from brandloom.cli.progress import counting
-from brandloom.cli.session import Session
+from brandloom.cli.session import Session, facts
 
 
 def follow_label_job(session: Session, job: LabelJob) -> LabelJob:
@@ -15,3 +17,17 @@ def follow_label_job(session: Session, job: LabelJob) -> LabelJob:
             if isinstance(event, LabelProgressEvent):
                 report(event.progress.done, event.progress.total)
     return labeling.get(job)
+
+
+def label_facts(job: LabelJob) -> Any:
+    """The job for a terminal."""
+    now = job.progress
+    return facts(
+        [
+            ("name", job.name),
+            ("state", job.state.lower()),
+            ("captioned", f"{now.done} of {now.total}, {now.failed} failed" if now else ""),
+            ("captioner", job.captioner),
+            ("error", job.error.message if job.error else ""),
+        ]
+    )

@@ -17,6 +17,7 @@ from brandloom.cli.datasets import datasets
 from brandloom.cli.framework import Group
 from brandloom.cli.generate import capacity, generate
 from brandloom.cli.jobs import jobs
+from brandloom.cli.label_jobs import label_jobs
 from brandloom.cli.loras import loras
 from brandloom.cli.services import services
 from brandloom.cli.session import Session, pass_session
@@ -64,6 +65,7 @@ for command in (
     brands,
     base_models,
     datasets,
+    label_jobs,
     jobs,
     train,
     loras,
