@@ -104,6 +104,11 @@ class JobRun:
         """
         self._work = asyncio.create_task(self._after(self._work, work))
 
+    def abort(self) -> None:
+        """Breaks off the work in the background; what comes next need not wait for it."""
+        if self._work is not None:
+            self._work.cancel()
+
     async def done(self) -> None:
         """Waits for all work in the background."""
         while self._work is not None and not self._work.done():

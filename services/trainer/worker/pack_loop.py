@@ -105,6 +105,11 @@ class PackLoop:
             await self._drop(run)
         elif run.lost:
             run.close()
+        elif run.phase is Phase.PREPARING and run.instruction in _STOPS:
+            # Not when its pictures are there: the store may be away for long.
+            run.phase = Phase.FINISHING
+            run.abort()
+            run.then(run.complete(_STOPS[run.instruction]))
         elif run.phase is Phase.TRAINING and run.lease.name not in self._pack.job_ids:
             await self._enter(run)
         elif run.phase is Phase.TRAINING and run.instruction in _STOPS:
@@ -123,9 +128,6 @@ class PackLoop:
                 return
         run.outbox.tell(Notice("fetching pictures"))
         run.materials = await fetch_materials(self._tools.store, run.lease, run.directory)
-        if run.instruction in _STOPS:
-            await run.complete(_STOPS[run.instruction])
-            return
         run.phase = Phase.TRAINING
 
     async def _enter(self, run: JobRun) -> None:
