@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.conftest import Done, World
 from tests.fixtures.pictures import png
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 Run = Callable[..., Done]
 
 

@@ -18,7 +18,7 @@ from demo.stages import Demo, Stages
 from lorakit.safetensors_header import read_header
 from tests.e2e.conftest import World
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 def write_pictures(folder: Path, count: int) -> dict[str, Path]:

@@ -78,10 +78,10 @@ def test_a_signal_in_the_middle_leaves_no_process(tmp_path: Path, number: signal
     mark = uuid.uuid4().hex
     runner = start(tmp_path / "home", "demo.services", mark)
     try:
-        assert wait_for(lambda: all_started(mark), 60), marked(mark)
+        assert wait_for(lambda: all_started(mark), 180), marked(mark)
         assert wait_for(lambda: any("worker" in line or "engine" in line for line in marked(mark)), 90)
         runner.send_signal(number)
-        output, _ = runner.communicate(timeout=60)
+        output, _ = runner.communicate(timeout=180)
     finally:
         runner.kill()
     assert runner.returncode == (130 if number is signal.SIGINT else 128 + number)
@@ -93,13 +93,13 @@ def test_not_even_a_killed_runner_leaves_a_process(tmp_path: Path) -> None:
     mark = uuid.uuid4().hex
     runner = start(tmp_path / "home", "demo.services", mark)
     try:
-        assert wait_for(lambda: all_started(mark), 60), marked(mark)
+        assert wait_for(lambda: all_started(mark), 180), marked(mark)
         assert wait_for(lambda: any("worker" in line or "engine" in line for line in marked(mark)), 90)
     finally:
         runner.kill()
         runner.communicate()
     # A process that is just importing torch hears of it only afterwards.
-    assert wait_for(lambda: not marked(mark), 120), marked(mark)
+    assert wait_for(lambda: not marked(mark), 180), marked(mark)
 
 
 def test_a_service_that_cannot_start_ends_the_others_and_says_why(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_a_service_that_cannot_start_ends_the_others_and_says_why(tmp_path: Path
     home.mkdir()
     (home / "registry.db").mkdir()
     runner = start(home, "demo.services", mark)
-    output, _ = runner.communicate(timeout=120)
+    output, _ = runner.communicate(timeout=180)
     assert runner.returncode == 1
     assert b"the registry ended with status" in output
     assert wait_for(lambda: not marked(mark), 5), marked(mark)
@@ -117,7 +117,7 @@ def test_a_service_that_cannot_start_ends_the_others_and_says_why(tmp_path: Path
 def test_the_demo_leaves_a_folder_alone_that_is_not_its_own(tmp_path: Path) -> None:
     (tmp_path / "precious.txt").write_text("mine")
     runner = start(tmp_path / "x", "demo.run", "none", "--home", str(tmp_path))
-    output, _ = runner.communicate(timeout=60)
+    output, _ = runner.communicate(timeout=180)
     assert runner.returncode == 1
     assert b"holds something else" in output
     assert (tmp_path / "precious.txt").read_text() == "mine"
