@@ -20,7 +20,7 @@ from brandloom.api.common.v1 import job_pb2
 from brandloom.api.trainer.v1 import resources_pb2, trainer_pb2
 from tests.integration.trainer.conftest import Dial, Trainer, World, job_request
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 STEPS = 60
 
 

@@ -19,7 +19,7 @@ from services.trainer.worker.leases import LeasedJob
 from services.trainer.worker.publisher import Publisher, Result
 from tests.integration.trainer.conftest import BRAND, REVISION, Bench, add_revision, job_request, watch
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 
 
 def steps(count: int, **changes: float) -> resources_pb2.OptimizationSpec:
