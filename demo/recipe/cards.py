@@ -46,6 +46,7 @@ Read by `blip-tiny` in pictures for {prompts} held-out prompts (guidance {guidan
 Autoencoder on 200 held-out drawings: MSE {mse:.5f} (pixels in [-1, 1]), PSNR {psnr:.1f} dB.
 
 ## Limits
+The goal is 95 % for each of subject, colour and place: the table says which are met.
 It knows nothing outside its grammar. One subject a picture. Thin lines and small marks come out soft.
 """
 
