@@ -14,7 +14,7 @@ from demo.recipe.clock import Average, Budget, Running
 from demo.recipe.evaluate import held_out_scenes, shares_right
 from demo.recipe.latents import LatentStore, cover_masks
 from demo.recipe.pictures import draw_pool, scenes, to_tensor
-from demo.recipe.saving import read_as_float32
+from demo.recipe.saving import forget_origin, read_as_float32
 
 
 def test_the_rate_warms_up_peaks_and_falls_to_its_floor():
@@ -94,6 +94,13 @@ def test_a_half_precision_model_is_read_in_single_precision(tmp_path: Path):
     (tmp_path / "config.json").write_text('{"dtype": "float16", "kept": 1}')
     read_as_float32(tmp_path)
     assert json.loads((tmp_path / "config.json").read_text()) == {"dtype": "float32", "kept": 1}
+
+
+def test_no_config_says_where_a_part_was_loaded_from(tmp_path: Path):
+    (tmp_path / "vae").mkdir()
+    (tmp_path / "vae" / "config.json").write_text('{"_name_or_path": "/somewhere", "kept": 1}')
+    forget_origin(tmp_path)
+    assert json.loads((tmp_path / "vae" / "config.json").read_text()) == {"kept": 1}
 
 
 def test_cards_carry_the_measured_figures(tmp_path: Path):
