@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
 
@@ -78,7 +77,6 @@ def save_pipeline(pipeline: StableDiffusionPipeline, out: Path) -> None:
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".new-") as name:
         pipeline.to(dtype=torch.float16, silence_dtype_warnings=True).save_pretrained(name)
         read_as_float32(Path(name) / "text_encoder")
-        _forget_origin(Path(name))
         forget_origin(Path(name))
         for file in sorted(Path(name).rglob("*")):
             if file.is_file():
@@ -86,14 +84,6 @@ def save_pipeline(pipeline: StableDiffusionPipeline, out: Path) -> None:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 file.chmod(0o644)
                 file.replace(target)
-
-
-def _forget_origin(folder: Path) -> None:
-    """Take the path that a part was loaded from out of its config: it is this machine's own affair."""
-    for file in folder.rglob("config.json"):
-        config = json.loads(file.read_text())
-        config.pop("_name_or_path", None)
-        file.write_text(json.dumps(config, indent=2) + "\n")
 
 
 def random_pipeline(vae: AutoencoderKL, seed: int = 0) -> StableDiffusionPipeline:
