@@ -33,6 +33,7 @@ class DiskCache:
         self._max_file_bytes = max_file_bytes
         self._sizes = _found(root)
         self._unverified = set(self._sizes)
+        """Files of an earlier run that nobody has asked for yet: the disk may have changed them."""
         self._leases: Counter[str] = Counter()
         self._fetching: dict[str, asyncio.Task[None]] = {}
         self._hits = 0
@@ -65,38 +66,28 @@ class DiskCache:
         )
 
     async def _provide(self, sha256: str) -> None:
-        if sha256 in self._sizes and await self._is_sound(sha256):
+        if sha256 in self._sizes and sha256 not in self._unverified and self._path(sha256).exists():
             self._hits += 1
             self._sizes.move_to_end(sha256)
             return
         self._misses += 1
         task = self._fetching.get(sha256)
         if task is None:
-            task = self._fetching[sha256] = asyncio.create_task(self._fetch(sha256))
+            task = self._fetching[sha256] = asyncio.create_task(self._obtain(sha256))
             task.add_done_callback(lambda _: self._fetching.pop(sha256, None))
         # Shielded: whoever asked first may be cancelled while others wait for the same file.
         await asyncio.shield(task)
 
-    async def _is_sound(self, sha256: str) -> bool:
-        """Whether the file is still here and, when it is from an earlier run, what its name says; else it is
-        forgotten, to be fetched again.
-        """
+    async def _obtain(self, sha256: str) -> None:
+        """Keeps a file of an earlier run when its bytes are what its name says; else fetches it."""
         path = self._path(sha256)
-        try:
-            sound = path.exists()
-            if sound and sha256 in self._unverified:
-                sound = await asyncio.to_thread(file_sha256, path) == sha256
-        except OSError:
-            sound = False
-        self._unverified.discard(sha256)
-        if not sound:
-            self._sizes.pop(sha256, None)
-            if sha256 not in self._fetching:
-                path.unlink(missing_ok=True)
-        return sound
-
-    async def _fetch(self, sha256: str) -> None:
-        path = await self._store.fetch(sha256, self._path(sha256))
+        if sha256 in self._unverified:
+            sound = path.exists() and await asyncio.to_thread(file_sha256, path) == sha256
+            self._unverified.discard(sha256)
+            if sound:
+                return
+        self._sizes.pop(sha256, None)
+        await self._store.fetch(sha256, path)
         self._sizes[sha256] = path.stat().st_size
         self._evict()
 

@@ -54,8 +54,7 @@ class Publisher:
         """Registers the version; returns its name.
 
         The request id is the job's, the same in every attempt. An attempt that died after its registration
-        made
-        another file, so the registry refuses ours: then the version is the earlier one.
+        made another file, so the registry refuses ours: then the version is the earlier one.
         """
         # The registry reads the whole file from the store before it answers.
         seconds = CALL_SECONDS + result.file.size_bytes / SLOWEST_BYTES_PER_SECOND

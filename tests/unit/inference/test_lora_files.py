@@ -96,6 +96,31 @@ async def test_files_of_an_earlier_run_are_found(tmp_path: Path, store: Counting
     assert not list((tmp_path / "cache").glob("*.part"))
 
 
+async def test_a_file_damaged_between_two_runs_is_fetched_again(tmp_path: Path, store: CountingStore) -> None:
+    file = await put(store, "a")
+    async with cache_of(tmp_path, store).lease([file]) as paths:
+        kept = paths[file[0]]
+    kept.write_bytes(b"b" * 400)
+    again = cache_of(tmp_path, store)
+
+    async def read() -> bytes:
+        async with again.lease([file]) as paths:
+            return paths[file[0]].read_bytes()
+
+    assert set(await asyncio.gather(*(read() for _ in range(4)))) == {b"a" * 400}
+    assert store.reads == [file[0], file[0]]
+    assert again.usage().used_bytes == 400
+
+
+async def test_a_file_that_somebody_removed_is_fetched_again(tmp_path: Path, store: CountingStore) -> None:
+    cache, file = cache_of(tmp_path, store), await put(store, "a")
+    async with cache.lease([file]) as paths:
+        paths[file[0]].unlink()
+    async with cache.lease([file]) as paths:
+        assert paths[file[0]].read_bytes() == b"a" * 400
+    assert cache.usage().used_bytes == 400
+
+
 async def test_missing_and_damaged_blobs_are_errors(tmp_path: Path, store: CountingStore) -> None:
     cache = cache_of(tmp_path, store)
     with pytest.raises(NotFound):
