@@ -197,7 +197,12 @@ class Bench:
     workers: list[asyncio.Task[None]]
     stack: AsyncExitStack
 
-    async def worker(self, publisher: type[Publisher] = Publisher, pack_size: int = 8) -> Worker:
+    async def worker(
+        self,
+        publisher: type[Publisher] = Publisher,
+        pack_size: int = 8,
+        store: LocalStore | None = None,
+    ) -> Worker:
         """Starts a worker."""
         channel = open_channel(f"127.0.0.1:{self.port}", token=TOKEN)
         self.stack.push_async_callback(channel.close)
@@ -206,7 +211,8 @@ class Bench:
         name = f"worker-{len(self.workers)}"
         engine = EngineThread()
         self.stack.callback(engine.close)
-        tools = Tools(engine, self.world.store, Shelf(self.world.store), publisher(registry))
+        files = store or self.world.store
+        tools = Tools(engine, files, Shelf(files), publisher(registry))
         made = Worker(
             name,
             TrainerClient(channel, name),

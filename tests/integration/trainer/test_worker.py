@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from brandloom.api.common.v1 import job_pb2
 from brandloom.api.registry.v1 import registry_pb2
 from brandloom.api.trainer.v1 import resources_pb2, trainer_pb2
 from lorakit.safetensors_header import read_header
+from servicekit.artifacts.local import LocalStore
+from servicekit.errors import Unavailable
 from services.trainer.worker.leases import LeasedJob
 from services.trainer.worker.publisher import Publisher, Result
 from tests.integration.trainer.conftest import BRAND, REVISION, Bench, add_revision, job_request, watch
@@ -138,6 +141,23 @@ async def test_a_cancelled_job_goes_on_where_it_was_and_ends_as_if_nothing_had_h
     resumed = tensors(await bench.file(interrupted, "hero.safetensors"), tmp_path / "a.safetensors")
     alone = tensors(await bench.file(straight, "straight.safetensors"), tmp_path / "b.safetensors")
     assert resumed == alone
+
+
+class AwayStore(LocalStore):
+    """A store that cannot be reached."""
+
+    def open(self, sha256: str) -> AsyncIterator[bytes]:
+        raise Unavailable(f"{sha256} cannot be read now")
+
+
+async def test_a_job_that_waits_for_its_pictures_can_be_cancelled(bench: Bench, tmp_path: Path) -> None:
+    name = await bench.create("hero")
+    await bench.worker(store=AwayStore(tmp_path / "away"))
+    await bench.until(name, lambda event: event.state == job_pb2.JOB_STATE_PREPARING)
+    await bench.trainer.CancelTrainingJob(trainer_pb2.CancelTrainingJobRequest(name=name))
+    async with asyncio.timeout(60):
+        job = await bench.ended(name)
+    assert job.state == job_pb2.JOB_STATE_CANCELLED
 
 
 async def test_a_job_that_fails_does_not_harm_its_pack(bench: Bench) -> None:
