@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -131,6 +132,30 @@ async def test_a_failed_job_comes_back_as_it_was(jobs: SqlJobs) -> None:
     assert record is not None
     assert record.job == found
     assert len(events) == 2
+
+
+async def test_answers_name_the_newest_files_of_each_kind_only(jobs: SqlJobs) -> None:
+    made = [job("one"), job("two")]
+    await insert(jobs, *made)
+    for one in made:
+        await lease(
+            jobs,
+            one.name,
+            "w1",
+            *(replace(SAMPLE, file_name=f"{step:03}.png", step=step) for step in range(80)),
+            JobArtifact(
+                kind=ArtifactKind.CHECKPOINT, file_name="c", blob=Blob("b" * 64, 9), media_type="x", step=4
+            ),
+        )
+    async with jobs.snapshot() as reader:
+        record = await reader.find(made[0].name)
+        page = await reader.page(query(page_size=10), None)
+        oldest = await reader.artifact(made[0].name, "000.png")
+    assert record is not None
+    names = {artifact.file_name for artifact in record.artifacts}
+    assert names == {"c", *(f"{step:03}.png" for step in range(16, 80))}
+    assert [len(record.artifacts) for record in page.records] == [33, 33]
+    assert oldest is not None
 
 
 async def test_a_file_of_the_same_name_replaces_the_earlier_one(jobs: SqlJobs) -> None:
