@@ -30,6 +30,7 @@ from grpc_reflection.v1alpha import reflection
 
 from servicekit.drain import Drain
 from servicekit.health import Health, ReadinessCheck
+from servicekit.interceptors.under_way import CallsUnderWay
 
 DEFAULT_MESSAGE_BYTES: Final = 4 << 20
 _HEALTH_SERVICE: Final = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
@@ -72,7 +73,10 @@ class ServiceServer:
         self._credentials = credentials
         services = [registration.service_name for registration in registrations]
         self._health = Health(services, readiness, poll_seconds=readiness_poll_seconds)
-        self._server = grpc.aio.server(interceptors=interceptors, options=_options(max_message_bytes))
+        self._calls = CallsUnderWay()
+        self._server = grpc.aio.server(
+            interceptors=(self._calls.interceptor(), *interceptors), options=_options(max_message_bytes)
+        )
         for registration in registrations:
             registration.add(registration.servicer, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -115,6 +119,7 @@ class ServiceServer:
             if not stopping.done():
                 stopping.cancel()
             await asyncio.gather(stopping, hurry, return_exceptions=True)
+            await self._end_calls(0.0)
         finally:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
@@ -134,7 +139,7 @@ class ServiceServer:
         await self._health.drain()
         self._drain.begin()
         await self._run_before_stop(grace)
-        await self._server.stop(max(0.0, ends - time.monotonic()))
+        await self._end_calls(max(0.0, ends - time.monotonic()))
         _log.info("stopped", server=self._name)
 
     async def _run_before_stop(self, grace_seconds: float) -> None:
@@ -145,6 +150,10 @@ class ServiceServer:
                 await self._before_stop()
         except Exception:  # whatever went wrong there, the server must stop
             _log.exception("the work before the stop failed", server=self._name)
+
+    async def _end_calls(self, grace_seconds: float) -> None:
+        await self._server.stop(grace_seconds)
+        await self._calls.end()
 
     def _bind(self) -> int:
         try:

@@ -16,9 +16,10 @@ import pytest
 from demo.services import SERVICES, free_addresses
 
 ROOT = Path(__file__).parents[2]
-MARK = "BRANDLOOM_TEST_MARK"
+# Not BRANDLOOM_...: the demo hands no settings of that name down to its services.
+MARK = "TEST_MARK"
 pytestmark = [
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(600),
     pytest.mark.skipif(sys.platform != "linux", reason="processes are counted in /proc"),
 ]
 
@@ -56,8 +57,7 @@ def start(home: Path, module: str, mark: str, *arguments: str) -> subprocess.Pop
             f"{prefix}_LISTEN": address,
             f"{prefix}_METRICS_LISTEN": "",
         }
-    # The demo takes no settings of these services over, so its mark has a name of its own.
-    environment[MARK.removeprefix("BRANDLOOM_")] = environment[MARK] = mark
+    environment[MARK] = mark
     return subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
         cwd=ROOT,
@@ -87,6 +87,33 @@ def test_a_signal_in_the_middle_leaves_no_process(tmp_path: Path, number: signal
     assert runner.returncode == (130 if number is signal.SIGINT else 128 + number)
     assert wait_for(lambda: not marked(mark), 5), marked(mark)
     assert b"Traceback" not in output
+
+
+def test_ctrl_c_in_the_middle_of_the_demo_leaves_no_process(tmp_path: Path) -> None:
+    mark = uuid.uuid4().hex
+    runner = start(tmp_path / "elsewhere", "demo.run", mark, "--home", str(tmp_path / "demo"), "--steps", "5")
+    try:
+        assert wait_for(lambda: any("captioner_worker" in line for line in marked(mark)), 240), marked(mark)
+        runner.send_signal(signal.SIGINT)
+        output, _ = runner.communicate(timeout=180)
+    finally:
+        runner.kill()
+    assert runner.returncode == 130
+    assert wait_for(lambda: not marked(mark), 30), marked(mark)
+    assert b"Traceback" not in output
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_demo_runs_twice_in_a_row(tmp_path: Path) -> None:
+    arguments = ("--home", str(tmp_path / "demo"), "--steps", "3", "--generation-steps", "2")
+    for _ in range(2):
+        mark = uuid.uuid4().hex
+        runner = start(tmp_path / "elsewhere", "demo.run", mark, *arguments)
+        output, _ = runner.communicate(timeout=800)
+        assert runner.returncode == 0, output.decode()
+        assert (tmp_path / "demo" / "output" / "contact-sheet.png").stat().st_size > 100_000
+        assert wait_for(lambda mark=mark: not marked(mark), 30), marked(mark)  # type: ignore[misc]
 
 
 def test_not_even_a_killed_runner_leaves_a_process(tmp_path: Path) -> None:

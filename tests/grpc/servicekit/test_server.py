@@ -258,6 +258,26 @@ async def test_both_ends_can_prove_who_they_are() -> None:
     await server.stop(0)
 
 
+async def test_a_server_has_stopped_only_when_the_last_handler_has_cleaned_up(start: Any) -> None:
+    begun, cleaned_up = asyncio.Event(), asyncio.Event()
+
+    async def slow_to_leave(request: Any, _context: Any) -> Any:
+        begun.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.3)
+            cleaned_up.set()
+        return request
+
+    running = await start(EchoServicer(unary=slow_to_leave))
+    call = running.stub.unary(GOOD)
+    await begun.wait()
+    call.cancel()
+    await running.server.stop(0)
+    assert cleaned_up.is_set()
+
+
 PROGRAM = """
 import asyncio
 from servicekit.logs import configure_logs
