@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from demo.recipe.clock import device
 from demo.recipe.pictures import Pictures, to_tensor
 from demo.world import Scene
-from demo.world.render import subject_mask
+from demo.world.render import is_mirrored, subject_mask
 
 CHUNK = 1000
 
@@ -31,24 +31,32 @@ def encode_pictures(vae: AutoencoderKL, pictures: Pictures, batch: int = 50) -> 
     return torch.cat(rows).half().cpu()
 
 
-def cover_masks(scenes: list[Scene], mirrored: bool = False) -> NDArray[np.uint8]:
-    """[N, 16, 16]: how much of each latent cell the subject covers."""
-    masks = np.stack([subject_mask(scene, 16) for scene in scenes])
-    return np.ascontiguousarray(masks[:, :, ::-1]) if mirrored else masks
+def cover_masks(scenes: list[Scene]) -> NDArray[np.uint8]:
+    """[N, 16, 16]: how much of each latent cell the subject covers, all subjects looking one way."""
+    return _turned(np.stack([subject_mask(scene, 16) for scene in scenes]), scenes)
 
 
-def write_latents(
-    vae_directory: Path, pictures: Pictures, scenes: list[Scene], out: Path, mirrored: bool = False
-) -> None:
-    """Encode a pool (mirrored if asked: the captions hold either way) chunk by chunk."""
+def _turned(pictures: NDArray[np.uint8], scenes: list[Scene]) -> NDArray[np.uint8]:
+    """[N, H, W, ...] with mirrored subjects mirrored back (captions hold either way).
+
+    A small model that sees both ways averages them and draws two tails and no head.
+    """
+    mirrored = [is_mirrored(scene) for scene in scenes]
+    turned = pictures.copy()
+    turned[mirrored] = pictures[mirrored, :, ::-1]
+    return turned
+
+
+def write_latents(vae_directory: Path, pictures: Pictures, scenes: list[Scene], out: Path) -> None:
+    """Encode a pool, all subjects looking one way, chunk by chunk."""
     out.mkdir(parents=True, exist_ok=True)
     vae = AutoencoderKL.from_pretrained(vae_directory).float().eval().to(device())
     for i in range(0, len(scenes), CHUNK):
-        part = pictures[i : i + CHUNK]
-        latents = encode_pictures(vae, np.ascontiguousarray(part[:, :, ::-1]) if mirrored else part)
-        name = f"{'m' if mirrored else 'p'}{i:06d}"
-        (out / f"{name}.json").write_text(json.dumps([asdict(s) for s in scenes[i : i + CHUNK]]))
-        np.save(out / f"{name}.mask", cover_masks(scenes[i : i + CHUNK], mirrored))
+        part = scenes[i : i + CHUNK]
+        latents = encode_pictures(vae, _turned(pictures[i : i + CHUNK], part))
+        name = f"p{i:06d}"
+        (out / f"{name}.json").write_text(json.dumps([asdict(s) for s in part]))
+        np.save(out / f"{name}.mask", cover_masks(part))
         np.save(out / f"{name}.tmp.npy", latents.numpy())
         (out / f"{name}.tmp.npy").rename(out / f"{name}.npy")
 

@@ -38,10 +38,18 @@ def sample_placement(rng: random.Random) -> Placement:
 
 def scene_parts(scene: Scene) -> tuple[Backdrop, list[Shape], Tones]:
     """The outlines of a scene before any style is applied."""
+    backdrop, placement = _composition(scene)
+    return backdrop, place(SUBJECT_SHAPES[scene.subject](), placement), roles(COLOUR_RGB[scene.colour])
+
+
+def is_mirrored(scene: Scene) -> bool:
+    """Whether the subject looks the other way than it was designed."""
+    return _composition(scene)[1].flip
+
+
+def _composition(scene: Scene) -> tuple[Backdrop, Placement]:
     rng = random.Random(f"{scene.seed}/{scene.subject}/{scene.place}")
-    backdrop = PLACE_BACKDROPS[scene.place](rng)
-    shapes = place(SUBJECT_SHAPES[scene.subject](), sample_placement(rng))
-    return backdrop, shapes, roles(COLOUR_RGB[scene.colour])
+    return PLACE_BACKDROPS[scene.place](rng), sample_placement(rng)
 
 
 def subject_mask(scene: Scene, side: int = 32) -> NDArray[np.uint8]:

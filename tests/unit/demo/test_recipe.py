@@ -9,12 +9,14 @@ import pytest
 import torch
 from torch import nn
 
+from demo.recipe.autoencoder import new_autoencoder
 from demo.recipe.cards import write_cards
 from demo.recipe.clock import Average, Budget, Running
 from demo.recipe.evaluate import held_out_scenes, shares_right
-from demo.recipe.latents import LatentStore, cover_masks
+from demo.recipe.latents import LatentStore, cover_masks, encode_pictures, write_latents
 from demo.recipe.pictures import draw_pool, scenes, to_tensor
 from demo.recipe.saving import forget_origin, read_as_float32
+from demo.world.render import is_mirrored, subject_mask
 
 
 def test_the_rate_warms_up_peaks_and_falls_to_its_floor():
@@ -55,7 +57,22 @@ def test_masks_cover_the_subject():
     masks = cover_masks(drawn)
     assert masks.shape == (6, 16, 16)
     assert (masks.mean((1, 2)) > 20).all()
-    assert (cover_masks(drawn, mirrored=True) == masks[:, :, ::-1]).all()
+    for scene, mask in zip(drawn, masks, strict=True):
+        as_drawn = subject_mask(scene, 16)
+        assert (mask == (as_drawn[:, ::-1] if is_mirrored(scene) else as_drawn)).all()
+    assert len({is_mirrored(scene) for scene in drawn}) == 2
+
+
+def test_all_subjects_look_one_way_in_the_latents(tmp_path: Path):
+    drawn, vae = scenes(6, seed=2), new_autoencoder().eval()
+    vae.save_pretrained(tmp_path / "vae")
+    pictures = draw_pool(drawn, 1)
+    write_latents(tmp_path / "vae", pictures, drawn, tmp_path / "latents")
+    for scene, picture, row in zip(drawn, pictures, np.load(tmp_path / "latents/p000000.npy"), strict=True):
+        seen = picture[:, ::-1] if is_mirrored(scene) else picture
+        torch.testing.assert_close(
+            torch.from_numpy(row), encode_pictures(vae, seen[None].copy())[0], atol=2e-3, rtol=1e-2
+        )
 
 
 def test_the_store_grows_with_its_folder_and_weighs_the_subject(tmp_path: Path):
