@@ -22,6 +22,7 @@ from rich.console import Console
 
 import brandloom
 from brandloom import HealthStatus, ModelFamily
+from servicekit.bound import bound_command
 from servicekit.identity import ensure_local_token
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -138,7 +139,7 @@ def running(
 
 
 def _start(name: str, log: Path, environment: Mapping[str, str]) -> ServiceProcess:
-    command = [sys.executable, "-m", "demo.bound", str(os.getpid()), f"services.{name}"]
+    command = bound_command(f"services.{name}", end=signal.SIGTERM)
     with log.open("wb") as output:
         # In a session of its own, so that Ctrl-C reaches this process first and everything that a service has
         # started can be ended with it.

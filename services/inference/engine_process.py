@@ -11,7 +11,6 @@ import json
 import os
 import random
 import socket
-import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -21,6 +20,7 @@ from typing import Any
 import structlog
 
 from servicekit import errors
+from servicekit.bound import bound_command
 from servicekit.child_environment import without_secrets
 from services.inference.domain import CacheUsage, EngineEvent, EngineState, ImageJob
 from services.inference.engine_messages import (
@@ -189,11 +189,12 @@ class EngineProcess:
         with theirs:
             try:
                 process = await asyncio.create_subprocess_exec(
-                    sys.executable,
-                    "-m",
-                    "services.inference.engine",
-                    str(theirs.fileno()),
-                    json.dumps(asdict(self._settings)),
+                    # Its imports take long: it is to end with this process before it can see a hang-up.
+                    *bound_command(
+                        "services.inference.engine",
+                        str(theirs.fileno()),
+                        json.dumps(asdict(self._settings)),
+                    ),
                     pass_fds=[theirs.fileno()],
                     env=environment,
                     stdin=asyncio.subprocess.DEVNULL,

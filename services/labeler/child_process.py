@@ -7,12 +7,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from servicekit.bound import bound_command
 from servicekit.child_environment import without_secrets
 from services.labeler.child_frames import LENGTH_BYTES, Header, WorkerFaultError, encode
 
@@ -36,7 +36,7 @@ class ChildProcess:
     def __init__(
         self, module: str, arguments: Sequence[str] = (), *, environment: Mapping[str, str] | None = None
     ) -> None:
-        self._command = [sys.executable, "-m", module, *arguments]
+        self._command = bound_command(module, *arguments)
         self._environment = {
             **without_secrets(os.environ),
             **(environment or {}),

@@ -125,8 +125,7 @@ def test_not_even_a_killed_runner_leaves_a_process(tmp_path: Path) -> None:
     finally:
         runner.kill()
         runner.communicate()
-    # A process that is just importing torch hears of it only afterwards.
-    assert wait_for(lambda: not marked(mark), 180), marked(mark)
+    assert wait_for(lambda: not marked(mark), 60), marked(mark)
 
 
 def test_a_service_that_cannot_start_ends_the_others_and_says_why(tmp_path: Path) -> None:

@@ -85,6 +85,20 @@ async def test_a_local_base_is_served_and_no_engine_is_left(
     wait_for(lambda: not alive(engine), "the engine outlives its service")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's help is Linux's")
+def test_an_engine_that_still_imports_ends_with_its_service(
+    service: tuple[subprocess.Popen[bytes], Path],
+) -> None:
+    process, log = service
+    wait_for(lambda: children(process.pid), "no engine is started")
+    (engine,) = children(process.pid)
+    assert "engine ready" not in log.read_text()
+    process.kill()
+    process.wait()
+    time.sleep(1.0)  # the imports take longer
+    assert not alive(engine)
+
+
 def test_a_bad_configuration_is_told_whole() -> None:
     environment = {**os.environ, "BRANDLOOM_INFERENCE_DTYPE": "int4", "BRANDLOOM_INFERENCE_MAX_ROWS": "x"}
     answer = subprocess.run(
