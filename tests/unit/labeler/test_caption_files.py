@@ -79,6 +79,15 @@ def test_lines_are_counted_through_quoted_line_ends() -> None:
     assert caught.value.violations[0].field == "metadata.csv:5"
 
 
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\u0085"])
+def test_only_line_ends_of_the_format_end_a_row(separator: str) -> None:
+    text = f"a{separator}b"
+    table = f"file_name,text\na.png,{text}\n"
+    lines = f'{{"file_name": "a.png", "text": "{text}"}}\n'
+    assert pairs(table.encode(), CaptionFormat.CSV) == [("a.png", text)]
+    assert pairs(lines.encode(), CaptionFormat.JSONL) == [("a.png", text)]
+
+
 def test_faults_are_told_together_up_to_a_limit() -> None:
     data = b"file_name,text\n" + b"bad\n" * 150
     with pytest.raises(InvalidArgument) as caught:

@@ -20,6 +20,13 @@ def test_a_caption_may_hold_any_line_end() -> None:
     assert read_manifest(manifest(shown)) == shown
 
 
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\u0085"])
+def test_only_a_line_feed_ends_a_line(separator: str) -> None:
+    line = GOOD[:-1] + f', "caption": "a{separator}b"}}'
+    found = read_manifest(f"{line}\r\n{line}\n".encode())
+    assert [picture.caption for picture in found] == [f"a{separator}b"] * 2
+
+
 @pytest.mark.parametrize(
     "line",
     [
