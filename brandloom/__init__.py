@@ -17,7 +17,15 @@ from brandloom._base_digest import base_model_digest
 from brandloom._client import Client
 from brandloom._connect import connect, connect_async
 from brandloom.errors import ApiError, BrandloomError, JobFailed
-from brandloom.types.common import Artifact, Failure, HealthStatus, JobState, ModelFamily, ServiceHealth
+from brandloom.types.common import (
+    Artifact,
+    Failure,
+    HealthStatus,
+    JobState,
+    ModelFamily,
+    ServiceHealth,
+    TransferProgress,
+)
 from brandloom.types.events import (
     ArtifactEvent,
     ErrorEvent,
@@ -31,10 +39,12 @@ from brandloom.types.events import (
     VersionEvent,
 )
 from brandloom.types.inference import (
+    CacheUsage,
     Capacity,
     GeneratedImage,
     GenerationEvent,
     GenerationProgress,
+    LoadedBase,
     Queued,
     Sampler,
     SigmaSchedule,
@@ -45,12 +55,15 @@ from brandloom.types.inference import (
     UsedLora,
 )
 from brandloom.types.labeler import (
+    CaptionEdit,
     CaptionFormat,
+    CaptionImport,
     CaptionSource,
     Dataset,
     DatasetRevision,
     Image,
     ImageFlag,
+    LabeledImage,
     LabelJob,
     LabelProgress,
     UploadOutcome,
@@ -62,6 +75,7 @@ from brandloom.types.registry import (
     Brand,
     Change,
     ChangeKind,
+    DownloadUrl,
     Lineage,
     LineageEdge,
     LineageKind,
@@ -70,6 +84,7 @@ from brandloom.types.registry import (
     LoraFormat,
     LoraOrigin,
     LoraVersion,
+    ModuleRank,
     ResolvedLora,
     ResolvedStack,
 )
@@ -95,6 +110,14 @@ from brandloom.types.training_spec import (
 )
 
 __all__ = [
+    "CacheUsage",
+    "CaptionEdit",
+    "CaptionImport",
+    "DownloadUrl",
+    "LabeledImage",
+    "LoadedBase",
+    "ModuleRank",
+    "TransferProgress",
     "AdapterSpec",
     "AdapterTarget",
     "Advice",

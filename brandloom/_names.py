@@ -38,6 +38,16 @@ def lora(value: str | Named) -> str:
     return _in_brand(_text(value), "loras", "lora")
 
 
+def image(value: str | Named) -> str:
+    """`acme/heroes/0190...` -> `brands/acme/datasets/heroes/images/0190...`."""
+    return _in_dataset(_text(value), "images", "image")
+
+
+def label_job(value: str | Named) -> str:
+    """`acme/heroes/0190...` -> `brands/acme/datasets/heroes/labelJobs/0190...`."""
+    return _in_dataset(_text(value), "labelJobs", "label_job")
+
+
 def training_job(value: str | Named) -> str:
     """`acme/0190...` -> `brands/acme/trainingJobs/0190...`."""
     return _in_brand(_text(value), "trainingJobs", "training_job")
@@ -62,7 +72,7 @@ def version(value: str | Named) -> str:
 
 
 def full(value: str | Named) -> str:
-    """The name of a resource that has no short form (pictures, label jobs)."""
+    """The name as it is, for calls that take several kinds of resources or references."""
     return _text(value)
 
 
@@ -77,6 +87,8 @@ def short(name: str) -> str:
     match parts:
         case ["brands", brand_id, "datasets", dataset_id, "revisions", number]:
             return f"{brand_id}/{dataset_id}@{number}"
+        case ["brands", brand_id, "datasets", dataset_id, "images" | "labelJobs", resource_id]:
+            return f"{brand_id}/{dataset_id}/{resource_id}"
         case ["brands", brand_id, "loras", lora_id, "versions", label]:
             return f"{brand_id}/{lora_id}@{label}"
         case ["brands", brand_id, _, resource_id]:
@@ -91,25 +103,34 @@ def _in_brand(text: str, collection: str, field: str) -> str:
         return text
     brand_id, _, resource_id = text.partition("/")
     if not brand_id or not resource_id:
-        description = (
-            f"must look like brand/{field} or brands/{{brand}}/{collection}/{{{field}}}, not {text!r}"
-        )
-        raise InvalidArgument(
-            f"{field}: {description}",
-            reason="INVALID_NAME",
-            violations=[FieldViolation(field, description)],
+        raise _invalid(
+            field, f"must look like brand/{field} or brands/{{brand}}/{collection}/{{{field}}}", text
         )
     return f"brands/{brand_id}/{collection}/{resource_id}"
 
 
+def _in_dataset(text: str, collection: str, field: str) -> str:
+    parts = text.split("/")
+    if len(parts) > 3:
+        return text
+    if len(parts) < 3 or not all(parts):
+        full_shape = f"brands/{{brand}}/datasets/{{dataset}}/{collection}/{{{field}}}"
+        raise _invalid(field, f"must look like brand/dataset/{field} or {full_shape}", text)
+    brand_id, dataset_id, resource_id = parts
+    return f"brands/{brand_id}/datasets/{dataset_id}/{collection}/{resource_id}"
+
+
 def _part(text: str, field: str) -> str:
     if not text:
-        raise InvalidArgument(
-            f"{field}: must not be empty",
-            reason="INVALID_NAME",
-            violations=[FieldViolation(field, "must not be empty")],
-        )
+        raise _invalid(field, "must name one", text)
     return text
+
+
+def _invalid(field: str, description: str, text: str) -> InvalidArgument:
+    found = f"{description}, not {text!r}"
+    return InvalidArgument(
+        f"{field}: {found}", reason="INVALID_NAME", violations=[FieldViolation(field, found)]
+    )
 
 
 def _text(value: str | Named) -> str:

@@ -29,7 +29,7 @@ class AsyncCaptions:
 
     async def set(self, image: str | Image, caption: str, *, etag: str = "") -> Image:
         """Writes one caption, as a reviewer."""
-        request = labeler_pb2.UpdateCaptionRequest(name=_names.full(image), caption=caption, etag=etag)
+        request = labeler_pb2.UpdateCaptionRequest(name=_names.image(image), caption=caption, etag=etag)
         return from_proto(Image, await self._labeler.call("UpdateCaption", request))
 
     async def add_trigger_word(

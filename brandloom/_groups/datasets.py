@@ -124,12 +124,12 @@ class AsyncDatasets:
 
     async def image(self, image: str | Image) -> Image:
         """One picture as it is now."""
-        request = labeler_pb2.GetImageRequest(name=_names.full(image))
+        request = labeler_pb2.GetImageRequest(name=_names.image(image))
         return from_proto(Image, await self._labeler.call("GetImage", request))
 
     async def download_image(self, image: str | Image, destination: str | Path) -> Path:
         """Writes the picture, as captioner and trainer see it, to a file or into a folder."""
-        request = labeler_pb2.DownloadImageRequest(name=_names.full(image))
+        request = labeler_pb2.DownloadImageRequest(name=_names.image(image))
         return await save_stream(self._labeler.stream("DownloadImage", request), destination)
 
     async def update_image(
@@ -143,13 +143,13 @@ class AsyncDatasets:
     ) -> Image:
         """Changes tags, split (`train` or `validation`) or whether revisions leave it out."""
         changes = given(tags=tags, split=split, excluded=excluded)
-        message = resources_pb2.Image(name=_names.full(image), etag=etag, **changes)
+        message = resources_pb2.Image(name=_names.image(image), etag=etag, **changes)
         request = labeler_pb2.UpdateImageRequest(image=message, update_mask=mask(changes))
         return from_proto(Image, await self._labeler.call("UpdateImage", request))
 
     async def delete_image(self, image: str | Image, *, etag: str = "") -> None:
         """Takes a picture out of the dataset; sealed revisions keep it."""
-        request = labeler_pb2.DeleteImageRequest(name=_names.full(image), etag=etag)
+        request = labeler_pb2.DeleteImageRequest(name=_names.image(image), etag=etag)
         await self._labeler.call("DeleteImage", request)
 
     async def export(

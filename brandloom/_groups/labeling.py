@@ -44,7 +44,7 @@ class AsyncLabeling:
 
     async def get(self, job: str | LabelJob) -> LabelJob:
         """The job as it is now."""
-        request = labeler_pb2.GetLabelJobRequest(name=_names.full(job))
+        request = labeler_pb2.GetLabelJobRequest(name=_names.label_job(job))
         return from_proto(LabelJob, await self._labeler.call("GetLabelJob", request))
 
     async def list(
@@ -63,12 +63,12 @@ class AsyncLabeling:
 
     async def cancel(self, job: str | LabelJob) -> LabelJob:
         """Stops the job; captions that it has written stay."""
-        request = labeler_pb2.CancelLabelJobRequest(name=_names.full(job))
+        request = labeler_pb2.CancelLabelJobRequest(name=_names.label_job(job))
         return from_proto(LabelJob, await self._labeler.call("CancelLabelJob", request))
 
     async def watch(self, job: str | LabelJob, *, after_sequence: int = 0) -> AsyncIterator[LabelEvent]:
         """The job's events after a number, then live until it ends; over broken connections without a gap."""
-        name = _names.full(job)
+        name = _names.label_job(job)
 
         async def events(after: int) -> AsyncIterator[LabelEvent]:
             request = labeler_pb2.WatchLabelJobRequest(name=name, after_sequence=after)

@@ -5,13 +5,29 @@ from __future__ import annotations
 import click
 
 from brandloom import Lora
+from brandloom._names import short
 from brandloom.cli.framework import Group
 from brandloom.cli.session import Session, pass_session
 
 
 @click.group(cls=Group)
 def alias() -> None:
-    """Names such as `prod` that point to a version and can be moved."""
+    """Movable names of versions, such as `prod`."""
+
+
+@alias.command("list")
+@click.argument("lora")
+@pass_session
+def list_aliases(session: Session, lora: str) -> None:
+    """List the aliases of a LoRA (BRAND/LORA)."""
+    found = session.client.loras.get(lora)
+    pairs = [{"alias": name, "version": number} for name, number in sorted(found.aliases.items())]
+    name = short(found.name)
+    session.show_list(
+        pairs,
+        ("reference", "version"),
+        lambda pair: (f"{name}@{pair['alias']}", f"{name}@{pair['version']}"),
+    )
 
 
 @alias.command("set")
@@ -34,5 +50,6 @@ def delete_alias(session: Session, lora: str, name: str) -> None:
 
 
 def _aliases(lora: Lora) -> str:
-    lines = [f"{lora.name}@{name} -> version {number}" for name, number in sorted(lora.aliases.items())]
-    return "\n".join(lines) or f"{lora.name} has no alias"
+    name = short(lora.name)
+    lines = [f"{name}@{alias_name} -> {name}@{number}" for alias_name, number in sorted(lora.aliases.items())]
+    return "\n".join(lines) or f"{name} has no alias"

@@ -8,9 +8,10 @@ from typing import Any
 import click
 
 from brandloom import BaseModel
+from brandloom._names import short
 from brandloom.cli.base_model_source import register
 from brandloom.cli.framework import Group
-from brandloom.cli.options import confirmed, listing
+from brandloom.cli.options import changes, confirmed, listing
 from brandloom.cli.plain import moment
 from brandloom.cli.session import Session, facts, pass_session
 
@@ -42,7 +43,7 @@ def list_base_models(session: Session, filter_: str, order_by: str, limit: int |
     session.show_list(
         session.client.base_models.list(filter=filter_, order_by=order_by),
         ("base model", "family", "resolution", "sha256", "source"),
-        lambda model: (model.name, model.family, model.resolution, model.sha256[:12], model.source),
+        lambda model: (short(model.name), model.family, model.resolution, model.sha256[:12], model.source),
         limit=limit,
     )
 
@@ -57,12 +58,32 @@ def get(session: Session, base_model: str) -> None:
 
 @base_models.command()
 @click.argument("base_model")
+@click.option("--display-name")
+@click.option("--source", help="Path where the services find it now; the weights must be the same.")
+@click.option("--license", "license_")
+@click.option("--description")
+@pass_session
+def update(
+    session: Session,
+    base_model: str,
+    display_name: str | None,
+    source: str | None,
+    license_: str | None,
+    description: str | None,
+) -> None:
+    """Change a base model's texts or path; family and digest never change."""
+    wanted = changes(display_name=display_name, source=source, license=license_, description=description)
+    session.show(session.client.base_models.update(base_model, **wanted), _facts)
+
+
+@base_models.command()
+@click.argument("base_model")
 @confirmed
 @pass_session
 def delete(session: Session, base_model: str) -> None:
     """Delete a base model that no LoRA version names."""
     session.client.base_models.delete(base_model)
-    session.note(f"deleted {base_model}")
+    session.deleted(base_model)
 
 
 def _facts(model: BaseModel) -> Any:

@@ -7,8 +7,9 @@ from typing import Any
 import click
 
 from brandloom import Brand
+from brandloom._names import short
 from brandloom.cli.framework import Group
-from brandloom.cli.options import confirmed, listing
+from brandloom.cli.options import changes, confirmed, listing
 from brandloom.cli.plain import moment
 from brandloom.cli.session import Session, facts, pass_session
 
@@ -22,15 +23,14 @@ def brands() -> None:
 @click.argument("brand_id")
 @click.option("--display-name", default="")
 @click.option("--description", default="")
-@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE")
+@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Repeatable.")
 @pass_session
 def create(
     session: Session, brand_id: str, display_name: str, description: str, labels: tuple[str, ...]
 ) -> None:
     """Make a brand."""
-    pairs = dict(_pair(label) for label in labels)
     brand = session.client.brands.create(
-        brand_id, display_name=display_name, description=description, labels=pairs
+        brand_id, display_name=display_name, description=description, labels=_pairs(labels)
     )
     session.show(brand, _facts)
 
@@ -43,7 +43,7 @@ def list_brands(session: Session, filter_: str, order_by: str, limit: int | None
     session.show_list(
         session.client.brands.list(filter=filter_, order_by=order_by),
         ("brand", "display name", "created"),
-        lambda brand: (brand.name, brand.display_name, moment(brand.create_time)),
+        lambda brand: (short(brand.name), brand.display_name, moment(brand.create_time)),
         limit=limit,
     )
 
@@ -60,12 +60,29 @@ def get(session: Session, brand: str) -> None:
 @click.argument("brand")
 @click.option("--display-name")
 @click.option("--description")
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A label to have, in place of all it has.",
+)
+@click.option("--no-labels", is_flag=True, help="Take all labels away.")
 @pass_session
-def update(session: Session, brand: str, display_name: str | None, description: str | None) -> None:
-    """Change a brand's texts."""
-    session.show(
-        session.client.brands.update(brand, display_name=display_name, description=description), _facts
-    )
+def update(
+    session: Session,
+    brand: str,
+    display_name: str | None,
+    description: str | None,
+    labels: tuple[str, ...],
+    no_labels: bool,
+) -> None:
+    """Change a brand's texts and labels."""
+    if labels and no_labels:
+        raise click.UsageError("--label and --no-labels exclude each other")
+    pairs = _pairs(labels) if labels or no_labels else None
+    wanted = changes(display_name=display_name, description=description, labels=pairs)
+    session.show(session.client.brands.update(brand, **wanted), _facts)
 
 
 @brands.command()
@@ -75,7 +92,11 @@ def update(session: Session, brand: str, display_name: str | None, description: 
 def delete(session: Session, brand: str) -> None:
     """Delete a brand that has no LoRAs."""
     session.client.brands.delete(brand)
-    session.note(f"deleted {brand}")
+    session.deleted(brand)
+
+
+def _pairs(labels: tuple[str, ...]) -> dict[str, str]:
+    return dict(_pair(label) for label in labels)
 
 
 def _pair(label: str) -> tuple[str, str]:

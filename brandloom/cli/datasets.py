@@ -7,14 +7,16 @@ from typing import Any
 
 import click
 
-from brandloom import CaptionFormat, Dataset, DatasetRevision, Image, JobFailed, UploadOutcome
-from brandloom._names import last_segment
+from brandloom import CaptionFormat, Dataset, JobFailed, UploadOutcome
+from brandloom._names import short
 from brandloom.cli import exit_codes
+from brandloom.cli.dataset_captions import edit_captions, import_captions
 from brandloom.cli.framework import Group
 from brandloom.cli.labels import follow_label_job, label_facts
-from brandloom.cli.options import confirmed, listing
+from brandloom.cli.options import changes, confirmed, listing
 from brandloom.cli.plain import moment, words
 from brandloom.cli.progress import transfer
+from brandloom.cli.revisions import revision_facts
 from brandloom.cli.session import Session, facts, pass_session, table
 
 
@@ -50,7 +52,7 @@ def list_datasets(session: Session, brand: str, filter_: str, order_by: str, lim
         session.client.datasets.list(brand, filter=filter_, order_by=order_by),
         ("dataset", "pictures", "captioned", "flagged", "revision", "updated"),
         lambda dataset: (
-            dataset.name,
+            short(dataset.name),
             dataset.image_count,
             dataset.captioned_count,
             dataset.flagged_count,
@@ -71,13 +73,24 @@ def get(session: Session, dataset: str) -> None:
 
 @datasets.command()
 @click.argument("dataset")
+@click.option("--display-name")
+@click.option("--description")
+@pass_session
+def update(session: Session, dataset: str, display_name: str | None, description: str | None) -> None:
+    """Change a dataset's texts."""
+    wanted = changes(display_name=display_name, description=description)
+    session.show(session.client.datasets.update(dataset, **wanted), _facts)
+
+
+@datasets.command()
+@click.argument("dataset")
 @click.option("--force", is_flag=True, help="Although it has pictures. Sealed revisions stay.")
 @confirmed
 @pass_session
 def delete(session: Session, dataset: str, force: bool) -> None:
     """Delete a dataset."""
     session.client.datasets.delete(dataset, force=force)
-    session.note(f"deleted {dataset}")
+    session.deleted(dataset)
 
 
 @datasets.command()
@@ -109,82 +122,6 @@ def upload(session: Session, dataset: str, paths: tuple[Path, ...], sidecars: bo
         session.note(f"{result.added_count} added, {result.rejected_count} rejected, {unchanged} unchanged")
     if result.rejected_count:
         click.get_current_context().exit(exit_codes.FAILED)
-
-
-@datasets.command()
-@click.argument("dataset")
-@listing
-@pass_session
-def images(session: Session, dataset: str, filter_: str, order_by: str, limit: int | None) -> None:
-    """List a dataset's pictures, such as --filter 'flags:TOO_SMALL'."""
-    session.show_list(
-        session.client.datasets.images(dataset, filter=filter_, order_by=order_by),
-        ("picture", "file", "pixels", "flags", "caption"),
-        lambda image: (
-            last_segment(image.name),
-            image.source_name,
-            f"{image.width}x{image.height}",
-            words((*image.flags, *(("excluded",) if image.excluded else ()))).lower(),
-            image.caption,
-        ),
-        limit=limit,
-    )
-
-
-@datasets.command()
-@click.argument("image")
-@click.argument("text", required=False)
-@pass_session
-def caption(session: Session, image: str, text: str | None) -> None:
-    """Show a picture's caption, or write it (IMAGE is the full name brands/.../images/...)."""
-    captions, pictures = session.client.captions, session.client.datasets
-    picture = pictures.image(image) if text is None else captions.set(image, text)
-    session.show(picture, _image_facts)
-
-
-@datasets.command("edit-captions")
-@click.argument("dataset")
-@click.option("--trigger-word", help="Put before captions that do not have it, followed by a comma.")
-@click.option("--prefix", help="Put before every caption as it is.")
-@click.option("--suffix", help="Put after every caption as it is.")
-@click.option("--find", help="Text to replace.")
-@click.option("--replace", "replacement", default="", help="What --find becomes.")
-@click.option("--ignore-case", is_flag=True)
-@click.option("--whole-words", is_flag=True)
-@click.option("--filter", "filter_", default="", help="Pictures to edit; all by default.")
-@pass_session
-def edit_captions(
-    session: Session,
-    dataset: str,
-    trigger_word: str | None,
-    prefix: str | None,
-    suffix: str | None,
-    find: str | None,
-    replacement: str,
-    ignore_case: bool,
-    whole_words: bool,
-    filter_: str,
-) -> None:
-    """One edit on many captions: all or none."""
-    captions = session.client.captions
-    if [trigger_word, prefix, suffix, find].count(None) != 3:
-        raise click.UsageError("choose one of --trigger-word, --prefix, --suffix and --find")
-    if trigger_word is not None:
-        edit = captions.add_trigger_word(dataset, trigger_word, filter=filter_)
-    elif prefix is not None:
-        edit = captions.add_prefix(dataset, prefix, filter=filter_)
-    elif suffix is not None:
-        edit = captions.add_suffix(dataset, suffix, filter=filter_)
-    else:
-        edit = captions.replace(
-            dataset,
-            find or "",
-            replacement,
-            ignore_case=ignore_case,
-            whole_words=whole_words,
-            filter=filter_,
-        )
-    session.show(edit, lambda done: f"{done.changed_count} of {done.matched_count} captions changed")
 
 
 @datasets.command()
@@ -232,42 +169,7 @@ def seal(
     revision = session.client.datasets.seal(
         dataset, trigger_words=trigger_words, note=note, allow_empty_captions=allow_empty_captions
     )
-    session.show(revision, _revision_facts)
-
-
-@datasets.command()
-@click.argument("dataset")
-@pass_session
-def revisions(session: Session, dataset: str) -> None:
-    """List a dataset's sealed revisions."""
-    session.show_list(
-        session.client.datasets.revisions(dataset),
-        ("revision", "pictures", "trigger words", "sha256", "sealed", "note"),
-        lambda item: (
-            item.name,
-            item.image_count,
-            words(item.trigger_words),
-            item.manifest.sha256[:12],
-            moment(item.create_time),
-            item.note,
-        ),
-    )
-
-
-@datasets.command("import")
-@click.argument("dataset")
-@click.argument("path", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--ignore-unknown", is_flag=True, help="Pass over rows that name no picture.")
-@pass_session
-def import_captions(session: Session, dataset: str, path: Path, ignore_unknown: bool) -> None:
-    """Apply captions from metadata.csv, metadata.jsonl or a .zip of .txt files: all rows or none."""
-    with transfer(session, f"importing {path.name}") as report:
-        done = session.client.captions.import_file(
-            dataset, path, ignore_unknown=ignore_unknown, on_progress=report
-        )
-    session.show(
-        done, lambda result: f"{result.changed_count} captions changed, {result.unknown_count} rows unknown"
-    )
+    session.show(revision, revision_facts)
 
 
 @datasets.command()
@@ -291,6 +193,10 @@ def export(session: Session, dataset: str, destination: Path, format_: str, incl
     session.show({"path": path}, lambda result: str(result["path"]))
 
 
+for command in (edit_captions, import_captions):
+    datasets.add_command(command)
+
+
 def _why(failure: Any) -> str:
     return failure.message if failure else ""
 
@@ -306,33 +212,5 @@ def _facts(dataset: Dataset) -> Any:
             ("flagged", str(dataset.flagged_count)),
             ("revision", dataset.latest_revision or "none sealed yet"),
             ("updated", moment(dataset.update_time)),
-        ]
-    )
-
-
-def _image_facts(image: Image) -> Any:
-    return facts(
-        [
-            ("name", image.name),
-            ("file", image.source_name),
-            ("caption", image.caption or "none"),
-            ("written by", image.caption_source.lower() if image.caption else ""),
-            ("pixels", f"{image.width}x{image.height}"),
-            ("tags", words(image.tags)),
-            ("flags", words(image.flags).lower()),
-            ("split", image.split),
-            ("duplicate of", image.duplicate_of),
-        ]
-    )
-
-
-def _revision_facts(revision: DatasetRevision) -> Any:
-    return facts(
-        [
-            ("name", revision.name),
-            ("pictures", str(revision.image_count)),
-            ("trigger words", words(revision.trigger_words)),
-            ("sha256", revision.manifest.sha256),
-            ("note", revision.note),
         ]
     )

@@ -60,7 +60,10 @@ def generate(
     output: Path,
     **settings: Any,
 ) -> None:
-    """Make pictures: brandloom generate acme '<lora:hero:0.6> riding a motorcycle' --count 4."""
+    """Make pictures with a stack of LoRAs.
+
+    brandloom generate acme '<lora:hero:0.6> riding a motorcycle' --count 4
+    """
     if output.suffix.lower() == ".png" and count > 1:
         raise click.UsageError("--output names one file, but --count asks for several pictures")
     if output.suffix.lower() != ".png":

@@ -8,6 +8,7 @@ from typing import Final
 import click
 
 from brandloom import JobFailed, JobState, LabelJob
+from brandloom._names import short
 from brandloom.cli.framework import Group
 from brandloom.cli.labels import follow_label_job, label_facts
 from brandloom.cli.options import listing
@@ -24,9 +25,9 @@ _EVENT_NAMES: Final = {
 
 @click.group("label-jobs", cls=Group)
 def label_jobs() -> None:
-    """Captioning jobs; `brandloom datasets label` starts one.
+    """Captioning jobs.
 
-    A JOB goes by its full name, as `list` shows it.
+    `brandloom datasets label` starts one. A JOB goes by BRAND/DATASET/ID, as `list` shows it.
     """
 
 
@@ -40,7 +41,7 @@ def list_label_jobs(session: Session, dataset: str, filter_: str, order_by: str,
         session.client.labeling.list(dataset, filter=filter_, order_by=order_by),
         ("job", "state", "captioned", "failed", "created"),
         lambda job: (
-            job.name,
+            short(job.name),
             job.state.lower(),
             f"{job.progress.done}/{job.progress.total}" if job.progress else "",
             job.progress.failed if job.progress else "",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import click
 
-from brandloom import Lora
+from brandloom import Change, Lora
+from brandloom._names import short
 from brandloom.cli.framework import Group
-from brandloom.cli.options import confirmed, listing
+from brandloom.cli.options import changes, confirmed, listing, new_tags, retagged
 from brandloom.cli.plain import moment, words
 from brandloom.cli.session import Session, facts, pass_session
 
@@ -19,6 +21,18 @@ _COLUMNS = ("LoRA", "family", "version", "aliases", "trigger words", "tags", "up
 @click.group(cls=Group)
 def loras() -> None:
     """LoRAs: named lines of versions."""
+
+
+@loras.command()
+@click.argument("lora")
+@click.option("--display-name", default="")
+@click.option("--description", default="")
+@click.option("--tag", "tags", multiple=True, help="Repeatable.")
+@pass_session
+def create(session: Session, lora: str, display_name: str, description: str, tags: tuple[str, ...]) -> None:
+    """Make an empty LoRA (BRAND/LORA); training and uploads make theirs themselves."""
+    made = session.client.loras.create(lora, display_name=display_name, description=description, tags=tags)
+    session.show(made, _facts)
 
 
 @loras.command("list")
@@ -53,16 +67,19 @@ def get(session: Session, lora: str) -> None:
 @click.argument("lora")
 @click.option("--display-name")
 @click.option("--description")
-@click.option("--tag", "tags", multiple=True, help="All tags that it shall have; repeatable.")
+@retagged
 @pass_session
 def update(
-    session: Session, lora: str, display_name: str | None, description: str | None, tags: tuple[str, ...]
+    session: Session,
+    lora: str,
+    display_name: str | None,
+    description: str | None,
+    tags: tuple[str, ...],
+    no_tags: bool,
 ) -> None:
     """Change a LoRA's texts and tags."""
-    changed = session.client.loras.update(
-        lora, display_name=display_name, description=description, tags=tags or None
-    )
-    session.show(changed, _facts)
+    wanted = changes(display_name=display_name, description=description, tags=new_tags(tags, no_tags))
+    session.show(session.client.loras.update(lora, **wanted), _facts)
 
 
 @loras.command()
@@ -73,7 +90,37 @@ def update(
 def delete(session: Session, lora: str, force: bool) -> None:
     """Delete a LoRA."""
     session.client.loras.delete(lora, force=force)
-    session.note(f"deleted {lora}")
+    session.deleted(lora)
+
+
+@loras.command()
+@click.argument("brand", required=False)
+@click.option(
+    "--after",
+    "after_sequence",
+    type=click.IntRange(min=0),
+    help="Changes after this number first, 0 for all; else only those from now on.",
+)
+@click.option("--limit", type=click.IntRange(min=1), help="Stop after so many.")
+@pass_session
+def watch(session: Session, brand: str | None, after_sequence: int | None, limit: int | None) -> None:
+    """Follow changes to LoRAs of a brand, or of all brands, until Ctrl-C.
+
+    A broken connection is made again, and no change is lost.
+    """
+    after = -1 if after_sequence is None else after_sequence
+    for change in islice(session.client.loras.watch(brand, after_sequence=after), limit):
+        if session.json:
+            session.write_json_line(change)
+        else:
+            session.out.print(_change_line(change), highlight=False, markup=False)
+
+
+def _change_line(change: Change) -> str:
+    words_of_kind = change.kind.lower().replace("_", " ")
+    alias = f" {change.alias}" if change.alias else ""
+    version = f" version {change.version}" if change.version else ""
+    return f"{change.sequence}  {moment(change.time)}  {short(change.lora)}: {words_of_kind}{alias}{version}"
 
 
 def _aliases(lora: Lora) -> str:
@@ -82,7 +129,7 @@ def _aliases(lora: Lora) -> str:
 
 def _row(lora: Lora) -> Sequence[object]:
     return (
-        lora.name,
+        short(lora.name),
         lora.family,
         lora.latest_version or "none",
         _aliases(lora),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import click
 
@@ -16,17 +16,22 @@ from brandloom.cli.completion import completion
 from brandloom.cli.datasets import datasets
 from brandloom.cli.framework import Group
 from brandloom.cli.generate import capacity, generate
+from brandloom.cli.images import images
 from brandloom.cli.jobs import jobs
 from brandloom.cli.label_jobs import label_jobs
 from brandloom.cli.loras import loras
+from brandloom.cli.revisions import revisions
 from brandloom.cli.services import services
 from brandloom.cli.session import Session, pass_session
 from brandloom.cli.stack import stack
 from brandloom.cli.train import train
 from brandloom.cli.versions import versions
 
+# Wide terminals are used; help in a pipe keeps the usual 80 columns.
+_CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
-@click.group(cls=Group, epilog=exit_codes.HELP, context_settings={"help_option_names": ["-h", "--help"]})
+
+@click.group(cls=Group, epilog=exit_codes.HELP, context_settings=_CONTEXT)
 @click.option("--registry", metavar="HOST:PORT", help="Address; else $BRANDLOOM_REGISTRY_ADDRESS.")
 @click.option("--labeler", metavar="HOST:PORT", help="Address; else $BRANDLOOM_LABELER_ADDRESS.")
 @click.option("--trainer", metavar="HOST:PORT", help="Address; else $BRANDLOOM_TRAINER_ADDRESS.")
@@ -65,7 +70,9 @@ for command in (
     brands,
     base_models,
     datasets,
+    images,
     label_jobs,
+    revisions,
     jobs,
     train,
     loras,

@@ -72,6 +72,13 @@ class Session:
         else:
             self.out.print(render(value), highlight=False)
 
+    def deleted(self, name: str) -> None:
+        """Something is gone; with --json a document says so."""
+        if self.json:
+            self.write_json({"deleted": name})
+        else:
+            self.note(f"deleted {name}")
+
     def write_json(self, value: Any) -> None:
         """One JSON document on stdout."""
         click.echo(json.dumps(plain(value), ensure_ascii=False, indent=2))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -70,17 +69,3 @@ def resolve(session: Session, brand: str, references: tuple[str, ...], base_mode
             ],
         ),
     )
-
-
-@stack.command()
-@click.argument("brand")
-@click.argument("entries", nargs=-1, required=True, type=StackParameter())
-@click.option("--output", type=click.Path(path_type=Path), required=True)
-@click.option("--base-model", default="")
-@pass_session
-def export(
-    session: Session, brand: str, entries: tuple[StackEntry, ...], output: Path, base_model: str
-) -> None:
-    """Write a stack (hero:0.6 style:0.8) as one LoRA file that other tools load."""
-    path = session.client.stacks.export(brand, entries, output, base_model=base_model)
-    session.show({"path": path}, lambda result: str(result["path"]))

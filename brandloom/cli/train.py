@@ -37,7 +37,9 @@ _EPILOG: Final = "Keys: " + ", ".join(KEYS) + ". Only train_data_dir and base_mo
 @click.option("--config", "config_path", required=True, type=click.Path(dir_okay=False, path_type=Path))
 @pass_session
 def train(session: Session, config_path: Path) -> None:
-    """Train a LoRA from a YAML file: upload, caption, seal, train, download.
+    """Train a LoRA as a YAML file says.
+
+    It uploads, captions, seals, trains and downloads.
 
     Captions come from metadata_path (.csv, .jsonl, .zip of .txt), else from <picture>.txt beside pictures;
     the captioner writes those that are missing. base_model is the name of a registered model, a folder, a

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.text import Text
 from rich.tree import Tree
 
-from brandloom import Lineage, LoraVersion
+from brandloom import DownloadUrl, Lineage, LoraVersion
 from brandloom._names import short
 from brandloom.cli.framework import Group
-from brandloom.cli.options import listing
+from brandloom.cli.options import changes, listing, new_tags, retagged
 from brandloom.cli.plain import moment, size, words
 from brandloom.cli.progress import transfer
 from brandloom.cli.session import Session, facts, pass_session
@@ -32,13 +33,13 @@ def list_versions(session: Session, lora: str, filter_: str, order_by: str, limi
         session.client.versions.list(lora, filter=filter_, order_by=order_by),
         ("version", "aliases", "format", "rank", "size", "sha256", "base model", "made by", "created"),
         lambda item: (
-            item.name,
+            short(item.name),
             words(item.aliases),
             item.format.lower(),
             item.rank,
             size(item.artifact.size_bytes),
             item.artifact.sha256[:12],
-            item.base_model or item.base_model_sha256[:12],
+            short(item.base_model) or item.base_model_sha256[:12],
             short(item.origin.training_job) or "upload",
             moment(item.create_time),
         ),
@@ -90,6 +91,25 @@ def upload(
 
 @versions.command()
 @click.argument("version")
+@click.option("--description")
+@click.option("--license", "license_")
+@retagged
+@pass_session
+def update(
+    session: Session,
+    version: str,
+    description: str | None,
+    license_: str | None,
+    tags: tuple[str, ...],
+    no_tags: bool,
+) -> None:
+    """Correct a version's description, licence or tags; all else of it is fixed."""
+    wanted = changes(description=description, license=license_, tags=new_tags(tags, no_tags))
+    session.show(session.client.versions.update(version, **wanted), _facts)
+
+
+@versions.command()
+@click.argument("version")
 @click.argument("destination", type=click.Path(path_type=Path), default=".")
 @pass_session
 def download(session: Session, version: str, destination: Path) -> None:
@@ -97,6 +117,26 @@ def download(session: Session, version: str, destination: Path) -> None:
     with transfer(session, f"downloading {version}") as report:
         path = session.client.versions.download(version, destination, on_progress=report)
     session.show({"path": path}, lambda result: str(result["path"]))
+
+
+@versions.command()
+@click.argument("version")
+@click.option(
+    "--expires",
+    "expires_seconds",
+    type=click.IntRange(1, 86400),
+    default=900,
+    show_default=True,
+    help="Seconds for which it can be used.",
+)
+@pass_session
+def url(session: Session, version: str, expires_seconds: int) -> None:
+    """Print an address from which the file can be fetched without a token.
+
+    Only S3 stores have such addresses.
+    """
+    found = session.client.versions.download_url(version, expires_seconds=expires_seconds)
+    session.show(found, _url)
 
 
 @versions.command()
@@ -109,6 +149,11 @@ def lineage(session: Session, version: str, depth: int) -> None:
     session.show(
         session.client.versions.lineage(found, depth=depth), lambda result: lineage_tree(found.name, result)
     )
+
+
+def _url(found: DownloadUrl) -> Text:
+    # Printed as it is and on one line, so that it can be handed to curl.
+    return Text(found.url, no_wrap=True, overflow="ignore")
 
 
 def lineage_tree(name: str, lineage: Lineage) -> Tree:

@@ -47,7 +47,7 @@ def test_a_yaml_file_is_all_it_takes(
     assert (tmp_path / "out" / "city-nights.safetensors").stat().st_size > 1000
     assert "city-nights: step 2 of 2" in done.stderr
     assert "advice:" in done.stderr
-    images = json.loads(brandloom_command("datasets", "images", "default/city-nights", "--json").stdout)
+    images = json.loads(brandloom_command("images", "list", "default/city-nights", "--json").stdout)
     assert {image["caption"] for image in images} == {f"c1ty, picture number {seed}" for seed in range(4)}
 
     again = brandloom_command("train", "--config", str(config), "--json")
@@ -95,10 +95,10 @@ def test_captions_are_labelled_edited_and_exported(
     assert edited.stdout.startswith("4 of ")
     images = json.loads(
         brandloom_command(
-            "datasets", "images", "cli-brand/night", "--filter", "excluded = false", "--json"
+            "images", "list", "cli-brand/night", "--filter", "excluded = false", "--json"
         ).stdout
     )
-    set_caption = brandloom_command("datasets", "caption", images[0]["name"], "n1ght, a quiet street")
+    set_caption = brandloom_command("images", "caption", images[0]["name"], "n1ght, a quiet street")
     assert "reviewer" in set_caption.stdout
     sealed = brandloom_command("datasets", "seal", "cli-brand/night", "--trigger-word", "n1ght", "--json")
     assert json.loads(sealed.stdout)["image_count"] == 4
@@ -119,7 +119,7 @@ def test_captions_are_labelled_edited_and_exported(
         (("brands", "list", "--filter", "x ==="), 2, "filter"),
         (("jobs", "get", "nobody/0190"), 3, "NOT_FOUND"),
         (("jobs", "create", "acme/x", "--dataset", "acme/none", "--base-model", "none"), 2, "spec."),
-        (("datasets", "images", "acme"), 2, "dataset"),
+        (("images", "list", "acme"), 2, "dataset"),
         (("generate", "nobody", "<lora:none:1> x"), 2, "none"),
     ],
 )

@@ -23,6 +23,9 @@ from lorakit.base_digest import base_digest
         (_names.dataset, "acme/heroes", "brands/acme/datasets/heroes"),
         (_names.lora, "acme/hero", "brands/acme/loras/hero"),
         (_names.lora, "brands/acme/loras/hero", "brands/acme/loras/hero"),
+        (_names.image, "acme/heroes/01", "brands/acme/datasets/heroes/images/01"),
+        (_names.image, "brands/a/datasets/b/images/1", "brands/a/datasets/b/images/1"),
+        (_names.label_job, "acme/heroes/01", "brands/acme/datasets/heroes/labelJobs/01"),
         (_names.training_job, "acme/01", "brands/acme/trainingJobs/01"),
         (_names.revision, "acme/heroes", "brands/acme/datasets/heroes/revisions/latest"),
         (_names.revision, "acme/heroes@3", "brands/acme/datasets/heroes/revisions/3"),
@@ -43,7 +46,15 @@ def test_a_name_that_cannot_be_is_refused_with_its_field(given: str) -> None:
     assert caught.value.violations[0].field == "lora"
 
 
+@pytest.mark.parametrize("given", ["01", "acme/01", "acme//01", ""])
+def test_a_picture_goes_by_brand_dataset_and_id(given: str) -> None:
+    with pytest.raises(errors.InvalidArgument, match="must look like brand/dataset/image"):
+        _names.image(given)
+
+
 def test_names_for_people() -> None:
+    for name in ("brands/a/datasets/b/images/1", "brands/a/datasets/b/labelJobs/1"):
+        assert _names.short(name) == "a/b/1"
     assert _names.short("brands/acme/loras/hero") == "acme/hero"
     assert _names.short("brands/acme/loras/hero/versions/3") == "acme/hero@3"
     assert _names.short("brands/acme/datasets/x/revisions/2") == "acme/x@2"
