@@ -27,6 +27,7 @@ async def work(config: WorkerConfig) -> None:
     from services.trainer.worker.bases import choose_device
     from services.trainer.worker.engine_thread import EngineThread
     from services.trainer.worker.pack_loop import Tools
+    from services.trainer.worker.patience import Patience
     from services.trainer.worker.publisher import Publisher
     from services.trainer.worker.results import Shelf
     from services.trainer.worker.trainer_client import TrainerClient
@@ -39,11 +40,12 @@ async def work(config: WorkerConfig) -> None:
     registry = open_channel(config.registry_address, token=token)
     store = open_store(config.store.url, config.store)
     engine = EngineThread()
+    patience = Patience(config.patience_seconds)
     home = config.home / "cache" / "trainer"
     worker = Worker(
         name,
-        TrainerClient(trainer, name),
-        Tools(engine, store, Shelf(store), Publisher(registry)),
+        TrainerClient(trainer, name, patience),
+        Tools(engine, store, Shelf(store, patience), Publisher(registry, patience), patience),
         device=choose_device(config.device),
         pack_size=config.pack_size,
         home=home,

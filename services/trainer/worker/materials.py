@@ -19,7 +19,7 @@ from services.trainer.manifest import Picture, read_manifest, training_pictures
 from services.trainer.planning import MAX_MANIFEST_BYTES
 from services.trainer.sources import Blob
 from services.trainer.worker.leases import LeasedJob
-from services.trainer.worker.patience import until_answered
+from services.trainer.worker.patience import Patience
 
 _DOWNLOADS_AT_ONCE: Final = 8
 Fetch = Callable[[str, str], Awaitable[Path]]
@@ -36,9 +36,11 @@ class Materials:
     checkpoint: Path | None
 
 
-async def fetch_materials(store: ArtifactStore, lease: LeasedJob, directory: Path) -> Materials:
+async def fetch_materials(
+    store: ArtifactStore, lease: LeasedJob, directory: Path, patience: Patience
+) -> Materials:
     """Everything that the lease names, in `directory`; NotFound or DataLoss when the store cannot give it."""
-    manifest = await until_answered(
+    manifest = await patience.until_answered(
         lambda: store.get_bytes(lease.manifest.sha256, max_bytes=MAX_MANIFEST_BYTES), "manifest"
     )
     pictures = training_pictures(read_manifest(manifest))
@@ -46,7 +48,7 @@ async def fetch_materials(store: ArtifactStore, lease: LeasedJob, directory: Pat
 
     async def fetch(sha256: str, name: str) -> Path:
         async with free:
-            return await until_answered(lambda: store.fetch(sha256, directory / name), "fetch")
+            return await patience.until_answered(lambda: store.fetch(sha256, directory / name), "fetch")
 
     digests = sorted({picture.sha256 for picture in pictures})
     files = dict(

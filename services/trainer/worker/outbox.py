@@ -43,7 +43,7 @@ class Outbox:
         self._points.append(point)
 
     async def flush(self) -> None:
-        """Sends everything, however long the trainer is away."""
+        """Sends everything, for as long as the trainer's client is patient; then the lease counts as lost."""
         async with self._sending:
             while not self.lost and (self._progress or self._payloads or self._points):
                 self._settle_progress()

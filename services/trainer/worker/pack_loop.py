@@ -22,6 +22,7 @@ from services.trainer.worker.engine_spec import engine_spec
 from services.trainer.worker.engine_thread import EngineThread
 from services.trainer.worker.job_run import JobRun, Phase
 from services.trainer.worker.materials import fetch_materials
+from services.trainer.worker.patience import Patience
 from services.trainer.worker.publisher import Publisher, Result
 from services.trainer.worker.results import Sample, Shelf
 
@@ -38,6 +39,7 @@ class Tools:
     store: ArtifactStore
     shelf: Shelf
     publisher: Publisher
+    patience: Patience
 
 
 class PackLoop:
@@ -127,7 +129,9 @@ class PackLoop:
                 await run.complete(JobState.SUCCEEDED, lora_version=version)
                 return
         run.outbox.tell(Notice("fetching pictures"))
-        run.materials = await fetch_materials(self._tools.store, run.lease, run.directory)
+        run.materials = await fetch_materials(
+            self._tools.store, run.lease, run.directory, self._tools.patience
+        )
         run.phase = Phase.TRAINING
 
     async def _enter(self, run: JobRun) -> None:

@@ -14,7 +14,7 @@ from servicekit.errors import AlreadyExists, NotFound
 from services.trainer.convert import blob_to_proto
 from services.trainer.sources import Blob
 from services.trainer.worker.leases import LeasedJob
-from services.trainer.worker.patience import CALL_SECONDS, until_answered
+from services.trainer.worker.patience import CALL_SECONDS, Patience
 
 REUSED: Final = "REQUEST_ID_REUSED"
 BINARY_MEDIA_TYPE: Final = "application/octet-stream"
@@ -34,7 +34,8 @@ class Result:
 class Publisher:
     """The registry, as a worker needs it."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    def __init__(self, channel: grpc.aio.Channel, patience: Patience) -> None:
+        self._patience = patience
         self._stub = registry_pb2_grpc.RegistryServiceStub(channel)
 
     async def registered(self, lease: LeasedJob) -> str | None:
@@ -43,7 +44,7 @@ class Publisher:
             parent=lease.spec.lora, filter=f"training_job = {json.dumps(lease.name)}", page_size=1
         )
         try:
-            answer = await until_answered(
+            answer = await self._patience.until_answered(
                 lambda: self._stub.ListLoraVersions(request, timeout=CALL_SECONDS), "ListLoraVersions"
             )
         except NotFound:
@@ -62,7 +63,7 @@ class Publisher:
             parent=lease.spec.lora, version=_version(lease, result), request_id=lease.registration_id
         )
         try:
-            version = await until_answered(
+            version = await self._patience.until_answered(
                 lambda: self._stub.RegisterVersion(request, timeout=seconds), "RegisterVersion"
             )
         except AlreadyExists as error:

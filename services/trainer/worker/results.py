@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from services.trainer.engine.loss_plot import draw_loss_plot
 from services.trainer.events import ArtifactKind, JobArtifact, MetricPoint
 from services.trainer.sources import Blob
 from services.trainer.worker.job_run import JobRun
-from services.trainer.worker.patience import until_answered
+from services.trainer.worker.patience import Patience
 from services.trainer.worker.publisher import BINARY_MEDIA_TYPE, PICTURE_MEDIA_TYPE
 
 
@@ -34,7 +35,8 @@ class Sample:
 class Shelf:
     """Puts files of jobs into the artifact store and tells the trainer about them."""
 
-    def __init__(self, store: ArtifactStore) -> None:
+    def __init__(self, store: ArtifactStore, patience: Patience) -> None:
+        self._patience = patience
         self._store = store
 
     async def put_checkpoint(self, run: JobRun, path: Path, step: int) -> None:
@@ -48,7 +50,7 @@ class Shelf:
         for number, sample in enumerate(samples):
             run.log.add_picture(step, sample.prompt, sample.picture_HWC)
             data = await asyncio.to_thread(_png, sample.picture_HWC)
-            artifact = await until_answered(lambda data=data: self._store.put_bytes(data), "put")  # type: ignore[misc]
+            artifact = await self._patience.until_answered(partial(self._store.put_bytes, data), "put")
             blob = Blob(artifact.sha256, artifact.size_bytes)
             name = f"sample-{step:06d}-{number}.png"
             _tell(run, ArtifactKind.SAMPLE, name, blob, PICTURE_MEDIA_TYPE, step=step, prompt=sample.prompt)
@@ -77,7 +79,7 @@ class Shelf:
     async def _put_file(
         self, run: JobRun, kind: ArtifactKind, path: Path, media_type: str, *, step: int
     ) -> Blob:
-        artifact = await until_answered(lambda: self._store.put_file(path), "put")
+        artifact = await self._patience.until_answered(lambda: self._store.put_file(path), "put")
         blob = Blob(artifact.sha256, artifact.size_bytes)
         _tell(run, kind, path.name, blob, media_type, step=step)
         return blob

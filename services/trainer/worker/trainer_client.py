@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final, TypeVar
 
 import grpc.aio
 
 from brandloom.api.trainer.v1 import trainer_pb2, trainer_pb2_grpc, worker_pb2, worker_pb2_grpc
+from servicekit.errors import Aborted, DeadlineExceeded, Unavailable
 from services.trainer.convert import (
     STATES,
     failure_to_proto,
@@ -20,7 +21,9 @@ from services.trainer.events import Failure, JobState, MetricPoint, Payload
 from services.trainer.leasing import PackKey
 from services.trainer.service_workers import Instruction
 from services.trainer.worker.leases import LeasedJob, lease_from_proto
-from services.trainer.worker.patience import CALL_SECONDS, once, until_answered
+from services.trainer.worker.patience import CALL_SECONDS, Patience, once
+
+T = TypeVar("T")
 
 _INSTRUCTIONS: Final[Mapping[int, Instruction]] = {
     worker_pb2.LeaseInstruction.ACTION_CONTINUE: Instruction.CONTINUE,
@@ -34,8 +37,9 @@ _MAX_POINTS: Final = 10_000
 class TrainerClient:
     """TrainingWorkerService over a channel, for the worker of one name."""
 
-    def __init__(self, channel: grpc.aio.Channel, worker: str) -> None:
+    def __init__(self, channel: grpc.aio.Channel, worker: str, patience: Patience) -> None:
         self._worker = worker
+        self._patience = patience
         self._stub = worker_pb2_grpc.TrainingWorkerServiceStub(channel)
         self._jobs = trainer_pb2_grpc.TrainerServiceStub(channel)
 
@@ -61,15 +65,13 @@ class TrainerClient:
     async def report(
         self, lease: LeasedJob, payloads: Sequence[Payload], points: Sequence[MetricPoint]
     ) -> Instruction:
-        """Tells what happened, however long it takes, and hears how to go on; Aborted when the lease
-        is lost.
-        """
+        """Tells what happened and hears how to go on; Aborted when the lease is lost or counts as lost."""
         request = worker_pb2.ReportTrainingEventsRequest(
             lease=_held(lease),
             events=[payload_to_proto(payload) for payload in payloads],
             points=[point_to_proto(point) for point in points],
         )
-        answer = await until_answered(
+        answer = await self._patiently(
             lambda: self._stub.ReportTrainingEvents(request, timeout=CALL_SECONDS), "ReportTrainingEvents"
         )
         return _INSTRUCTIONS.get(answer.action, Instruction.CONTINUE)
@@ -83,7 +85,7 @@ class TrainerClient:
         failure: Failure | None = None,
         retryable: bool = False,
     ) -> None:
-        """Ends the work on a job, however long it takes to say so; Aborted when the lease is lost."""
+        """Ends the work on a job; Aborted when the lease is lost or counts as lost."""
         request = worker_pb2.CompleteTrainingJobRequest(
             lease=_held(lease),
             state=STATES[state],
@@ -91,17 +93,26 @@ class TrainerClient:
             error=failure_to_proto(failure) if failure else None,
             retryable=retryable,
         )
-        await until_answered(
+        await self._patiently(
             lambda: self._stub.CompleteTrainingJob(request, timeout=CALL_SECONDS), "CompleteTrainingJob"
         )
 
     async def points(self, lease: LeasedJob) -> list[MetricPoint]:
-        """The job's figures of all attempts."""
+        """The job's figures of all attempts; Aborted when the lease counts as lost."""
         request = trainer_pb2.GetMetricsRequest(name=lease.name, max_points=_MAX_POINTS)
-        answer = await until_answered(
+        answer = await self._patiently(
             lambda: self._jobs.GetMetrics(request, timeout=CALL_SECONDS), "GetMetrics"
         )
         return [point_from_proto(point) for point in answer.points]
+
+    async def _patiently(self, call: Callable[[], Awaitable[T]], what: str) -> T:
+        """The answer. A trainer that was silent for so long has given, or will give, the job to another."""
+        try:
+            return await self._patience.until_answered(call, what)
+        except (Unavailable, DeadlineExceeded) as error:
+            raise Aborted(
+                f"the trainer did not answer for {self._patience.seconds:g} s", reason="TRAINER_SILENT"
+            ) from error
 
 
 def _held(lease: LeasedJob) -> worker_pb2.HeldLease:

@@ -33,6 +33,7 @@ from services.trainer.config import read_config
 from services.trainer.sources import Blob, DatasetRevision
 from services.trainer.worker.engine_thread import EngineThread
 from services.trainer.worker.pack_loop import Tools
+from services.trainer.worker.patience import Patience
 from services.trainer.worker.publisher import Publisher
 from services.trainer.worker.results import Shelf
 from services.trainer.worker.trainer_client import TrainerClient
@@ -170,6 +171,7 @@ def job_request(lora: str = "hero", **changes: Any) -> trainer_pb2.CreateTrainin
     )
 
 
+PATIENCE = Patience(600.0)
 Trainer = trainer_pb2_grpc.TrainerServiceStub
 Dial = Callable[[int], Awaitable[Trainer]]
 
@@ -202,6 +204,7 @@ class Bench:
         publisher: type[Publisher] = Publisher,
         pack_size: int = 8,
         store: LocalStore | None = None,
+        patience: Patience = PATIENCE,
     ) -> Worker:
         """Starts a worker."""
         channel = open_channel(f"127.0.0.1:{self.port}", token=TOKEN)
@@ -212,10 +215,10 @@ class Bench:
         engine = EngineThread()
         self.stack.callback(engine.close)
         files = store or self.world.store
-        tools = Tools(engine, files, Shelf(files), publisher(registry))
+        tools = Tools(engine, files, Shelf(files, patience), publisher(registry, patience), patience)
         made = Worker(
             name,
-            TrainerClient(channel, name),
+            TrainerClient(channel, name, patience),
             tools,
             device="cpu",
             pack_size=pack_size,

@@ -19,6 +19,7 @@ from lorakit.safetensors_header import read_header
 from servicekit.artifacts.local import LocalStore
 from servicekit.errors import Unavailable
 from services.trainer.worker.leases import LeasedJob
+from services.trainer.worker.patience import Patience
 from services.trainer.worker.publisher import Publisher, Result
 from tests.integration.trainer.conftest import BRAND, REVISION, Bench, add_revision, job_request, watch
 
@@ -158,6 +159,19 @@ async def test_a_job_that_waits_for_its_pictures_can_be_cancelled(bench: Bench, 
     async with asyncio.timeout(60):
         job = await bench.ended(name)
     assert job.state == job_pb2.JOB_STATE_CANCELLED
+
+
+async def test_a_worker_that_cannot_reach_the_store_leaves_the_job_to_another(
+    bench: Bench, tmp_path: Path
+) -> None:
+    name = await bench.create("hero")
+    cut_off = await bench.worker(store=AwayStore(tmp_path / "away"), patience=Patience(0.3))
+    await bench.until(name, lambda event: "try 1 of 3 follows" in event.notice)
+    cut_off.stop()
+    await bench.worker()
+    job = await bench.ended(name)
+    assert job.state == job_pb2.JOB_STATE_SUCCEEDED, job.error
+    assert job.attempt >= 2
 
 
 async def test_a_job_that_fails_does_not_harm_its_pack(bench: Bench) -> None:
