@@ -23,7 +23,7 @@ from demo.world import SIZE
 from lorakit.adapter import Adapter, save_kohya
 from lorakit.families.sd15 import load_base
 from lorakit.metadata import TrainingFacts, build_metadata
-from services.trainer.engine import JobSpec, Pack, TrainingImage
+from services.trainer.engine import DiffusionFamily, JobSpec, Pack, TrainingImage
 
 MODELS: Final = Path(__file__).parents[2] / "demo" / "models"
 CHARACTER: Final = BRANDS["hoot-robotics"]
@@ -93,7 +93,7 @@ def test_loras_bring_pictures_nearer_to_their_brands_and_a_stack_shows_both(
 
 def _train(brands: Sequence[BrandSet], captioner: Captioner) -> dict[str, Adapter]:
     """One pack, a job for each brand."""
-    with Pack(load_base(MODELS / "sd-tiny"), resolution=SIZE, precision="float32") as pack:
+    with Pack(DiffusionFamily(load_base(MODELS / "sd-tiny"), resolution=SIZE), precision="float32") as pack:
         for brand in brands:
             pack.add(brand.brand, _spec(brand), _training_images(brand, captioner))
         while reports := pack.step():

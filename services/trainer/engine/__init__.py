@@ -1,15 +1,18 @@
 """The training engine: LoRA training of packs of jobs. Knows tensors and paths, nothing of services."""
 
+from services.trainer.engine.diffusion.family import DiffusionFamily
 from services.trainer.engine.fault import EngineFault
-from services.trainer.engine.pack import Pack, adaptable_modules, choose_precision
+from services.trainer.engine.pack import Pack, choose_precision
+from services.trainer.engine.port import Family
 from services.trainer.engine.spec import JobSpec, StepReport, TrainingImage
 
 __all__ = [
+    "DiffusionFamily",
     "EngineFault",
+    "Family",
     "JobSpec",
     "Pack",
     "StepReport",
     "TrainingImage",
-    "adaptable_modules",
     "choose_precision",
 ]

@@ -61,7 +61,7 @@ def _identity(job: Job, base_sha256: str) -> dict[str, Any]:
         "version": _VERSION,
         "base_sha256": base_sha256,
         "data": job.data.digest,
-        "pictures": len(job.data.pictures),
+        "items": len(job.data),
         "spec": _plain(job.spec),
     }
 

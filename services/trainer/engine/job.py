@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from lorakit.adapter import Adapter
 from lorakit.errors import LoraMismatchError
-from lorakit.families.naming import TEXT_ENCODER, UNET
-from lorakit.families.sd15 import BaseModel, Target, target_modules
-from lorakit.module_shape import Component, ModuleShape
+from lorakit.families.naming import TEXT_ENCODER, TEXT_ENCODER_2
 from lorakit.trainable import TrainableAdapter
-from services.trainer.engine.cache import CachedData
 from services.trainer.engine.data_order import DataOrder
 from services.trainer.engine.fault import (
     GRADIENT_NOT_FINITE,
@@ -21,15 +19,11 @@ from services.trainer.engine.fault import (
     PARENT_MISMATCH,
     EngineFault,
 )
+from services.trainer.engine.generators import Generators, derived_generator
 from services.trainer.engine.learning_rate import learning_rate_factor
-from services.trainer.engine.rows import Generators, Rows, derived_generator, draw_rows
+from services.trainer.engine.port import Data, Family, Member
 from services.trainer.engine.spec import JobSpec
 
-_TARGETS = {
-    "attention": Target.ATTENTION,
-    "feed_forward": Target.FEED_FORWARD,
-    "conv_1x1": Target.PROJECTIONS,
-}
 _BETAS = (0.9, 0.999)
 
 
@@ -37,23 +31,25 @@ class Job:
     """The state of one training job between steps."""
 
     def __init__(
-        self, job_id: str, spec: JobSpec, base: BaseModel, data: CachedData, start_from: Adapter | None
+        self, job_id: str, spec: JobSpec, family: Family[Any, Any], data: Data, start_from: Adapter | None
     ) -> None:
         self.job_id = job_id
         self.spec = spec
         self.data = data
         self.step = 0
         self.fault: EngineFault | None = None
-        self.family = base.family
-        self.shapes = adapted_modules(base, spec)
-        if not self.shapes.get(UNET):
+        self._family = family
+        self.shapes = {
+            component: family.modules(component, spec.targets) for component in family.trained(spec)
+        }
+        if not self.shapes[next(iter(family.components))]:
             raise EngineFault(NOTHING_TO_TRAIN, "the base model has no layers of the chosen targets")
         self.parameters = TrainableAdapter.create(
             self.shapes,
             rank=spec.rank,
             alpha=spec.alpha,
             generator=derived_generator(spec.seed, "parameters"),
-            device=base.device,
+            device=family.device,
         )
         if start_from is not None:
             try:
@@ -63,7 +59,7 @@ class Job:
                     PARENT_MISMATCH, f"the LoRA to continue from does not fit: {error}"
                 ) from error
         self.generators = Generators.seeded(spec.seed)
-        self.order = DataOrder(len(data.pictures), spec.batch_size, self.generators.order)
+        self.order = DataOrder(len(data), spec.batch_size, self.generators.order)
         self.optimizer = _optimizer(self.parameters, spec)
 
     @property
@@ -73,17 +69,15 @@ class Job:
 
     @property
     def learning_rate(self) -> float:
-        """The UNet's for the next step."""
+        """For the next step; that of text encoders may be another."""
         return self.spec.learning_rate * self._factor()
 
-    @property
-    def trains_text_encoder(self) -> bool:
-        """Whether the job's rows need the text encoder in every step."""
-        return bool(self.shapes.get(TEXT_ENCODER))
-
-    def draw(self, timesteps: int) -> list[Rows]:
+    def draw(self) -> list[Member[Any, Any]]:
         """The rows of the next step, of one shape each."""
-        return draw_rows(self.spec, self.data, self.order.next_batch(), self.generators, timesteps)
+        drawn = self._family.draw(self.spec, self.data, self.order.next_batch(), self.generators)
+        return [
+            Member(self.spec, self.data, self.parameters, self.generators.dropout, rows) for rows in drawn
+        ]
 
     def update(self) -> None:
         """One optimizer step from the gradients that are there; raises EngineFault if they are not finite."""
@@ -109,7 +103,7 @@ class Job:
 
     def adapter(self) -> Adapter:
         """A copy of the parameters as they are now."""
-        return Adapter(self.parameters.to_components(self.shapes), self.family)
+        return Adapter(self.parameters.to_components(self.shapes), self._family.name)
 
     def _factor(self) -> float:
         return learning_rate_factor(
@@ -120,21 +114,12 @@ class Job:
         )
 
 
-def adapted_modules(base: BaseModel, spec: JobSpec) -> dict[Component, dict[str, ModuleShape]]:
-    """The layers that a job's LoRA sits on."""
-    targets = {_TARGETS[name] for name in spec.targets}
-    found = {UNET: target_modules(UNET, base.unet, targets)}
-    if spec.train_text_encoder:
-        found[TEXT_ENCODER] = target_modules(TEXT_ENCODER, base.text_encoder, targets)
-    return found
-
-
 def _optimizer(parameters: TrainableAdapter, spec: JobSpec) -> torch.optim.AdamW:
-    rates = {UNET: spec.learning_rate, TEXT_ENCODER: spec.text_encoder_learning_rate}
+    rates = {TEXT_ENCODER: spec.text_encoder_learning_rate, TEXT_ENCODER_2: spec.text_encoder_learning_rate}
     groups: list[dict[str, list[Tensor] | float]] = [
-        {"params": list(parameters.parameters(component)), "lr": rate, "full_lr": rate}
-        for component, rate in rates.items()
-        if parameters.parameters(component)
+        {"params": list[Tensor](parameters.parameters(component)), "lr": rate, "full_lr": rate}
+        for component in parameters.components
+        for rate in (rates.get(component, spec.learning_rate),)
     ]
     # Fused: one call for hundreds of small tensors.
     return torch.optim.AdamW(groups, betas=_BETAS, weight_decay=spec.weight_decay, fused=True)

@@ -7,26 +7,22 @@ pass, and then lets each job's own optimizer step. A job's result is what it wou
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 
 from lorakit.adapter import Adapter, BaseModules
-from lorakit.families.naming import TEXT_ENCODER, UNET
-from lorakit.families.sd15 import BaseModel, Target, target_modules
 from lorakit.routing import install, uninstall
-from services.trainer.engine.cache import OnProgress, cache_data
 from services.trainer.engine.checkpoint import load_checkpoint, save_checkpoint
 from services.trainer.engine.fault import JOB_RAISED, LOSS_NOT_FINITE, EngineFault
 from services.trainer.engine.job import Job
-from services.trainer.engine.rows import RowShape
-from services.trainer.engine.sampling import sample_pictures
-from services.trainer.engine.shared_pass import Member, run_pass
+from services.trainer.engine.port import Family, Member, OnProgress
+from services.trainer.engine.shared_pass import run_pass
 from services.trainer.engine.spec import JobSpec, StepReport, TrainingImage
 
 
@@ -35,7 +31,7 @@ class _Turn:
     """What one job does in one step."""
 
     job: Job
-    members: list[Member]
+    members: list[Member[Any, Any]]
     epoch: int = 0
     learning_rate: float = 0.0
     loss: float = 0.0
@@ -43,22 +39,19 @@ class _Turn:
 
 
 class Pack:
-    """Trains any number of jobs on `base`. Calls come one at a time; jobs join and leave between steps."""
+    """Trains any number of jobs on one base. Calls come one at a time; jobs join and leave between steps."""
 
-    def __init__(self, base: BaseModel, *, resolution: int, precision: str, device: str = "cpu") -> None:
-        """Moves `base` to `device` and puts routing layers into it until `close`.
+    def __init__(self, family: Family[Any, Any], *, precision: str, device: str = "cpu") -> None:
+        """Moves the base to `device` and puts routing layers into it until `close`.
 
         `precision` is "float32" or "bfloat16" (autocast; parameters and optimizers stay float32).
         """
-        self._base = base
-        self._resolution = resolution
+        self._family = family
         self._autocast = torch.bfloat16 if precision == "bfloat16" else None
         self._jobs: dict[str, Job] = {}
-        for component, model in ((UNET, base.unet), (TEXT_ENCODER, base.text_encoder)):
-            model.to(device)
-            install(model, target_modules(component, model, set(Target)))
-        base.vae.to(device)
-        base.unet.to(memory_format=torch.channels_last)
+        family.prepare(device)
+        for component, model in family.components.items():
+            install(model, family.modules(component))
 
     def __enter__(self) -> Self:
         return self
@@ -71,13 +64,19 @@ class Pack:
     def close(self) -> None:
         """Drops all jobs and takes the routing layers out of the base again."""
         self._jobs.clear()
-        uninstall(self._base.unet)
-        uninstall(self._base.text_encoder)
+        for model in self._family.components.values():
+            uninstall(model)
 
     @property
     def job_ids(self) -> tuple[str, ...]:
         """The jobs that are in, in the order they came."""
         return tuple(self._jobs)
+
+    @property
+    def base_modules(self) -> BaseModules:
+        """What a LoRA to continue from may sit on: as lorakit.adapter.load_adapter wants it."""
+        family = self._family
+        return {component: dict(family.modules(component)) for component in family.components}
 
     def add(
         self,
@@ -96,17 +95,10 @@ class Pack:
         """
         if job_id in self._jobs:
             raise ValueError(f"the job {job_id} is in the pack already")
-        data = cache_data(
-            self._base,
-            images,
-            resolution=self._resolution,
-            flip=spec.horizontal_flip,
-            embed=not spec.train_text_encoder,
-            on_progress=on_progress,
-        )
-        job = Job(job_id, spec, self._base, data, start_from)
+        data = self._family.cache(spec, images, on_progress)
+        job = Job(job_id, spec, self._family, data, start_from)
         if checkpoint is not None:
-            load_checkpoint(job, self._base.sha256, checkpoint)
+            load_checkpoint(job, self._family.sha256, checkpoint)
         self._jobs[job_id] = job
 
     def remove(self, job_id: str) -> None:
@@ -118,7 +110,7 @@ class Pack:
         turns = [_Turn(job, []) for job in self._jobs.values() if not job.finished and job.fault is None]
         for turn in turns:
             _guard(turn.job, lambda turn=turn: self._draw(turn))  # type: ignore[misc]
-        shapes: dict[RowShape, list[tuple[_Turn, Member]]] = {}
+        shapes: dict[Hashable, list[tuple[_Turn, Member[Any, Any]]]] = {}
         for turn in turns:
             for member in turn.members if turn.job.fault is None else ():
                 shapes.setdefault(member.rows.shape, []).append((turn, member))
@@ -132,7 +124,7 @@ class Pack:
 
     def save_checkpoint(self, job_id: str, path: Path) -> None:
         """Writes everything that the job needs to go on bit for bit. Raises OSError."""
-        save_checkpoint(self._jobs[job_id], self._base.sha256, path)
+        save_checkpoint(self._jobs[job_id], self._family.sha256, path)
 
     def adapter(self, job_id: str) -> Adapter:
         """A copy of the job's LoRA as it is now, float32 on the CPU."""
@@ -142,11 +134,9 @@ class Pack:
         self, job_id: str, prompts: Sequence[str], *, steps: int, guidance_scale: float, seed: int
     ) -> list[np.ndarray]:
         """Pictures [H, W, 3] uint8 of the job as it is now; its training is not touched by it."""
-        return sample_pictures(
-            self._base,
-            self._jobs[job_id],
+        return self._family.sample(
+            self._jobs[job_id].parameters,
             prompts,
-            resolution=self._resolution,
             steps=steps,
             guidance_scale=guidance_scale,
             seed=seed,
@@ -155,12 +145,11 @@ class Pack:
 
     def _draw(self, turn: _Turn) -> None:
         turn.learning_rate = turn.job.learning_rate
-        drawn = turn.job.draw(self._base.noise_schedule.timesteps)
+        turn.members = turn.job.draw()
         turn.epoch = turn.job.order.epoch
-        turn.rows = sum(len(rows.captions) for rows in drawn)
-        turn.members = [Member(turn.job, rows, turn.rows) for rows in drawn]
+        turn.rows = sum(len(member.rows) for member in turn.members)
 
-    def _pass(self, shared: Sequence[tuple[_Turn, Member]]) -> None:
+    def _pass(self, shared: Sequence[tuple[_Turn, Member[Any, Any]]]) -> None:
         """One pass over rows of one shape; if it raises, each job goes alone, to find whose fault it is."""
         if not shared:
             return
@@ -172,8 +161,8 @@ class Pack:
                 kept[turn.job.job_id]()
                 _guard(turn.job, lambda pair=(turn, member): self._count([pair]))  # type: ignore[misc]
 
-    def _count(self, shared: Sequence[tuple[_Turn, Member]]) -> None:
-        losses = run_pass(self._base, [member for _, member in shared], autocast=self._autocast)
+    def _count(self, shared: Sequence[tuple[_Turn, Member[Any, Any]]]) -> None:
+        losses = run_pass(self._family, [member for _, member in shared], autocast=self._autocast)
         for (turn, _), loss in zip(shared, losses, strict=True):
             turn.loss += loss
             if not math.isfinite(loss):
@@ -181,14 +170,6 @@ class Pack:
                     LOSS_NOT_FINITE,
                     f"the loss was not finite in step {turn.job.step + 1}; try a lower learning rate",
                 )
-
-
-def adaptable_modules(base: BaseModel) -> BaseModules:
-    """What a LoRA to continue from may sit on: the `base_modules` of lorakit.adapter.load_adapter."""
-    return {
-        component: target_modules(component, base.component(component), set(Target))
-        for component in (UNET, TEXT_ENCODER)
-    }
 
 
 def choose_precision(device: str) -> str:

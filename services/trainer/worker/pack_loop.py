@@ -12,9 +12,8 @@ import structlog
 
 from lorakit.adapter import Adapter, load_adapter
 from lorakit.errors import LorakitError
-from lorakit.families.sd15 import BaseModel
 from servicekit.artifacts.port import ArtifactStore
-from services.trainer.engine import EngineFault, Pack, StepReport, adaptable_modules
+from services.trainer.engine import EngineFault, Pack, StepReport
 from services.trainer.engine.fault import JOB_RAISED, PARENT_MISMATCH
 from services.trainer.events import Failure, JobState, Notice
 from services.trainer.service_workers import Instruction
@@ -45,9 +44,9 @@ class Tools:
 class PackLoop:
     """One pack on one base, from its first job to its last."""
 
-    def __init__(self, tools: Tools, base: BaseModel, pack: Pack) -> None:
+    def __init__(self, tools: Tools, prediction_type: str, pack: Pack) -> None:
         self._tools = tools
-        self._base = base
+        self._prediction_type = prediction_type
         self._pack = pack
         self._runs: dict[str, JobRun] = {}
 
@@ -152,7 +151,7 @@ class PackLoop:
         parent: Adapter | None = None
         if run.materials.parent is not None:
             try:
-                parent = load_adapter(run.materials.parent, base_modules=adaptable_modules(self._base))
+                parent = load_adapter(run.materials.parent, base_modules=self._pack.base_modules)
             except LorakitError as error:
                 raise EngineFault(PARENT_MISMATCH, f"the parent version cannot be used: {error}") from error
         self._pack.add(
@@ -226,7 +225,7 @@ class PackLoop:
     async def _publish(self, run: JobRun, adapter: Adapter, pictures: Sequence[Sample]) -> None:
         shelf = self._tools.shelf
         previews = await shelf.put_samples(run, pictures, run.step)
-        file = await shelf.put_lora(run, adapter, self._base.prediction_type)
+        file = await shelf.put_lora(run, adapter, self._prediction_type)
         await run.outbox.flush()
         points = await run.points()
         await shelf.put_loss_plot(run, points)

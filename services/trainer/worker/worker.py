@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 
 from servicekit.errors import ServiceError
-from services.trainer.engine import Pack, choose_precision
+from services.trainer.engine import DiffusionFamily, Pack, choose_precision
 from services.trainer.events import Failure
 from services.trainer.leasing import PackKey
 from services.trainer.service_workers import Instruction
@@ -87,9 +87,14 @@ class Worker:
             key.precision.value if key.precision is not Precision.AUTO else choose_precision(self._device)
         )
         pack = await self._tools.engine.run(
-            partial(Pack, base, resolution=key.resolution, precision=precision, device=self._device)
+            partial(
+                Pack,
+                DiffusionFamily(base, resolution=key.resolution),
+                precision=precision,
+                device=self._device,
+            )
         )
-        loop = PackLoop(self._tools, base, pack)
+        loop = PackLoop(self._tools, base.prediction_type, pack)
         try:
             for run in runs:
                 loop.open(run)

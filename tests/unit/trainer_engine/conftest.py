@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lorakit.families.sd15 import BaseModel, load_base
-from services.trainer.engine import Pack
+from services.trainer.engine import DiffusionFamily, Pack
 from tests.fixtures.tiny_sd import save_tiny_pipeline
 from tests.fixtures.training import RESOLUTION
 
@@ -31,7 +31,7 @@ def new_pack(base: BaseModel) -> Iterator[Callable[..., Pack]]:
     def make(precision: str = "float32") -> Pack:
         if packs:
             packs.pop().close()
-        packs.append(Pack(base, resolution=RESOLUTION, precision=precision))
+        packs.append(Pack(DiffusionFamily(base, resolution=RESOLUTION), precision=precision))
         return packs[-1]
 
     yield make

@@ -81,7 +81,7 @@ def checkpoint(new_pack: NewPack, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("changed", "count", "word"),
-    [(replace(spec(), rank=2), 5, "spec"), (replace(spec(), seed=2), 5, "spec"), (spec(), 4, "pictures")],
+    [(replace(spec(), rank=2), 5, "spec"), (replace(spec(), seed=2), 5, "spec"), (spec(), 4, "items")],
 )
 def test_a_checkpoint_of_another_job_is_refused(
     changed: JobSpec, count: int, word: str, new_pack: NewPack, checkpoint: Path

@@ -14,11 +14,11 @@ import torch
 from lorakit.adapter import Adapter, load_adapter, save_kohya
 from lorakit.families.sd15 import BaseModel
 from services.trainer.engine import (
+    DiffusionFamily,
     EngineFault,
     JobSpec,
     Pack,
     TrainingImage,
-    adaptable_modules,
     choose_precision,
 )
 from tests.fixtures.training import RESOLUTION, images, spec
@@ -214,13 +214,13 @@ def test_a_poison_job_is_ejected_and_the_others_go_on(
     assert pack.job_ids == ("good", "bad")
 
 
-def test_continuing_keeps_what_was_learned(new_pack: NewPack, base: BaseModel, tmp_path: Path) -> None:
+def test_continuing_keeps_what_was_learned(new_pack: NewPack, tmp_path: Path) -> None:
     pack = new_pack()
     pack.add("a", spec(train_text_encoder=True), images())
     train(pack)
     learned = pack.adapter("a")
     save_kohya(learned, tmp_path / "a.safetensors", {}, dtype=torch.float32)
-    parent = load_adapter(tmp_path / "a.safetensors", base_modules=adaptable_modules(base))
+    parent = load_adapter(tmp_path / "a.safetensors", base_modules=pack.base_modules)
     pack.add("b", spec(train_text_encoder=True, rank=6, alpha=3.0), images(), start_from=parent)
     assert torch.allclose(flat(pack.adapter("b")), flat(learned), atol=1e-5)
     with pytest.raises(EngineFault) as caught:
@@ -285,7 +285,7 @@ def test_bfloat16_trains_float32_parameters(new_pack: NewPack) -> None:
 
 def test_the_base_is_left_as_it_was(base: BaseModel) -> None:
     before = {name: value.clone() for name, value in base.unet.state_dict().items()}
-    with Pack(base, resolution=RESOLUTION, precision="float32") as pack:
+    with Pack(DiffusionFamily(base, resolution=RESOLUTION), precision="float32") as pack:
         pack.add("a", spec(), images())
         train(pack, 2)
     after = base.unet.state_dict()

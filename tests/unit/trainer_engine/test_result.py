@@ -17,7 +17,7 @@ from lorakit.adapter import load_adapter, save_kohya
 from lorakit.families.sd15 import BaseModel
 from lorakit.formats import inspect_file
 from lorakit.metadata import TrainingFacts, build_metadata
-from services.trainer.engine import Pack, StepReport, adaptable_modules
+from services.trainer.engine import Pack, StepReport
 from services.trainer.engine.data_order import DataOrder
 from services.trainer.engine.learning_rate import learning_rate_factor
 from services.trainer.engine.loss_plot import draw_loss_plot
@@ -46,7 +46,7 @@ def test_stock_diffusers_does_what_training_did(
     path = tmp_path / "hero.safetensors"
     save_kohya(pack.adapter("a"), path, build_metadata(FACTS), dtype=torch.float32)
     assert inspect_file(path).alpha == 8.0
-    assert set(load_adapter(path, base_modules=adaptable_modules(base)).components) == {
+    assert set(load_adapter(path, base_modules=pack.base_modules).components) == {
         "unet",
         "text_encoder",
     }

@@ -6,7 +6,7 @@ V variants of a picture (as it is, and mirrored if asked), N tokens, D features.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,13 +14,11 @@ from torch import Tensor
 
 from lorakit.families.sd15 import BaseModel, encode_pictures, encode_tokens, tokenize
 from services.trainer.engine.fault import NO_PICTURES, PICTURE_UNREADABLE, EngineFault
+from services.trainer.engine.port import OnProgress
 from services.trainer.engine.spec import TrainingImage
 
 EMPTY_CAPTION = ""
 _CHUNK = 8
-
-OnProgress = Callable[[int, int], None]
-"""Called with pictures cached and pictures in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +41,9 @@ class CachedData:
     """Caption -> [N, D] float32; empty if the text encoder is trained."""
     digest: str
     """Of the captions in order: a checkpoint belongs to one set of pictures."""
+
+    def __len__(self) -> int:
+        return len(self.pictures)
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Sample pictures of a job as it stands: what its owner looks at while it trains.
+"""Sample pictures of an adapter as it stands: what its owner looks at while it trains.
 
 P prompts, each with a guided and an unguided row next to each other; N tokens, D features.
 """
@@ -17,7 +17,7 @@ from lorakit.families.sd15 import BaseModel, decode_latents, encode_prompt
 from lorakit.module_shape import Component
 from lorakit.routing import Segment, SegmentRouting, routed
 from lorakit.samplers import Sampler, SamplingRow, advance, model_input, plan_row
-from services.trainer.engine.job import Job
+from lorakit.trainable import TrainableAdapter
 
 SAMPLER = Sampler.DPMPP_2M
 
@@ -25,7 +25,7 @@ SAMPLER = Sampler.DPMPP_2M
 @torch.no_grad()
 def sample_pictures(
     base: BaseModel,
-    job: Job,
+    parameters: TrainableAdapter,
     prompts: Sequence[str],
     *,
     resolution: int,
@@ -47,8 +47,8 @@ def sample_pictures(
     with ExitStack() as stack:
         if autocast is not None:
             stack.enter_context(torch.autocast(base.device.type, dtype=autocast))
-        contexts_BND = _contexts(base, job, prompts)
-        stack.enter_context(routed(base.unet, _routing(job, UNET, 2 * len(prompts))))
+        contexts_BND = _contexts(base, parameters, prompts)
+        stack.enter_context(routed(base.unet, _routing(parameters, UNET, 2 * len(prompts))))
         for _ in range(plan.steps):
             latents_PCHW, timesteps_P = model_input(rows)
             predicted_BCHW = base.unet(
@@ -63,16 +63,16 @@ def sample_pictures(
     return [_as_bytes(x_CHW) for x_CHW in pictures_PCHW]
 
 
-def _contexts(base: BaseModel, job: Job, prompts: Sequence[str]) -> Tensor:
+def _contexts(base: BaseModel, parameters: TrainableAdapter, prompts: Sequence[str]) -> Tensor:
     texts = [text for prompt in prompts for text in ("", prompt)]
-    if not job.trains_text_encoder:
+    if not parameters.parameters(TEXT_ENCODER):
         return encode_prompt(base, texts).float()
-    with routed(base.text_encoder, _routing(job, TEXT_ENCODER, len(texts))):
+    with routed(base.text_encoder, _routing(parameters, TEXT_ENCODER, len(texts))):
         return encode_prompt(base, texts).float()
 
 
-def _routing(job: Job, component: Component, rows: int) -> SegmentRouting:
-    return SegmentRouting([Segment(rows=rows, modules=job.parameters.components[component])])
+def _routing(parameters: TrainableAdapter, component: Component, rows: int) -> SegmentRouting:
+    return SegmentRouting([Segment(rows=rows, modules=parameters.components[component])])
 
 
 def _as_bytes(x_CHW: Tensor) -> np.ndarray:

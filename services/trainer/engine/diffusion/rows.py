@@ -5,14 +5,14 @@ N rows of latents [C, H, W], T tokens.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from services.trainer.engine.cache import EMPTY_CAPTION, CachedData
+from services.trainer.engine.diffusion.data import EMPTY_CAPTION, CachedData
+from services.trainer.engine.generators import Generators
 from services.trainer.engine.spec import JobSpec
 
 RowShape = tuple[tuple[int, ...], int]
@@ -28,42 +28,15 @@ class Rows:
     noise_NCHW: Tensor
     timesteps_N: Tensor
     captions: tuple[str, ...]
+    shares_N: Tensor
+    """What each row's loss counts in the loss of the job's step."""
 
-
-@dataclass(frozen=True, slots=True)
-class Generators:
-    """A job's own sources of chance, all on the CPU, so that its result depends on its seed alone."""
-
-    order: torch.Generator
-    """Data order, flips and caption dropout."""
-    noise: torch.Generator
-    """Latent samples, noise and timesteps."""
-    dropout: torch.Generator
-    """Dropout behind the down projections."""
-
-    @classmethod
-    def seeded(cls, seed: int) -> Generators:
-        """Three streams that do not follow from one another."""
-        return cls(*(derived_generator(seed, name) for name in ("order", "noise", "dropout")))
-
-    def state(self) -> dict[str, Tensor]:
-        """Every generator's state, uint8."""
-        return {name: getattr(self, name).get_state() for name in self.__slots__}
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Takes `state()` back."""
-        for name in self.__slots__:
-            getattr(self, name).set_state(state[name])
-
-
-def derived_generator(seed: int, name: str) -> torch.Generator:
-    """A CPU generator for one purpose of one seed."""
-    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "little"))
+    def __len__(self) -> int:
+        return len(self.captions)
 
 
 def draw_rows(
-    spec: JobSpec, data: CachedData, indices: list[int], generators: Generators, timesteps: int
+    spec: JobSpec, data: CachedData, indices: Sequence[int], generators: Generators, timesteps: int
 ) -> list[Rows]:
     """Rows for the pictures at `indices`, those of one shape together; the base has `timesteps` of them."""
     clean, noise, captions = [], [], []
@@ -90,6 +63,7 @@ def draw_rows(
             torch.stack([noise[row] for row in rows]),
             timesteps_N[rows],
             tuple(captions[row] for row in rows),
+            torch.full((len(rows),), 1.0 / len(indices)),
         )
         for shape, rows in grouped.items()
     ]

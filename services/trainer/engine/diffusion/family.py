@@ -1,0 +1,111 @@
+"""How LoRAs are trained on Stable Diffusion 1.5 and everything of its architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lorakit.families.naming import TEXT_ENCODER, UNET
+from lorakit.families.sd15 import BaseModel, Target, target_modules
+from lorakit.module_shape import Component, ModuleShape
+from lorakit.trainable import TrainableAdapter
+from services.trainer.engine.diffusion.data import CachedData, cache_data
+from services.trainer.engine.diffusion.passes import DiffusionMember, row_losses
+from services.trainer.engine.diffusion.rows import Rows, draw_rows
+from services.trainer.engine.diffusion.sampling import sample_pictures
+from services.trainer.engine.generators import Generators
+from services.trainer.engine.port import Family, OnProgress
+from services.trainer.engine.spec import JobSpec, TrainingImage
+
+_TARGETS = {
+    "attention": Target.ATTENTION,
+    "feed_forward": Target.FEED_FORWARD,
+    "conv_1x1": Target.PROJECTIONS,
+}
+
+
+class DiffusionFamily(Family[CachedData, Rows]):
+    """Pictures of `resolution` x `resolution` pixels on a diffusion base."""
+
+    def __init__(self, base: BaseModel, *, resolution: int) -> None:
+        self.base = base
+        self.name = base.family
+        self.sha256 = base.sha256
+        self._resolution = resolution
+
+    @property
+    def device(self) -> torch.device:
+        """Where the UNet is."""
+        return self.base.device
+
+    @property
+    def components(self) -> Mapping[Component, nn.Module]:
+        """The UNet, and the text encoder."""
+        return {component: self.base.component(component) for component in (UNET, TEXT_ENCODER)}
+
+    def prepare(self, device: str) -> None:
+        """Convolutions are fastest with the channels last."""
+        for model in self.components.values():
+            model.to(device)
+        self.base.vae.to(device)
+        self.base.unet.to(memory_format=torch.channels_last)
+
+    def modules(
+        self, component: Component, targets: frozenset[str] | None = None
+    ) -> Mapping[str, ModuleShape]:
+        """Attention, feed-forward, and 1x1 convolutions of the UNet."""
+        chosen = set(Target) if targets is None else {_TARGETS[name] for name in targets}
+        return target_modules(component, self.base.component(component), chosen)
+
+    def trained(self, spec: JobSpec) -> Sequence[Component]:
+        """The UNet, and the text encoder if the job asks for it."""
+        return (UNET, TEXT_ENCODER) if spec.train_text_encoder else (UNET,)
+
+    def cache(
+        self, spec: JobSpec, items: Sequence[TrainingImage], on_progress: OnProgress | None
+    ) -> CachedData:
+        """Latents' distributions, and embeddings if the text encoder is frozen."""
+        return cache_data(
+            self.base,
+            items,
+            resolution=self._resolution,
+            flip=spec.horizontal_flip,
+            embed=not spec.train_text_encoder,
+            on_progress=on_progress,
+        )
+
+    def draw(
+        self, spec: JobSpec, data: CachedData, indices: Sequence[int], generators: Generators
+    ) -> list[Rows]:
+        """Latents, noise and timesteps."""
+        return draw_rows(spec, data, indices, generators, self.base.noise_schedule.timesteps)
+
+    def losses(self, members: Sequence[DiffusionMember], contexts: ExitStack) -> Tensor:
+        """The min-SNR weighted error of each row."""
+        return row_losses(self.base, members, contexts)
+
+    def sample(
+        self,
+        parameters: TrainableAdapter,
+        prompts: Sequence[str],
+        *,
+        steps: int,
+        guidance_scale: float,
+        seed: int,
+        autocast: torch.dtype | None,
+    ) -> list[np.ndarray]:
+        """Pictures at the training resolution."""
+        return sample_pictures(
+            self.base,
+            parameters,
+            prompts,
+            resolution=self._resolution,
+            steps=steps,
+            guidance_scale=guidance_scale,
+            seed=seed,
+            autocast=autocast,
+        )
