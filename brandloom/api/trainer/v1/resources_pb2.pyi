@@ -35,6 +35,14 @@ class LearningRateSchedule(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     LEARNING_RATE_SCHEDULE_CONSTANT_WITH_WARMUP: _ClassVar[LearningRateSchedule]
     LEARNING_RATE_SCHEDULE_LINEAR: _ClassVar[LearningRateSchedule]
     LEARNING_RATE_SCHEDULE_COSINE: _ClassVar[LearningRateSchedule]
+
+class OptimizerKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    OPTIMIZER_KIND_UNSPECIFIED: _ClassVar[OptimizerKind]
+    OPTIMIZER_KIND_ADAMW: _ClassVar[OptimizerKind]
+    OPTIMIZER_KIND_ADAMW_8BIT: _ClassVar[OptimizerKind]
+    OPTIMIZER_KIND_PRODIGY: _ClassVar[OptimizerKind]
+    OPTIMIZER_KIND_ADAFACTOR: _ClassVar[OptimizerKind]
 PRECISION_UNSPECIFIED: Precision
 PRECISION_FLOAT32: Precision
 PRECISION_BFLOAT16: Precision
@@ -47,9 +55,14 @@ LEARNING_RATE_SCHEDULE_CONSTANT: LearningRateSchedule
 LEARNING_RATE_SCHEDULE_CONSTANT_WITH_WARMUP: LearningRateSchedule
 LEARNING_RATE_SCHEDULE_LINEAR: LearningRateSchedule
 LEARNING_RATE_SCHEDULE_COSINE: LearningRateSchedule
+OPTIMIZER_KIND_UNSPECIFIED: OptimizerKind
+OPTIMIZER_KIND_ADAMW: OptimizerKind
+OPTIMIZER_KIND_ADAMW_8BIT: OptimizerKind
+OPTIMIZER_KIND_PRODIGY: OptimizerKind
+OPTIMIZER_KIND_ADAFACTOR: OptimizerKind
 
 class TrainingSpec(_message.Message):
-    __slots__ = ("base_model", "dataset_revision", "lora", "parent_version", "trigger_words", "adapter", "optimization", "loss", "samples", "resolution", "horizontal_flip", "seed", "checkpoint_interval_steps", "precision")
+    __slots__ = ("base_model", "dataset_revision", "lora", "parent_version", "trigger_words", "adapter", "optimization", "loss", "samples", "resolution", "horizontal_flip", "seed", "checkpoint_interval_steps", "precision", "validation")
     BASE_MODEL_FIELD_NUMBER: _ClassVar[int]
     DATASET_REVISION_FIELD_NUMBER: _ClassVar[int]
     LORA_FIELD_NUMBER: _ClassVar[int]
@@ -64,6 +77,7 @@ class TrainingSpec(_message.Message):
     SEED_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINT_INTERVAL_STEPS_FIELD_NUMBER: _ClassVar[int]
     PRECISION_FIELD_NUMBER: _ClassVar[int]
+    VALIDATION_FIELD_NUMBER: _ClassVar[int]
     base_model: str
     dataset_revision: str
     lora: str
@@ -78,7 +92,8 @@ class TrainingSpec(_message.Message):
     seed: int
     checkpoint_interval_steps: int
     precision: Precision
-    def __init__(self, base_model: _Optional[str] = ..., dataset_revision: _Optional[str] = ..., lora: _Optional[str] = ..., parent_version: _Optional[str] = ..., trigger_words: _Optional[_Iterable[str]] = ..., adapter: _Optional[_Union[AdapterSpec, _Mapping]] = ..., optimization: _Optional[_Union[OptimizationSpec, _Mapping]] = ..., loss: _Optional[_Union[LossSpec, _Mapping]] = ..., samples: _Optional[_Union[SampleSpec, _Mapping]] = ..., resolution: _Optional[int] = ..., horizontal_flip: _Optional[bool] = ..., seed: _Optional[int] = ..., checkpoint_interval_steps: _Optional[int] = ..., precision: _Optional[_Union[Precision, str]] = ...) -> None: ...
+    validation: ValidationSpec
+    def __init__(self, base_model: _Optional[str] = ..., dataset_revision: _Optional[str] = ..., lora: _Optional[str] = ..., parent_version: _Optional[str] = ..., trigger_words: _Optional[_Iterable[str]] = ..., adapter: _Optional[_Union[AdapterSpec, _Mapping]] = ..., optimization: _Optional[_Union[OptimizationSpec, _Mapping]] = ..., loss: _Optional[_Union[LossSpec, _Mapping]] = ..., samples: _Optional[_Union[SampleSpec, _Mapping]] = ..., resolution: _Optional[int] = ..., horizontal_flip: _Optional[bool] = ..., seed: _Optional[int] = ..., checkpoint_interval_steps: _Optional[int] = ..., precision: _Optional[_Union[Precision, str]] = ..., validation: _Optional[_Union[ValidationSpec, _Mapping]] = ...) -> None: ...
 
 class AdapterSpec(_message.Message):
     __slots__ = ("rank", "alpha", "dropout", "targets", "train_text_encoder")
@@ -95,7 +110,7 @@ class AdapterSpec(_message.Message):
     def __init__(self, rank: _Optional[int] = ..., alpha: _Optional[float] = ..., dropout: _Optional[float] = ..., targets: _Optional[_Iterable[_Union[AdapterTarget, str]]] = ..., train_text_encoder: _Optional[bool] = ...) -> None: ...
 
 class OptimizationSpec(_message.Message):
-    __slots__ = ("learning_rate", "text_encoder_learning_rate", "schedule", "warmup_steps", "batch_size", "epochs", "max_steps", "weight_decay", "max_gradient_norm")
+    __slots__ = ("learning_rate", "text_encoder_learning_rate", "schedule", "warmup_steps", "batch_size", "epochs", "max_steps", "weight_decay", "max_gradient_norm", "optimizer", "ema_decay")
     LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
     TEXT_ENCODER_LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
     SCHEDULE_FIELD_NUMBER: _ClassVar[int]
@@ -105,6 +120,8 @@ class OptimizationSpec(_message.Message):
     MAX_STEPS_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_DECAY_FIELD_NUMBER: _ClassVar[int]
     MAX_GRADIENT_NORM_FIELD_NUMBER: _ClassVar[int]
+    OPTIMIZER_FIELD_NUMBER: _ClassVar[int]
+    EMA_DECAY_FIELD_NUMBER: _ClassVar[int]
     learning_rate: float
     text_encoder_learning_rate: float
     schedule: LearningRateSchedule
@@ -114,7 +131,9 @@ class OptimizationSpec(_message.Message):
     max_steps: int
     weight_decay: float
     max_gradient_norm: float
-    def __init__(self, learning_rate: _Optional[float] = ..., text_encoder_learning_rate: _Optional[float] = ..., schedule: _Optional[_Union[LearningRateSchedule, str]] = ..., warmup_steps: _Optional[int] = ..., batch_size: _Optional[int] = ..., epochs: _Optional[int] = ..., max_steps: _Optional[int] = ..., weight_decay: _Optional[float] = ..., max_gradient_norm: _Optional[float] = ...) -> None: ...
+    optimizer: OptimizerKind
+    ema_decay: float
+    def __init__(self, learning_rate: _Optional[float] = ..., text_encoder_learning_rate: _Optional[float] = ..., schedule: _Optional[_Union[LearningRateSchedule, str]] = ..., warmup_steps: _Optional[int] = ..., batch_size: _Optional[int] = ..., epochs: _Optional[int] = ..., max_steps: _Optional[int] = ..., weight_decay: _Optional[float] = ..., max_gradient_norm: _Optional[float] = ..., optimizer: _Optional[_Union[OptimizerKind, str]] = ..., ema_decay: _Optional[float] = ...) -> None: ...
 
 class LossSpec(_message.Message):
     __slots__ = ("min_snr_gamma", "noise_offset", "caption_dropout")
@@ -125,6 +144,18 @@ class LossSpec(_message.Message):
     noise_offset: float
     caption_dropout: float
     def __init__(self, min_snr_gamma: _Optional[float] = ..., noise_offset: _Optional[float] = ..., caption_dropout: _Optional[float] = ...) -> None: ...
+
+class ValidationSpec(_message.Message):
+    __slots__ = ("interval_steps", "patience", "keep_best", "max_items")
+    INTERVAL_STEPS_FIELD_NUMBER: _ClassVar[int]
+    PATIENCE_FIELD_NUMBER: _ClassVar[int]
+    KEEP_BEST_FIELD_NUMBER: _ClassVar[int]
+    MAX_ITEMS_FIELD_NUMBER: _ClassVar[int]
+    interval_steps: int
+    patience: int
+    keep_best: bool
+    max_items: int
+    def __init__(self, interval_steps: _Optional[int] = ..., patience: _Optional[int] = ..., keep_best: _Optional[bool] = ..., max_items: _Optional[int] = ...) -> None: ...
 
 class SampleSpec(_message.Message):
     __slots__ = ("prompts", "interval_steps", "steps", "guidance_scale", "seed")
@@ -191,7 +222,7 @@ class TrainingJob(_message.Message):
     def __init__(self, name: _Optional[str] = ..., display_name: _Optional[str] = ..., spec: _Optional[_Union[TrainingSpec, _Mapping]] = ..., state: _Optional[_Union[_job_pb2.JobState, str]] = ..., progress: _Optional[_Union[TrainingProgress, _Mapping]] = ..., error: _Optional[_Union[_job_pb2.Failure, _Mapping]] = ..., advice: _Optional[_Iterable[_Union[Advice, _Mapping]]] = ..., attempt: _Optional[int] = ..., lora_version: _Optional[str] = ..., artifacts: _Optional[_Iterable[_Union[JobArtifact, _Mapping]]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ..., creator: _Optional[str] = ..., priority: _Optional[int] = ..., queue_position: _Optional[int] = ..., worker: _Optional[str] = ...) -> None: ...
 
 class TrainingProgress(_message.Message):
-    __slots__ = ("step", "total_steps", "epoch", "loss", "smoothed_loss", "learning_rate", "images_per_second", "time_left", "pack_size")
+    __slots__ = ("step", "total_steps", "epoch", "loss", "smoothed_loss", "learning_rate", "images_per_second", "time_left", "pack_size", "validation_loss")
     STEP_FIELD_NUMBER: _ClassVar[int]
     TOTAL_STEPS_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -201,6 +232,7 @@ class TrainingProgress(_message.Message):
     IMAGES_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
     TIME_LEFT_FIELD_NUMBER: _ClassVar[int]
     PACK_SIZE_FIELD_NUMBER: _ClassVar[int]
+    VALIDATION_LOSS_FIELD_NUMBER: _ClassVar[int]
     step: int
     total_steps: int
     epoch: int
@@ -210,7 +242,8 @@ class TrainingProgress(_message.Message):
     images_per_second: float
     time_left: _duration_pb2.Duration
     pack_size: int
-    def __init__(self, step: _Optional[int] = ..., total_steps: _Optional[int] = ..., epoch: _Optional[int] = ..., loss: _Optional[float] = ..., smoothed_loss: _Optional[float] = ..., learning_rate: _Optional[float] = ..., images_per_second: _Optional[float] = ..., time_left: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., pack_size: _Optional[int] = ...) -> None: ...
+    validation_loss: float
+    def __init__(self, step: _Optional[int] = ..., total_steps: _Optional[int] = ..., epoch: _Optional[int] = ..., loss: _Optional[float] = ..., smoothed_loss: _Optional[float] = ..., learning_rate: _Optional[float] = ..., images_per_second: _Optional[float] = ..., time_left: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., pack_size: _Optional[int] = ..., validation_loss: _Optional[float] = ...) -> None: ...
 
 class JobArtifact(_message.Message):
     __slots__ = ("kind", "file_name", "artifact", "step", "prompt")
@@ -261,17 +294,19 @@ class TrainingEvent(_message.Message):
     def __init__(self, sequence: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., state: _Optional[_Union[_job_pb2.JobState, str]] = ..., progress: _Optional[_Union[TrainingProgress, _Mapping]] = ..., artifact: _Optional[_Union[JobArtifact, _Mapping]] = ..., error: _Optional[_Union[_job_pb2.Failure, _Mapping]] = ..., notice: _Optional[str] = ..., lora_version: _Optional[str] = ...) -> None: ...
 
 class MetricPoint(_message.Message):
-    __slots__ = ("step", "time", "loss", "smoothed_loss", "learning_rate", "images_per_second")
+    __slots__ = ("step", "time", "loss", "smoothed_loss", "learning_rate", "images_per_second", "validation_loss")
     STEP_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
     LOSS_FIELD_NUMBER: _ClassVar[int]
     SMOOTHED_LOSS_FIELD_NUMBER: _ClassVar[int]
     LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
     IMAGES_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    VALIDATION_LOSS_FIELD_NUMBER: _ClassVar[int]
     step: int
     time: _timestamp_pb2.Timestamp
     loss: float
     smoothed_loss: float
     learning_rate: float
     images_per_second: float
-    def __init__(self, step: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., loss: _Optional[float] = ..., smoothed_loss: _Optional[float] = ..., learning_rate: _Optional[float] = ..., images_per_second: _Optional[float] = ...) -> None: ...
+    validation_loss: float
+    def __init__(self, step: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., loss: _Optional[float] = ..., smoothed_loss: _Optional[float] = ..., learning_rate: _Optional[float] = ..., images_per_second: _Optional[float] = ..., validation_loss: _Optional[float] = ...) -> None: ...
