@@ -2,8 +2,9 @@
 
 from services.trainer.engine.diffusion.family import DiffusionFamily
 from services.trainer.engine.fault import EngineFault
+from services.trainer.engine.items import Message, SampleSettings, TrainingItem, TrainingText
 from services.trainer.engine.pack import Pack, choose_precision
-from services.trainer.engine.port import Family
+from services.trainer.engine.port import Family, Sample
 from services.trainer.engine.spec import JobSpec, StepReport, TrainingImage
 
 __all__ = [
@@ -11,8 +12,13 @@ __all__ = [
     "EngineFault",
     "Family",
     "JobSpec",
+    "Message",
     "Pack",
+    "Sample",
+    "SampleSettings",
     "StepReport",
     "TrainingImage",
+    "TrainingItem",
+    "TrainingText",
     "choose_precision",
 ]

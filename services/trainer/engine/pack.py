@@ -13,17 +13,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
 import torch
 
 from lorakit.adapter import Adapter, BaseModules
 from lorakit.routing import install, uninstall
 from services.trainer.engine.checkpoint import load_checkpoint, save_checkpoint
 from services.trainer.engine.fault import JOB_RAISED, LOSS_NOT_FINITE, EngineFault
+from services.trainer.engine.items import SampleSettings, TrainingItem
 from services.trainer.engine.job import Job
-from services.trainer.engine.port import Family, Member, OnProgress
+from services.trainer.engine.port import Family, Member, OnProgress, Sample
 from services.trainer.engine.shared_pass import run_pass
-from services.trainer.engine.spec import JobSpec, StepReport, TrainingImage
+from services.trainer.engine.spec import JobSpec, StepReport
 
 
 @dataclass(slots=True)
@@ -82,20 +82,20 @@ class Pack:
         self,
         job_id: str,
         spec: JobSpec,
-        images: Sequence[TrainingImage],
+        items: Sequence[TrainingItem],
         *,
         start_from: Adapter | None = None,
         checkpoint: Path | None = None,
         on_progress: OnProgress | None = None,
     ) -> None:
-        """Reads and encodes the job's pictures and captions; it takes part from the next step on.
+        """Reads and encodes what the job learns from; it takes part from the next step on.
 
         `start_from` is a LoRA to continue from, `checkpoint` a file of `save_checkpoint`; its weights win.
         Raises EngineFault, which harms this job only, and ValueError for an id that is already in.
         """
         if job_id in self._jobs:
             raise ValueError(f"the job {job_id} is in the pack already")
-        data = self._family.cache(spec, images, on_progress)
+        data = self._family.cache(spec, items, on_progress)
         job = Job(job_id, spec, self._family, data, start_from)
         if checkpoint is not None:
             load_checkpoint(job, self._family.sha256, checkpoint)
@@ -130,18 +130,10 @@ class Pack:
         """A copy of the job's LoRA as it is now, float32 on the CPU."""
         return self._jobs[job_id].adapter()
 
-    def sample(
-        self, job_id: str, prompts: Sequence[str], *, steps: int, guidance_scale: float, seed: int
-    ) -> list[np.ndarray]:
-        """Pictures [H, W, 3] uint8 of the job as it is now; its training is not touched by it."""
-        return self._family.sample(
-            self._jobs[job_id].parameters,
-            prompts,
-            steps=steps,
-            guidance_scale=guidance_scale,
-            seed=seed,
-            autocast=self._autocast,
-        )
+    def sample(self, job_id: str, prompts: Sequence[str], settings: SampleSettings) -> Sequence[Sample]:
+        """Samples of the job as it is now; its training is not touched by it."""
+        parameters = self._jobs[job_id].parameters
+        return self._family.sample(parameters, prompts, settings, autocast=self._autocast)
 
     def _draw(self, turn: _Turn) -> None:
         turn.learning_rate = turn.job.learning_rate

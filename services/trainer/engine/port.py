@@ -16,10 +16,13 @@ from torch import Tensor, nn
 from lorakit.module_shape import Component, ModuleShape
 from lorakit.trainable import TrainableAdapter
 from services.trainer.engine.generators import Generators
-from services.trainer.engine.spec import JobSpec, TrainingImage
+from services.trainer.engine.items import SampleSettings, TrainingItem
+from services.trainer.engine.spec import JobSpec
 
 OnProgress = Callable[[int, int], None]
 """Called with items cached and items in all."""
+Sample = np.ndarray | str
+"""A picture [H, W, 3] uint8, or a text."""
 
 
 class Data(Protocol):
@@ -101,7 +104,7 @@ class Family(ABC, Generic[D, R]):
         """The components that a job trains."""
 
     @abstractmethod
-    def cache(self, spec: JobSpec, items: Sequence[TrainingImage], on_progress: OnProgress | None) -> D:
+    def cache(self, spec: JobSpec, items: Sequence[TrainingItem], on_progress: OnProgress | None) -> D:
         """Reads and encodes a job's items. Raises EngineFault naming the item that cannot be used."""
 
     @abstractmethod
@@ -121,10 +124,8 @@ class Family(ABC, Generic[D, R]):
         self,
         parameters: TrainableAdapter,
         prompts: Sequence[str],
+        settings: SampleSettings,
         *,
-        steps: int,
-        guidance_scale: float,
-        seed: int,
         autocast: torch.dtype | None,
-    ) -> list[np.ndarray]:
-        """Pictures [H, W, 3] uint8 of an adapter; prompt i starts from the noise of `seed` + i."""
+    ) -> Sequence[Sample]:
+        """One sample of an adapter for each prompt; the same seed gives the same samples."""

@@ -26,6 +26,10 @@ class TensorBoardLog:
         """A sample picture, uint8 [H, W, 3], under its prompt."""
         self._writer.add_image(f"samples/{prompt[:100]}", picture_HWC, step, dataformats="HWC")
 
+    def add_text(self, step: int, prompt: str, text: str) -> None:
+        """A sample text under its prompt."""
+        self._writer.add_text(f"samples/{prompt[:100]}", text, step)
+
     def close(self) -> list[Path]:
         """Ends the files and gives their paths.
 

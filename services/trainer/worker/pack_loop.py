@@ -13,7 +13,7 @@ import structlog
 from lorakit.adapter import Adapter, load_adapter
 from lorakit.errors import LorakitError
 from servicekit.artifacts.port import ArtifactStore
-from services.trainer.engine import EngineFault, Pack, StepReport
+from services.trainer.engine import EngineFault, Pack, SampleSettings, StepReport
 from services.trainer.engine.fault import JOB_RAISED, PARENT_MISMATCH
 from services.trainer.events import Failure, JobState, Notice
 from services.trainer.service_workers import Instruction
@@ -174,8 +174,8 @@ class PackLoop:
         if report.step % run.lease.spec.checkpoint_interval_steps == 0:
             await self._checkpoint(run)
         if samples.interval_steps and report.step % samples.interval_steps == 0:
-            pictures = await self._sample(run)
-            run.then(self._put_samples(run, pictures, report.step))
+            made = await self._sample(run)
+            run.then(self._put_samples(run, made, report.step))
 
     async def _finish(self, run: JobRun) -> None:
         """The job is trained: what needs the engine is done here, the rest while the others go on."""
@@ -183,10 +183,10 @@ class PackLoop:
         if run.step > run.lease.checkpoint_step:
             # Whatever happens until the version is registered, nothing is trained twice.
             await self._checkpoint(run)
-        pictures = await self._sample(run)
+        made = await self._sample(run)
         adapter = await self._tools.engine.run(partial(self._pack.adapter, run.lease.name))
         await self._leave_pack(run)
-        run.then(self._publish(run, adapter, pictures))
+        run.then(self._publish(run, adapter, made))
 
     async def _stop(self, run: JobRun, state: JobState) -> None:
         run.phase = Phase.FINISHING
@@ -207,24 +207,18 @@ class PackLoop:
         if not wanted.prompts:
             return []
         self._pause_all()
-        pictures = await self._tools.engine.run(
-            partial(
-                self._pack.sample,
-                run.lease.name,
-                wanted.prompts,
-                steps=wanted.steps,
-                guidance_scale=wanted.guidance_scale,
-                seed=wanted.seed,
-            )
+        settings = SampleSettings(seed=wanted.seed, steps=wanted.steps, guidance_scale=wanted.guidance_scale)
+        made = await self._tools.engine.run(
+            partial(self._pack.sample, run.lease.name, wanted.prompts, settings)
         )
-        return [Sample(prompt, picture) for prompt, picture in zip(wanted.prompts, pictures, strict=True)]
+        return [Sample(prompt, sample) for prompt, sample in zip(wanted.prompts, made, strict=True)]
 
-    async def _put_samples(self, run: JobRun, pictures: Sequence[Sample], step: int) -> None:
-        await self._tools.shelf.put_samples(run, pictures, step)
+    async def _put_samples(self, run: JobRun, made: Sequence[Sample], step: int) -> None:
+        await self._tools.shelf.put_samples(run, made, step)
 
-    async def _publish(self, run: JobRun, adapter: Adapter, pictures: Sequence[Sample]) -> None:
+    async def _publish(self, run: JobRun, adapter: Adapter, made: Sequence[Sample]) -> None:
         shelf = self._tools.shelf
-        previews = await shelf.put_samples(run, pictures, run.step)
+        previews = await shelf.put_samples(run, made, run.step)
         file = await shelf.put_lora(run, adapter, self._prediction_type)
         await run.outbox.flush()
         points = await run.points()

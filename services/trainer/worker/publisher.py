@@ -19,6 +19,7 @@ from services.trainer.worker.patience import CALL_SECONDS, Patience
 REUSED: Final = "REQUEST_ID_REUSED"
 BINARY_MEDIA_TYPE: Final = "application/octet-stream"
 PICTURE_MEDIA_TYPE: Final = "image/png"
+TEXT_MEDIA_TYPE: Final = "text/plain; charset=utf-8"
 SLOWEST_BYTES_PER_SECOND: Final = 1e6
 
 

@@ -21,15 +21,15 @@ from services.trainer.events import ArtifactKind, JobArtifact, MetricPoint
 from services.trainer.sources import Blob
 from services.trainer.worker.job_run import JobRun
 from services.trainer.worker.patience import Patience
-from services.trainer.worker.publisher import BINARY_MEDIA_TYPE, PICTURE_MEDIA_TYPE
+from services.trainer.worker.publisher import BINARY_MEDIA_TYPE, PICTURE_MEDIA_TYPE, TEXT_MEDIA_TYPE
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A sample picture, uint8 [H, W, 3], and its prompt."""
+    """A picture, uint8 [H, W, 3], or a text, and its prompt."""
 
     prompt: str
-    picture_HWC: np.ndarray
+    made: np.ndarray | str
 
 
 class Shelf:
@@ -45,17 +45,23 @@ class Shelf:
         await asyncio.to_thread(path.unlink)
 
     async def put_samples(self, run: JobRun, samples: Sequence[Sample], step: int) -> list[Blob]:
-        """Sample pictures as PNG."""
-        blobs = []
+        """Sample pictures as PNG, sample texts as UTF-8; gives the pictures, for previews."""
+        pictures = []
         for number, sample in enumerate(samples):
-            run.log.add_picture(step, sample.prompt, sample.picture_HWC)
-            data = await asyncio.to_thread(_png, sample.picture_HWC)
+            name = f"sample-{step:06d}-{number}"
+            if isinstance(sample.made, str):
+                run.log.add_text(step, sample.prompt, sample.made)
+                data, name, media_type = sample.made.encode(), f"{name}.txt", TEXT_MEDIA_TYPE
+            else:
+                run.log.add_picture(step, sample.prompt, sample.made)
+                data = await asyncio.to_thread(_png, sample.made)
+                name, media_type = f"{name}.png", PICTURE_MEDIA_TYPE
             artifact = await self._patience.until_answered(partial(self._store.put_bytes, data), "put")
             blob = Blob(artifact.sha256, artifact.size_bytes)
-            name = f"sample-{step:06d}-{number}.png"
-            _tell(run, ArtifactKind.SAMPLE, name, blob, PICTURE_MEDIA_TYPE, step=step, prompt=sample.prompt)
-            blobs.append(blob)
-        return blobs
+            _tell(run, ArtifactKind.SAMPLE, name, blob, media_type, step=step, prompt=sample.prompt)
+            if media_type == PICTURE_MEDIA_TYPE:
+                pictures.append(blob)
+        return pictures
 
     async def put_lora(self, run: JobRun, adapter: Adapter, prediction_type: str) -> Blob:
         """The result in kohya's format, with the metadata that other tools read."""

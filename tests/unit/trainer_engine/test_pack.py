@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,6 +19,7 @@ from services.trainer.engine import (
     EngineFault,
     JobSpec,
     Pack,
+    SampleSettings,
     TrainingImage,
     choose_precision,
 )
@@ -261,8 +263,10 @@ def test_samples_leave_training_alone(new_pack: NewPack) -> None:
     pack = new_pack()
     pack.add("a", DIFFERENT["noisy"], images())
     pack.step()
-    before = pack.sample("a", ["a thing", "b"], steps=4, guidance_scale=5.0, seed=3)
-    again = pack.sample("a", ["a thing", "b"], steps=4, guidance_scale=5.0, seed=3)
+    settings = SampleSettings(seed=3, steps=4)
+    before, again = (
+        [np.asarray(picture) for picture in pack.sample("a", ["a thing", "b"], settings)] for _ in range(2)
+    )
     assert [picture.shape for picture in before] == [(RESOLUTION, RESOLUTION, 3)] * 2
     assert all((one == other).all() for one, other in zip(before, again, strict=True))
     assert (before[0] != before[1]).any()

@@ -17,7 +17,7 @@ from lorakit.adapter import load_adapter, save_kohya
 from lorakit.families.sd15 import BaseModel
 from lorakit.formats import inspect_file
 from lorakit.metadata import TrainingFacts, build_metadata
-from services.trainer.engine import Pack, StepReport
+from services.trainer.engine import Pack, SampleSettings, StepReport
 from services.trainer.engine.data_order import DataOrder
 from services.trainer.engine.learning_rate import learning_rate_factor
 from services.trainer.engine.loss_plot import draw_loss_plot
@@ -50,7 +50,7 @@ def test_stock_diffusers_does_what_training_did(
         "unet",
         "text_encoder",
     }
-    ours = pack.sample("a", ["a thing"], steps=5, guidance_scale=4.0, seed=1)[0]
+    ours = pack.sample("a", ["a thing"], SampleSettings(seed=1, steps=5, guidance_scale=4.0))[0]
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

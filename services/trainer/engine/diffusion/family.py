@@ -18,6 +18,7 @@ from services.trainer.engine.diffusion.passes import DiffusionMember, row_losses
 from services.trainer.engine.diffusion.rows import Rows, draw_rows
 from services.trainer.engine.diffusion.sampling import sample_pictures
 from services.trainer.engine.generators import Generators
+from services.trainer.engine.items import SampleSettings, TrainingItem, only
 from services.trainer.engine.port import Family, OnProgress
 from services.trainer.engine.spec import JobSpec, TrainingImage
 
@@ -66,12 +67,12 @@ class DiffusionFamily(Family[CachedData, Rows]):
         return (UNET, TEXT_ENCODER) if spec.train_text_encoder else (UNET,)
 
     def cache(
-        self, spec: JobSpec, items: Sequence[TrainingImage], on_progress: OnProgress | None
+        self, spec: JobSpec, items: Sequence[TrainingItem], on_progress: OnProgress | None
     ) -> CachedData:
         """Latents' distributions, and embeddings if the text encoder is frozen."""
         return cache_data(
             self.base,
-            items,
+            only(TrainingImage, items),
             resolution=self._resolution,
             flip=spec.horizontal_flip,
             embed=not spec.train_text_encoder,
@@ -92,20 +93,18 @@ class DiffusionFamily(Family[CachedData, Rows]):
         self,
         parameters: TrainableAdapter,
         prompts: Sequence[str],
+        settings: SampleSettings,
         *,
-        steps: int,
-        guidance_scale: float,
-        seed: int,
         autocast: torch.dtype | None,
     ) -> list[np.ndarray]:
-        """Pictures at the training resolution."""
+        """Pictures at the training resolution; prompt i starts from the noise of `seed` + i."""
         return sample_pictures(
             self.base,
             parameters,
             prompts,
             resolution=self._resolution,
-            steps=steps,
-            guidance_scale=guidance_scale,
-            seed=seed,
+            steps=settings.steps,
+            guidance_scale=settings.guidance_scale,
+            seed=settings.seed,
             autocast=autocast,
         )
