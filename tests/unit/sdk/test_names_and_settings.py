@@ -130,7 +130,13 @@ def test_the_digest_of_a_base_model_is_the_engines(tmp_path: Path) -> None:
     (tmp_path / "unet" / "deeper").mkdir()
     (tmp_path / "unet" / "deeper" / "x.json").write_text("x")
     assert base_model_digest(tmp_path) == base_digest(tmp_path)
+    language_model = tmp_path / "lm"
+    language_model.mkdir()
+    for name in ("config.json", "model.safetensors", "chat_template.jinja", "tokenizer.model"):
+        before = base_model_digest(language_model) if (language_model / "config.json").is_file() else ""
+        (language_model / name).write_text(name)
+        assert base_model_digest(language_model) == base_digest(language_model) != before
     single = tmp_path / "unet" / "m.safetensors"
     assert base_model_digest(single) == base_digest(single)
     with pytest.raises(errors.ConfigurationError, match="model_index"):
-        base_model_digest(tmp_path / "unet")
+        base_model_digest(tmp_path / "unet" / "deeper")
