@@ -48,6 +48,10 @@ test: $(INSTALLED) test-servers ## Run the everyday tests.
 test-slow: $(INSTALLED) test-servers ## Run the longer tests too.
 	$(BIN)/python -m pytest -m 'not gpu and not bench' --timeout 1800
 
+.PHONY: bench-train
+bench-train: $(INSTALLED) ## Time packed training beside PEFT's (writes benchmarks/results/).
+	$(BIN)/python -m benchmarks.train
+
 .PHONY: protos
 protos: $(INSTALLED) ## Generate the API's Python code from protos/.
 	$(BIN)/python protos/build.py generate

@@ -51,12 +51,12 @@ def _mib_of(
         ]
         ready = [json.loads(process.stdout.readline()) for process in started if process.stdout]
         if device == "cuda":
-            found = [answer["reserved"] for answer in ready]
+            found = [int(answer["reserved"]) for answer in ready]
         else:
             found = [_proportional_bytes(process.pid) for process in started]
         for process in started:
             process.communicate()
-    return sum(found) / (1 << 20)
+    return float(sum(found)) / (1 << 20)
 
 
 def _proportional_bytes(pid: int) -> int:
