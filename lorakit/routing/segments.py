@@ -25,6 +25,10 @@ class Segment:
     """Chance that an element behind the down projection is dropped."""
     generator: torch.Generator | None = None
     """Draws the dropped elements on the CPU; the job's own, so that companions change nothing."""
+    first_row: int = 0
+    drawn_rows: int = 0
+    """Where the segment is a part of more rows: the generator draws for all `drawn_rows` of them, and the
+    segment takes its own from `first_row` on, so that splitting changes nothing. 0: it is no part."""
 
 
 @dataclass(slots=True)
@@ -96,7 +100,9 @@ class SegmentRouting:
         mask_NTR = self._masks.get((path, index))
         if mask_NTR is None:
             keep = 1.0 - segment.dropout
-            drawn_NTR = torch.rand(hidden_NTR.shape, generator=segment.generator) < keep
+            shape = (segment.drawn_rows or segment.rows, *hidden_NTR.shape[1:])
+            drawn_NTR = torch.rand(shape, generator=segment.generator) < keep
+            drawn_NTR = drawn_NTR[segment.first_row : segment.first_row + segment.rows]
             mask_NTR = (drawn_NTR.to(hidden_NTR.dtype) / keep).to(hidden_NTR.device)
             self._masks[path, index] = mask_NTR
         return mask_NTR
