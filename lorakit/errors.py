@@ -5,6 +5,7 @@ LorakitError
 │   └── LoraMismatchError  a sound file that does not fit the base model it is to be used with
 ├── PromptSyntaxError      a `<lora:...>` tag or a reference cannot be read
 ├── PictureMetadataError   a picture's text chunks cannot be read or written
+├── TextError              a text cannot be turned into what a language model learns from
 └── BaseModelError         a base model cannot be loaded
 """
 
@@ -65,6 +66,10 @@ class PromptSyntaxError(LorakitError):
 
 class PictureMetadataError(LorakitError):
     """A picture's metadata cannot be read or written."""
+
+
+class TextError(LorakitError):
+    """A conversation or a prompt cannot be given to a base model."""
 
 
 class BaseModelError(LorakitError):
