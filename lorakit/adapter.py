@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from lorakit.errors import LoraFormatError, LoraMismatchError, quote_all
-from lorakit.families.naming import diffusers_lookup, kohya_lookup, kohya_name, kohya_prefix
+from lorakit.families.naming import diffusers_lookup, kohya_lookup, written_kohya_name
 from lorakit.formats import FileFormat, LoraDescription, ModuleDescription, ModuleKind, inspect, read_alphas
 from lorakit.hashes import legacy_hash_of_bytes
 from lorakit.module_shape import Component, ModuleShape
@@ -227,7 +227,7 @@ def _read_tensor(stream: BinaryIO, header: SafetensorsHeader, key: str, file: st
 
 def _kohya_tensors(adapter: Adapter, dtype: torch.dtype) -> Iterator[RawTensor]:
     for component, path, weights in adapter.each():
-        name = kohya_name(component, path, prefix=kohya_prefix(component, adapter.family))
+        name = written_kohya_name(component, path, adapter.family)
         for part, tensor in (("lora_down", weights.down_RD), ("lora_up", weights.up_OR)):
             cast = tensor.detach().to(dtype)
             if not torch.isfinite(cast).all():

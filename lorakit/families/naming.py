@@ -1,7 +1,8 @@
 """How the modules of a base model are named in LoRA files. Free of torch.
 
 kohya: prefix + module path with every `.` turned into `_`, which cannot be turned back by rule (`to_out_0`),
-so names are looked up among the base model's own modules. diffusers: component + `.` + module path.
+so names are looked up among the base model's own modules. SDXL's UNet has other paths there, those of
+lorakit.families.sgm_names, though files with its own occur. diffusers: component + `.` + module path.
 In both, text-encoder paths start with `text_model.`, which transformers 5 left out of its module paths.
 """
 
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from lorakit.errors import LoraFormatError
+from lorakit.families.sgm_names import sgm_path
 from lorakit.module_shape import Component
 
 UNET: Component = "unet"
@@ -29,6 +31,7 @@ DIFFUSERS_PREFIXES: Mapping[str, Component] = MappingProxyType(
     {f"{component}.": component for component in (UNET, TEXT_ENCODER, TEXT_ENCODER_2)}
 )
 _TEXT_MODEL = "text_model."
+_SDXL = "sdxl"
 
 
 def path_in_file(component: Component, module_path: str) -> str:
@@ -42,10 +45,16 @@ def kohya_name(component: Component, module_path: str, *, prefix: str) -> str:
     return prefix + path_in_file(component, module_path).replace(".", "_")
 
 
-def kohya_prefix(component: Component, family: str) -> str:
-    """The prefix to write: SDXL numbers its text encoders, SD 1.5 does not. Raises LoraFormatError."""
+def written_kohya_name(component: Component, module_path: str, family: str) -> str:
+    """The name to write for a module of a base model of that family. Raises LoraFormatError."""
+    written = sgm_path(module_path) if family == _SDXL and component == UNET else module_path
+    return kohya_name(component, written, prefix=_written_prefix(component, family))
+
+
+def _written_prefix(component: Component, family: str) -> str:
+    # SDXL numbers its text encoders, SD 1.5 does not.
     if component == TEXT_ENCODER:
-        return "lora_te1_" if family == "sdxl" else "lora_te_"
+        return "lora_te1_" if family == _SDXL else "lora_te_"
     for prefix, known in KOHYA_PREFIXES.items():
         if known == component:
             return prefix
@@ -55,17 +64,20 @@ def kohya_prefix(component: Component, family: str) -> str:
 def kohya_lookup(modules: Mapping[Component, Iterable[str]]) -> dict[str, tuple[Component, str]]:
     """Every kohya name that a base model's modules may have -> (component, module path).
 
-    Raises LoraFormatError if two modules share a name, for then no file of this format could be read right.
+    A base model with two text encoders is SDXL: its UNet's modules have sgm names too. Raises LoraFormatError
+    if two modules share a name, for then no file of this format could be read right.
     """
     found: dict[str, tuple[Component, str]] = {}
     for prefix, component in KOHYA_PREFIXES.items():
+        has_sgm_names = component == UNET and TEXT_ENCODER_2 in modules
         for module_path in modules.get(component, ()):
-            name = kohya_name(component, module_path, prefix=prefix)
-            if name in found:
-                raise LoraFormatError(
-                    f"the modules {found[name][1]} and {module_path} share a name", key=name
-                )
-            found[name] = (component, module_path)
+            for path in {module_path, sgm_path(module_path)} if has_sgm_names else (module_path,):
+                name = kohya_name(component, path, prefix=prefix)
+                if name in found:
+                    raise LoraFormatError(
+                        f"the modules {found[name][1]} and {module_path} share a name", key=name
+                    )
+                found[name] = (component, module_path)
     return found
 
 

@@ -1,13 +1,10 @@
 """Stable Diffusion 1.5, and everything of its architecture whatever its size.
 
-B rows, N tokens of a prompt, D its features; pictures x_BCHW in [-1, 1], latents z_BCHW scaled as the UNet
-expects.
+B rows, E text encoders (one), N tokens of a prompt, D its features.
 """
 
 from __future__ import annotations
 
-import json
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,16 +12,23 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
-from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from lorakit.base_digest import base_digest
-from lorakit.diffusion import NoiseSchedule
 from lorakit.errors import BaseModelError
+from lorakit.families.diffusion_base import (
+    DiffusionBase,
+    EncodedTexts,
+    check_latents,
+    decode_latents,
+    encode_pictures,
+    padded_ids,
+    training_schedule,
+)
 from lorakit.families.naming import TEXT_ENCODER, UNET
+from lorakit.families.pipeline_files import load_model, load_part, pipeline_class, read_json
 from lorakit.families.targets import Target, module_shapes, routable_paths, target_modules
 from lorakit.module_shape import Component
-from lorakit.samplers import Sampler, SamplerSettings
 
 __all__ = [
     "BaseModel",
@@ -46,68 +50,31 @@ _PIPELINE = "StableDiffusionPipeline"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BaseModel:
+class BaseModel(DiffusionBase):
     """A frozen base model in evaluation mode."""
 
-    # diffusers and transformers do not type what is asked of their models here.
-    unet: Any
-    """UNet2DConditionModel"""
     text_encoder: Any
     """CLIPTextModel"""
-    vae: Any
-    """AutoencoderKL"""
     tokenizer: Any
     """CLIPTokenizer"""
-    noise_schedule: NoiseSchedule
-    scheduler_config: Mapping[str, Any]
-    sha256: str
-    """See lorakit.base_digest."""
 
     @property
     def family(self) -> str:
-        """The family's name in LoRA records."""
+        """See DiffusionBase."""
         return FAMILY
 
     @property
-    def prediction_type(self) -> str:
-        """``epsilon`` or ``v_prediction``."""
-        return self.noise_schedule.prediction_type
+    def text_encoders(self) -> Mapping[Component, Any]:
+        """CLIP's text model."""
+        return {TEXT_ENCODER: self.text_encoder}
 
-    @property
-    def latent_channels(self) -> int:
-        """C of the latents."""
-        return int(self.unet.config.in_channels)
+    def text_ids(self, texts: Sequence[str]) -> torch.Tensor:
+        """See DiffusionBase."""
+        return tokenize(self, texts)[:, None]
 
-    @property
-    def vae_scale_factor(self) -> int:
-        """Pixels on a side of one latent."""
-        return int(2 ** (len(self.vae.config.block_out_channels) - 1))
-
-    @property
-    def scaling_factor(self) -> float:
-        """Factor between the autoencoder's latents and those the UNet sees."""
-        return float(self.vae.config.scaling_factor)
-
-    @property
-    def resolution(self) -> int:
-        """Pixels on a side of the pictures it was trained on."""
-        return int(self.unet.config.sample_size) * self.vae_scale_factor
-
-    @property
-    def device(self) -> torch.device:
-        """Where the UNet is."""
-        return torch.device(self.unet.device)
-
-    def component(self, name: Component) -> nn.Module:
-        """The model that a LoRA's component adapts. Raises BaseModelError for one that this family lacks."""
-        models: Mapping[Component, nn.Module] = {UNET: self.unet, TEXT_ENCODER: self.text_encoder}
-        if name in models:
-            return models[name]
-        raise BaseModelError(f"a {FAMILY} base model has no component {name!r}")
-
-    def sampler_settings(self, sampler: Sampler) -> SamplerSettings:
-        """What this base means for a sampler. Raises ValueError for a scheduler setting it cannot follow."""
-        return SamplerSettings.from_scheduler_config(sampler, self.scheduler_config)
+    def encode_texts(self, ids_BEN: torch.Tensor, *, clip_skip: int = 0) -> EncodedTexts:
+        """See DiffusionBase."""
+        return EncodedTexts(encode_tokens(self, ids_BEN[:, 0], clip_skip=clip_skip))
 
 
 def load_base(
@@ -131,17 +98,12 @@ def load_base(
     _check_architecture(unet, text_encoder, vae, path)
     for model in (unet, text_encoder, vae):
         model.requires_grad_(False).eval().to(device=device)
-    try:
-        settings = SamplerSettings.from_scheduler_config(Sampler.DDIM, scheduler_config)
-    except ValueError as error:
-        raise BaseModelError(f"{path}: {error}") from error
-    schedule = NoiseSchedule(torch.from_numpy(settings.alphas_cumprod_T), settings.prediction_type)
     return BaseModel(
         unet=unet,
         text_encoder=text_encoder,
         vae=vae,
         tokenizer=tokenizer,
-        noise_schedule=schedule,
+        noise_schedule=training_schedule(scheduler_config, path),
         scheduler_config=scheduler_config,
         sha256=digest,
     )
@@ -149,12 +111,7 @@ def load_base(
 
 def tokenize(base: BaseModel, prompts: Sequence[str]) -> torch.Tensor:
     """Token ids [B, N], padded and cut to the tokenizer's length as a stock pipeline does."""
-    length = base.tokenizer.model_max_length
-    tokens = base.tokenizer(
-        list(prompts), padding="max_length", max_length=length, truncation=True, return_tensors="pt"
-    )
-    ids: torch.Tensor = tokens.input_ids
-    return ids
+    return padded_ids(base.tokenizer, prompts)
 
 
 def encode_tokens(base: BaseModel, ids_BN: torch.Tensor, *, clip_skip: int = 0) -> torch.Tensor:
@@ -181,34 +138,15 @@ def encode_prompt(base: BaseModel, prompts: Sequence[str], *, clip_skip: int = 0
     return encode_tokens(base, tokenize(base, prompts), clip_skip=clip_skip)
 
 
-def encode_pictures(base: BaseModel, x_BCHW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation of the latents' distribution, each [B, C, H, W] and scaled as the UNet
-    expects.
-
-    A sample is ``mean + std * noise``: cache both, so that sampling anew survives the caching.
-    """
-    posterior = base.vae.encode(x_BCHW.to(base.vae.device, base.vae.dtype)).latent_dist
-    return posterior.mean * base.scaling_factor, posterior.std * base.scaling_factor
-
-
-def decode_latents(base: BaseModel, z_BCHW: torch.Tensor) -> torch.Tensor:
-    """Pictures [B, 3, H, W] in [-1, 1], float32."""
-    decoded: torch.Tensor = base.vae.decode(
-        z_BCHW.to(base.vae.device, base.vae.dtype) / base.scaling_factor, return_dict=False
-    )[0]
-    return decoded.float().clamp(-1.0, 1.0)
-
-
 def _parts_of_directory(path: Path, dtype: torch.dtype) -> tuple[Any, Any, Any, Any, Mapping[str, Any]]:
-    index = _read_json(path / "model_index.json")
-    if index.get("_class_name") != _PIPELINE:
-        raise BaseModelError(f"{path} is a {index.get('_class_name')!r}, not a {_PIPELINE}")
-    options = {"use_safetensors": True, "local_files_only": True}
-    unet = _load(UNet2DConditionModel, path, "unet", dtype=dtype, **options)
-    vae = _load(AutoencoderKL, path, "vae", dtype=dtype, **options)
-    text_encoder = _load(CLIPTextModel, path, "text_encoder", dtype=dtype, **options)
-    tokenizer = _load(CLIPTokenizer, path, "tokenizer", local_files_only=True)
-    return unet, text_encoder, vae, tokenizer, _read_json(path / "scheduler" / "scheduler_config.json")
+    found = pipeline_class(path)
+    if found != _PIPELINE:
+        raise BaseModelError(f"{path} is a {found!r}, not a {_PIPELINE}")
+    unet = load_model(UNet2DConditionModel, path, "unet", dtype=dtype)
+    vae = load_model(AutoencoderKL, path, "vae", dtype=dtype)
+    text_encoder = load_model(CLIPTextModel, path, "text_encoder", dtype=dtype)
+    tokenizer = load_part(CLIPTokenizer, path, "tokenizer")
+    return unet, text_encoder, vae, tokenizer, read_json(path / "scheduler" / "scheduler_config.json")
 
 
 def _parts_of_file(
@@ -240,38 +178,8 @@ def _parts_of_file(
     )
 
 
-def _load(kind: type[Any], path: Path, component: str, **options: Any) -> Any:
-    """One component by its own stock class; what the index says of classes and code is not followed."""
-    if not (path / component).is_dir():
-        raise BaseModelError(f"{path} has no {component}")
-    try:
-        # The loaders' remarks (deprecated settings, numpy's copies) are about their own code and help nobody.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return kind.from_pretrained(str(path / component), **options)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise BaseModelError(f"the {component} of {path} cannot be loaded: {error}") from error
-
-
 def _check_architecture(unet: Any, text_encoder: Any, vae: Any, path: Path) -> None:
     wide, given = unet.config.cross_attention_dim, text_encoder.config.hidden_size
     if wide != given:
         raise BaseModelError(f"{path}: the UNet attends to {wide} features, the text encoder gives {given}")
-    if (
-        unet.config.in_channels != vae.config.latent_channels
-        or unet.config.out_channels != unet.config.in_channels
-    ):
-        raise BaseModelError(
-            f"{path}: the UNet has {unet.config.in_channels} channels in and {unet.config.out_channels} out, "
-            f"the autoencoder {vae.config.latent_channels}: not a text-to-picture model of this family"
-        )
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise BaseModelError(f"{path} cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise BaseModelError(f"{path} does not hold a JSON object")
-    return content
+    check_latents(unet, vae, path)

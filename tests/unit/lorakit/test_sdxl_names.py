@@ -1,0 +1,178 @@
+"""SDXL's LoRA files: written with sgm names, read with those and with diffusers', as by stock diffusers."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import StableDiffusionXLPipeline
+from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
+from safetensors.torch import load_file, save_file
+
+from lorakit.adapter import Adapter, LoraWeights, load_adapter, save_kohya
+from lorakit.errors import LoraFormatError, LoraMismatchError
+from lorakit.families.naming import kohya_lookup
+from lorakit.families.sgm_names import sgm_path
+from lorakit.families.targets import Target, module_shapes, target_modules
+from lorakit.formats import inspect_file
+from tests.fixtures.tiny_sd import tiny_pipeline
+from tests.fixtures.tiny_sdxl import tiny_sdxl_pipeline
+
+COMPONENTS = ("unet", "text_encoder", "text_encoder_2")
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> StableDiffusionXLPipeline:
+    return tiny_sdxl_pipeline()
+
+
+@pytest.fixture(scope="module")
+def base_modules(pipeline: StableDiffusionXLPipeline) -> dict[str, Any]:
+    return {component: module_shapes(getattr(pipeline, component)) for component in COMPONENTS}
+
+
+def random_adapter(pipeline: StableDiffusionXLPipeline, components: tuple[str, ...] = COMPONENTS) -> Adapter:
+    generator = torch.Generator().manual_seed(1)
+    parts: dict[str, dict[str, LoraWeights]] = {}
+    for component in components:
+        for path, shape in target_modules(component, getattr(pipeline, component), list(Target)).items():
+            down = torch.randn(3, shape.in_features, generator=generator) * 0.3
+            up = torch.randn(shape.out_features, 3, generator=generator) * 0.3
+            parts.setdefault(component, {})[path] = LoraWeights(down, up, 1.5)
+    return Adapter(parts, "sdxl")
+
+
+def merged(pipeline: StableDiffusionXLPipeline, adapter: Adapter) -> StableDiffusionXLPipeline:
+    changed = copy.deepcopy(pipeline)
+    with torch.no_grad():
+        for component, path, weights in adapter.each():
+            getattr(changed, component).get_submodule(path).weight += weights.delta()
+    return changed
+
+
+def loaded_by_diffusers(pipeline: StableDiffusionXLPipeline, path: Path) -> StableDiffusionXLPipeline:
+    stock = copy.deepcopy(pipeline)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        stock.load_lora_weights(str(path.parent), weight_name=path.name)
+    return stock
+
+
+@torch.no_grad()
+def predict(pipeline: StableDiffusionXLPipeline) -> torch.Tensor:
+    context, _, pooled, _ = pipeline.encode_prompt("a red fox", None, "cpu", 1, False)
+    time_ids = torch.tensor([[16.0, 16, 0, 0, 16, 16]])
+    z_BCHW = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(9))
+    added = {"text_embeds": pooled, "time_ids": time_ids}
+    return pipeline.unet(z_BCHW, torch.tensor([500]), context, added_cond_kwargs=added).sample
+
+
+@pytest.mark.parametrize("components", [COMPONENTS, ("unet",), ("text_encoder",), ("text_encoder_2",)])
+def test_diffusers_reads_what_is_written(
+    components: tuple[str, ...], pipeline: StableDiffusionXLPipeline, base_modules: Any, tmp_path: Path
+) -> None:
+    adapter = random_adapter(pipeline, components)
+    path = tmp_path / "a.safetensors"
+    save_kohya(adapter, path, {}, dtype=torch.float32)
+    names = {key.partition(".")[0] for key in load_file(path)}
+    assert len(names) == sum(1 for _ in adapter.each())
+    prefixes = {"unet": "lora_unet_", "text_encoder": "lora_te1_", "text_encoder_2": "lora_te2_"}
+    assert {name[: name.index("_", 5) + 1] for name in names} == {prefixes[name] for name in components}
+    assert not any("down_blocks" in name or "mid_block_" in name or "up_blocks" in name for name in names)
+    if "unet" in components:
+        assert "lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q" in names
+        assert "lora_unet_middle_block_1_transformer_blocks_1_ff_net_0_proj" in names
+        assert "lora_unet_output_blocks_5_1_proj_out" in names
+    if "text_encoder_2" in components:
+        assert "lora_te2_text_model_encoder_layers_2_self_attn_out_proj" in names
+    expected = predict(merged(pipeline, adapter))
+    assert torch.allclose(predict(loaded_by_diffusers(pipeline, path)), expected, atol=1e-4)
+    assert not torch.allclose(predict(pipeline), expected, atol=1e-2)
+    read = load_adapter(path, base_modules=base_modules)
+    assert {(c, p) for c, p, _ in read.each()} == {(c, p) for c, p, _ in adapter.each()}
+    assert torch.allclose(predict(merged(pipeline, read)), expected, atol=1e-6)
+    if components != ("text_encoder",):  # SD 1.5 has that one too
+        assert read.family == "sdxl"
+
+
+def test_names_of_diffusers_blocks_are_read_too(
+    pipeline: StableDiffusionXLPipeline, base_modules: Any, tmp_path: Path
+) -> None:
+    adapter = random_adapter(pipeline)
+    kohya, dotted = {}, {}
+    for component, path, weights in adapter.each():
+        prefix = {"unet": "lora_unet", "text_encoder": "lora_te1", "text_encoder_2": "lora_te2"}[component]
+        written = path if component == "unet" or path.startswith("text_model.") else f"text_model.{path}"
+        name = f"{prefix}_{written.replace('.', '_')}"
+        kohya[f"{name}.lora_down.weight"], kohya[f"{name}.lora_up.weight"] = weights.down_RD, weights.up_OR
+        kohya[f"{name}.alpha"] = torch.tensor(1.5)
+        dotted[f"{component}.{path}.lora_A.weight"] = weights.down_RD
+        dotted[f"{component}.{path}.lora_B.weight"] = weights.up_OR * 0.5
+    expected = predict(merged(pipeline, adapter))
+    for name, tensors in (("kohya", kohya), ("dotted", dotted)):
+        path = tmp_path / f"{name}.safetensors"
+        save_file(tensors, path)
+        assert inspect_file(path).family == "sdxl"
+        read = load_adapter(path, base_modules=base_modules)
+        assert torch.allclose(predict(merged(pipeline, read)), expected, atol=1e-5), name
+
+
+def test_sgm_names_are_those_of_checkpoints_in_one_file(pipeline: StableDiffusionXLPipeline) -> None:
+    unet = pipeline.unet.state_dict()
+    written = {}
+    for key, value in unet.items():
+        path, _, leaf = key.rpartition(".")
+        written[f"model.diffusion_model.{sgm_path(path)}.{leaf}"] = value
+    assert len(written) == len(unet)
+    assert not any("down_blocks" in key or "mid_block." in key or "up_blocks" in key for key in written)
+    read = convert_ldm_unet_checkpoint(dict(written), dict(pipeline.unet.config))
+    assert read.keys() == unet.keys()
+    assert all(torch.equal(read[key], unet[key]) for key in unet)
+
+
+def test_a_locon_file_with_sgm_names(
+    pipeline: StableDiffusionXLPipeline, base_modules: Any, tmp_path: Path
+) -> None:
+    tensors = {}
+    for name, inputs, outputs in (
+        ("lora_unet_input_blocks_1_0_in_layers_2", 16, 16),
+        ("lora_unet_input_blocks_3_0_op", 16, 16),
+        ("lora_unet_output_blocks_5_2_conv", 32, 32),
+    ):
+        tensors[f"{name}.lora_down.weight"] = torch.randn(2, inputs, 3, 3) * 0.3
+        tensors[f"{name}.lora_up.weight"] = torch.randn(outputs, 2, 1, 1) * 0.3
+    path = tmp_path / "locon.safetensors"
+    save_file(tensors, path)
+    expected = predict(merged(pipeline, load_adapter(path, base_modules=base_modules)))
+    assert torch.allclose(predict(loaded_by_diffusers(pipeline, path)), expected, atol=1e-4)
+    assert not torch.allclose(predict(pipeline), expected, atol=1e-3)
+
+
+def test_files_of_the_other_family_are_refused(
+    pipeline: StableDiffusionXLPipeline, base_modules: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "xl.safetensors"
+    save_kohya(random_adapter(pipeline), path, {})
+    small = tiny_pipeline()
+    shapes = {"unet": module_shapes(small.unet), "text_encoder": module_shapes(small.text_encoder)}
+    with pytest.raises(LoraMismatchError, match=r"are not in the base model \(the file looks like sdxl\)"):
+        load_adapter(path, base_modules=shapes)
+
+
+def test_one_module_under_both_names_is_refused(base_modules: Any, tmp_path: Path) -> None:
+    tensors = {}
+    for block in ("down_blocks_1_attentions_0", "input_blocks_4_1"):
+        name = f"lora_unet_{block}_proj_in"
+        tensors |= {
+            f"{name}.lora_down.weight": torch.ones(2, 32),
+            f"{name}.lora_up.weight": torch.ones(32, 2),
+        }
+    save_file(tensors, tmp_path / "x.safetensors")
+    with pytest.raises(LoraFormatError, match="adapted twice"):
+        load_adapter(tmp_path / "x.safetensors", base_modules=base_modules)
+    with pytest.raises(LoraFormatError, match="share a name"):
+        kohya_lookup({"unet": ["a.b_c", "a_b.c"], "text_encoder_2": []})
