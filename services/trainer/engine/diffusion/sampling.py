@@ -1,6 +1,6 @@
 """Sample pictures of an adapter as it stands: what its owner looks at while it trains.
 
-P prompts, each with a guided and an unguided row next to each other; N tokens, D features.
+P prompts, each with an unguided and a guided row next to each other.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lorakit.families.naming import TEXT_ENCODER, UNET
-from lorakit.families.sd15 import BaseModel, decode_latents, encode_prompt
+from lorakit.families.diffusion_base import DiffusionBase, EncodedTexts, Framing, decode_latents
+from lorakit.families.naming import UNET
 from lorakit.module_shape import Component
 from lorakit.routing import Segment, SegmentRouting, routed
 from lorakit.samplers import Sampler, SamplingRow, advance, model_input, plan_row
@@ -24,7 +24,7 @@ SAMPLER = Sampler.DPMPP_2M
 
 @torch.no_grad()
 def sample_pictures(
-    base: BaseModel,
+    base: DiffusionBase,
     parameters: TrainableAdapter,
     prompts: Sequence[str],
     *,
@@ -47,28 +47,37 @@ def sample_pictures(
     with ExitStack() as stack:
         if autocast is not None:
             stack.enter_context(torch.autocast(base.device.type, dtype=autocast))
-        contexts_BND = _contexts(base, parameters, prompts)
-        stack.enter_context(routed(base.unet, _routing(parameters, UNET, 2 * len(prompts))))
+        texts = _encoded(base, parameters, prompts)
+        time_ids_B6 = Framing(resolution, resolution).time_ids(resolution, resolution).expand(len(texts), -1)
+        time_ids_B6 = time_ids_B6.to(base.device)
+        stack.enter_context(routed(base.unet, _routing(parameters, UNET, len(texts))))
         for _ in range(plan.steps):
             latents_PCHW, timesteps_P = model_input(rows)
-            predicted_BCHW = base.unet(
+            predicted_BCHW = base.predict(
                 latents_PCHW.repeat_interleave(2, dim=0),
                 timesteps_P.repeat_interleave(2),
-                contexts_BND,
-                return_dict=False,
-            )[0].float()
+                texts,
+                time_ids_B6,
+            ).float()
             plain_PCHW, guided_PCHW = predicted_BCHW[0::2], predicted_BCHW[1::2]
             advance(rows, plain_PCHW + guidance_scale * (guided_PCHW - plain_PCHW))
-    pictures_PCHW = decode_latents(base, torch.stack([row.latents_CHW for row in rows]))
-    return [_as_bytes(x_CHW) for x_CHW in pictures_PCHW]
+    # One at a time: at SDXL's size a picture in the autoencoder takes more memory than a row in the UNet.
+    return [_as_bytes(decode_latents(base, row.latents_CHW[None])[0]) for row in rows]
 
 
-def _contexts(base: BaseModel, parameters: TrainableAdapter, prompts: Sequence[str]) -> Tensor:
-    texts = [text for prompt in prompts for text in ("", prompt)]
-    if not parameters.parameters(TEXT_ENCODER):
-        return encode_prompt(base, texts).float()
-    with routed(base.text_encoder, _routing(parameters, TEXT_ENCODER, len(texts))):
-        return encode_prompt(base, texts).float()
+def _encoded(base: DiffusionBase, parameters: TrainableAdapter, prompts: Sequence[str]) -> EncodedTexts:
+    """The unguided and the guided row of each prompt."""
+    zeros = base.zeros_for_no_prompt
+    texts = list(prompts) if zeros else [text for prompt in prompts for text in ("", prompt)]
+    with ExitStack() as stack:
+        for component, encoder in base.text_encoders.items():
+            if parameters.parameters(component):
+                stack.enter_context(routed(encoder, _routing(parameters, component, len(texts))))
+        encoded = base.encode_texts(base.text_ids(texts)).to(base.device)
+    if not zeros:
+        return encoded
+    rows = encoded.split([1] * len(texts))
+    return EncodedTexts.join([each for row in rows for each in (row.zeros(), row)])
 
 
 def _routing(parameters: TrainableAdapter, component: Component, rows: int) -> SegmentRouting:
