@@ -100,6 +100,18 @@ class TrainableAdapter:
             for name, parameter in own.items():
                 parameter.copy_(state[name])
 
+    def frozen_copy(self) -> TrainableAdapter:
+        """The parameters as they are now, in memory of their own, without gradients."""
+        return TrainableAdapter(
+            {
+                component: {
+                    path: TrainableLora(_frozen(lora.down), _frozen(lora.up), lora.alpha)
+                    for path, lora in modules.items()
+                }
+                for component, modules in self.components.items()
+            }
+        )
+
     def start_from(self, adapter: Adapter) -> None:
         """Continue from a finished LoRA, whose rank may be smaller: its delta is kept exactly.
 
@@ -146,6 +158,10 @@ def _fresh(
     down_RD = torch.empty(rank, shape.in_features).uniform_(-bound, bound, generator=generator)
     up_OR = torch.zeros(shape.out_features, rank)
     return TrainableLora(nn.Parameter(down_RD.to(device)), nn.Parameter(up_OR.to(device)), alpha)
+
+
+def _frozen(parameter: nn.Parameter) -> nn.Parameter:
+    return nn.Parameter(parameter.detach().clone(), requires_grad=False)
 
 
 def _continue_from(lora: TrainableLora, weights: LoraWeights) -> None:
