@@ -6,17 +6,19 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from dataclasses import dataclass, replace
+from typing import Generic, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from lorakit.module_shape import Component, ModuleShape
+from lorakit.routing import Segment
 from lorakit.trainable import TrainableAdapter
-from services.trainer.engine.generators import Generators
+from services.trainer.engine.generators import Generators, derived_generator
 from services.trainer.engine.items import SampleSettings, TrainingItem
+from services.trainer.engine.recomputation import recompute
 from services.trainer.engine.spec import JobSpec
 
 OnProgress = Callable[[int, int], None]
@@ -55,6 +57,10 @@ class Rows(Protocol):
         """N."""
         ...
 
+    def part(self, first: int, stop: int) -> Self:
+        """The rows from `first` to before `stop`, each as it is here."""
+        ...
+
 
 D = TypeVar("D", bound=Data)
 R = TypeVar("R", bound=Rows)
@@ -67,8 +73,34 @@ class Member(Generic[D, R]):
     spec: JobSpec
     data: D
     parameters: TrainableAdapter
-    dropout: torch.Generator
+    dropout_seed: int
+    """Drawn for these rows by the job's own generator: a pass that is made again drops the same."""
     rows: R
+    weight: float = 1.0
+    """Factor on the rows' shares."""
+    first_row: int = 0
+    drawn_rows: int = 0
+    """Of how many rows these are a part, from `first_row` on; 0: of none."""
+
+    def part(self, first: int, stop: int) -> Member[D, R]:
+        """The rows from `first` to before `stop`: what they learn does not change by it."""
+        return replace(
+            self,
+            rows=self.rows.part(first, stop),
+            first_row=self.first_row + first,
+            drawn_rows=self.drawn_rows or len(self.rows),
+        )
+
+    def segment(self, component: Component) -> Segment:
+        """The rows as the routing of a component wants them; a new one for each pass."""
+        return Segment(
+            rows=len(self.rows),
+            modules=self.parameters.components[component],
+            dropout=self.spec.dropout,
+            generator=derived_generator(self.dropout_seed, component),
+            first_row=self.first_row,
+            drawn_rows=self.drawn_rows,
+        )
 
 
 class Family(ABC, Generic[D, R]):
@@ -78,6 +110,8 @@ class Family(ABC, Generic[D, R]):
     """The family's name in LoRA records."""
     sha256: str
     """The base's digest."""
+    validation_draws: int = 1
+    """How often an evaluation draws each item: more than once where much of a row's loss is chance."""
 
     @property
     @abstractmethod
@@ -93,6 +127,11 @@ class Family(ABC, Generic[D, R]):
     def prepare(self, device: str) -> None:
         """Moves the base to the device, in the layout that trains fastest."""
 
+    def recompute(self, on: bool) -> None:
+        """Switches gradient checkpointing: less memory, for one more forward pass."""
+        for model in self.components.values():
+            recompute(model, on)
+
     @abstractmethod
     def modules(
         self, component: Component, targets: frozenset[str] | None = None
@@ -106,6 +145,10 @@ class Family(ABC, Generic[D, R]):
     @abstractmethod
     def cache(self, spec: JobSpec, items: Sequence[TrainingItem], on_progress: OnProgress | None) -> D:
         """Reads and encodes a job's items. Raises EngineFault naming the item that cannot be used."""
+
+    def groups(self, data: D) -> Sequence[Hashable]:
+        """The group of each item: a step's batch is of one group, so that it takes few passes."""
+        return [None] * len(data)
 
     @abstractmethod
     def draw(self, spec: JobSpec, data: D, indices: Sequence[int], generators: Generators) -> list[R]:

@@ -24,7 +24,7 @@ def run_pass(
     with ExitStack() as contexts:
         contexts.enter_context(computing(family.device, autocast))
         losses_B = family.losses(members, contexts)
-        shares_B = torch.cat([member.rows.shares_N for member in members]).to(losses_B)
+        shares_B = torch.cat([member.rows.shares_N * member.weight for member in members]).to(losses_B)
         parts = (losses_B * shares_B).split([len(member.rows) for member in members])
         losses = [part.sum() for part in parts]
         values = torch.stack(losses).detach().tolist()

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lorakit.families.sd15 import BaseModel, encode_pictures, encode_tokens, tokenize
+from services.trainer.engine.diffusion.captions import can_change
 from services.trainer.engine.fault import NO_PICTURES, PICTURE_UNREADABLE, EngineFault
 from services.trainer.engine.port import OnProgress
 from services.trainer.engine.spec import TrainingImage
@@ -36,14 +37,19 @@ class CachedData:
 
     pictures: Sequence[CachedPicture]
     tokens: Mapping[str, Tensor]
-    """Caption -> ids [N]; the empty caption is always there."""
+    """Caption -> ids [N], of all captions that are not shuffled; the empty caption is always there."""
     embeddings: Mapping[str, Tensor]
-    """Caption -> [N, D] float32; empty if the text encoder is trained."""
+    """Caption -> [N, D] float32, of these; empty if the text encoder is trained."""
     digest: str
-    """Of the captions in order: a checkpoint belongs to one set of pictures."""
+    """Of the captions and sizes in order: a checkpoint belongs to one set of pictures."""
 
     def __len__(self) -> int:
         return len(self.pictures)
+
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """Of each picture's latents."""
+        return [tuple(picture.mean_VCHW.shape[1:]) for picture in self.pictures]
 
 
 @torch.no_grad()
@@ -54,24 +60,36 @@ def cache_data(
     resolution: int,
     flip: bool,
     embed: bool,
+    shuffle_behind: int | None = None,
     on_progress: OnProgress | None = None,
 ) -> CachedData:
     """Reads every picture once and encodes it; `embed` says whether captions are encoded too.
 
-    Raises EngineFault naming the picture if one cannot be read, has another size or holds strange numbers.
+    Captions whose tags are to be shuffled behind the first `shuffle_behind` are left out: there are too many
+    orders of them. Raises EngineFault naming the picture if one cannot be read, has another size or holds
+    strange numbers.
     """
     if not images:
         raise EngineFault(NO_PICTURES, "there are no pictures to learn from")
-    pictures: list[CachedPicture] = []
-    for start in range(0, len(images), _CHUNK):
-        chunk = images[start : start + _CHUNK]
-        pictures += _encode(base, chunk, start, resolution, flip)
+    pictures: dict[int, CachedPicture] = {}
+    for chunk in _chunks(images):
+        encoded = _encode(base, [images[index] for index in chunk], chunk, resolution, flip)
+        pictures.update(zip(chunk, encoded, strict=True))
         if on_progress is not None:
             on_progress(len(pictures), len(images))
-    captions = sorted({EMPTY_CAPTION, *(image.caption for image in images)})
+    fixed = (
+        image.caption
+        for image in images
+        if shuffle_behind is None or not can_change(image.caption, shuffle_behind)
+    )
+    captions = sorted({EMPTY_CAPTION, *fixed})
     tokens = dict(zip(captions, tokenize(base, captions), strict=True))
-    digest = hashlib.sha256("\0".join(image.caption for image in images).encode("utf-8", "replace"))
-    return CachedData(pictures, tokens, embed_captions(base, tokens) if embed else {}, digest.hexdigest())
+    return CachedData(
+        [pictures[index] for index in range(len(images))],
+        tokens,
+        embed_captions(base, tokens) if embed else {},
+        _digest(images),
+    )
 
 
 @torch.no_grad()
@@ -86,10 +104,27 @@ def embed_captions(base: BaseModel, tokens: Mapping[str, Tensor]) -> dict[str, T
     return found
 
 
+def _digest(images: Sequence[TrainingImage]) -> str:
+    told = [image.caption if image.size is None else f"{image.size} {image.caption}" for image in images]
+    return hashlib.sha256("\0".join(told).encode("utf-8", "replace")).hexdigest()
+
+
+def _chunks(images: Sequence[TrainingImage]) -> list[list[int]]:
+    """Indices of pictures that are encoded together: of one size."""
+    sizes: dict[tuple[int, int] | None, list[int]] = {}
+    for index, image in enumerate(images):
+        sizes.setdefault(image.size, []).append(index)
+    return [
+        indices[start : start + _CHUNK]
+        for indices in sizes.values()
+        for start in range(0, len(indices), _CHUNK)
+    ]
+
+
 def _encode(
-    base: BaseModel, chunk: Sequence[TrainingImage], start: int, resolution: int, flip: bool
+    base: BaseModel, chunk: Sequence[TrainingImage], indices: Sequence[int], resolution: int, flip: bool
 ) -> list[CachedPicture]:
-    loaded = [_load(image, start + offset, resolution) for offset, image in enumerate(chunk)]
+    loaded = [_load(image, index, resolution) for index, image in zip(indices, chunk, strict=True)]
     variants_VBCHW = [torch.stack(loaded)]
     if flip:
         variants_VBCHW.append(variants_VBCHW[0].flip(-1))
@@ -107,10 +142,11 @@ def _load(image: TrainingImage, index: int, resolution: int) -> Tensor:
         x_CHW = image.load()
     except Exception as error:
         raise EngineFault(PICTURE_UNREADABLE, f"picture {index + 1} cannot be read: {error}") from error
-    if tuple(x_CHW.shape) != (3, resolution, resolution):
+    wanted = (3, *(image.size or (resolution, resolution)))
+    if tuple(x_CHW.shape) != wanted:
         raise EngineFault(
             PICTURE_UNREADABLE,
-            f"picture {index + 1} has the shape {list(x_CHW.shape)}, not [3, {resolution}, {resolution}]",
+            f"picture {index + 1} has the shape {list(x_CHW.shape)}, not {list(wanted)}",
         )
     if not torch.isfinite(x_CHW).all():
         raise EngineFault(PICTURE_UNREADABLE, f"picture {index + 1} holds numbers that are not finite")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from contextlib import ExitStack
 
 import numpy as np
@@ -31,6 +31,9 @@ _TARGETS = {
 
 class DiffusionFamily(Family[CachedData, Rows]):
     """Pictures of `resolution` x `resolution` pixels on a diffusion base."""
+
+    # The loss of a row depends on its timestep far more than on what has been learned.
+    validation_draws = 4
 
     def __init__(self, base: BaseModel, *, resolution: int) -> None:
         self.base = base
@@ -76,14 +79,19 @@ class DiffusionFamily(Family[CachedData, Rows]):
             resolution=self._resolution,
             flip=spec.horizontal_flip,
             embed=not spec.train_text_encoder,
+            shuffle_behind=spec.keep_tokens if spec.shuffle_tags else None,
             on_progress=on_progress,
         )
+
+    def groups(self, data: CachedData) -> Sequence[Hashable]:
+        """The buckets."""
+        return data.shapes
 
     def draw(
         self, spec: JobSpec, data: CachedData, indices: Sequence[int], generators: Generators
     ) -> list[Rows]:
         """Latents, noise and timesteps."""
-        return draw_rows(spec, data, indices, generators, self.base.noise_schedule.timesteps)
+        return draw_rows(self.base, spec, data, indices, generators)
 
     def losses(self, members: Sequence[DiffusionMember], contexts: ExitStack) -> Tensor:
         """The min-SNR weighted error of each row."""

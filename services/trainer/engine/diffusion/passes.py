@@ -15,7 +15,7 @@ from torch import Tensor
 from lorakit.families.naming import TEXT_ENCODER, UNET
 from lorakit.families.sd15 import BaseModel, encode_tokens
 from lorakit.module_shape import Component
-from lorakit.routing import Segment, SegmentRouting, routed
+from lorakit.routing import SegmentRouting, routed
 from services.trainer.engine.diffusion.data import CachedData
 from services.trainer.engine.diffusion.rows import Rows
 from services.trainer.engine.port import Member
@@ -47,20 +47,34 @@ def row_losses(base: BaseModel, members: Sequence[DiffusionMember], contexts: Ex
 def _embeddings(base: BaseModel, members: Sequence[DiffusionMember], contexts: ExitStack) -> Tensor:
     """Embeddings [B, N, D]: computed with gradients for jobs that train the text encoder, else cached."""
     training = [member for member in members if _trains_text(member)]
+    # Before the text encoder is routed: these rows want it as it is.
+    frozen = _frozen_embeddings(base, [member for member in members if not _trains_text(member)])
     computed: list[Tensor] = []
     if training:
-        ids_BN = torch.stack(
-            [member.data.tokens[text] for member in training for text in member.rows.captions]
-        )
+        ids_BN = torch.cat([member.rows.tokens_NT for member in training])
         contexts.enter_context(routed(base.text_encoder, _routing(training, TEXT_ENCODER)))
         computed = list(encode_tokens(base, ids_BN).float().split([len(member.rows) for member in training]))
-    parts = [
-        computed.pop(0)
-        if _trains_text(member)
-        else torch.stack([member.data.embeddings[text] for text in member.rows.captions]).to(base.device)
-        for member in members
+    return torch.cat([(computed if _trains_text(member) else frozen).pop(0) for member in members])
+
+
+@torch.no_grad()
+def _frozen_embeddings(base: BaseModel, members: Sequence[DiffusionMember]) -> list[Tensor]:
+    """Embeddings [N, T, D] of each job's rows; those of shuffled captions are computed here.
+
+    They are not kept: an order of tags seldom comes twice, a forward pass of the text encoder costs less than
+    a hundredth of the UNet's step, and what is computed anew is the same after a resume.
+    """
+    rows = [(member, row) for member in members for row in range(len(member.rows))]
+    known = [member.data.embeddings.get(member.rows.captions[row]) for member, row in rows]
+    new = [
+        member.rows.tokens_NT[row] for (member, row), found in zip(rows, known, strict=True) if found is None
     ]
-    return torch.cat(parts)
+    computed: list[Tensor] = []
+    if new:
+        with torch.autocast(base.device.type, enabled=False):
+            computed = list(encode_tokens(base, torch.stack(new)).float())
+    every = [computed.pop(0) if found is None else found.to(base.device) for found in known]
+    return list(torch.stack(every).split([len(member.rows) for member in members])) if every else []
 
 
 def _trains_text(member: DiffusionMember) -> bool:
@@ -68,17 +82,7 @@ def _trains_text(member: DiffusionMember) -> bool:
 
 
 def _routing(members: Sequence[DiffusionMember], component: Component) -> SegmentRouting:
-    return SegmentRouting(
-        [
-            Segment(
-                rows=len(member.rows),
-                modules=member.parameters.components[component],
-                dropout=member.spec.dropout,
-                generator=member.dropout,
-            )
-            for member in members
-        ]
-    )
+    return SegmentRouting([member.segment(component) for member in members])
 
 
 def _gammas(members: Sequence[DiffusionMember]) -> Tensor:

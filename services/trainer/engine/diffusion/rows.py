@@ -6,11 +6,13 @@ N rows of latents [C, H, W], T tokens.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from lorakit.families.sd15 import BaseModel, tokenize
+from services.trainer.engine.diffusion.captions import shuffled
 from services.trainer.engine.diffusion.data import EMPTY_CAPTION, CachedData
 from services.trainer.engine.generators import Generators
 from services.trainer.engine.spec import JobSpec
@@ -28,23 +30,41 @@ class Rows:
     noise_NCHW: Tensor
     timesteps_N: Tensor
     captions: tuple[str, ...]
+    tokens_NT: Tensor
+    """Ids of the captions."""
     shares_N: Tensor
     """What each row's loss counts in the loss of the job's step."""
 
     def __len__(self) -> int:
         return len(self.captions)
 
+    def part(self, first: int, stop: int) -> Rows:
+        """The rows from `first` to before `stop`."""
+        own = slice(first, stop)
+        return replace(
+            self,
+            clean_NCHW=self.clean_NCHW[own],
+            noise_NCHW=self.noise_NCHW[own],
+            timesteps_N=self.timesteps_N[own],
+            captions=self.captions[own],
+            tokens_NT=self.tokens_NT[own],
+            shares_N=self.shares_N[own],
+        )
+
 
 def draw_rows(
-    spec: JobSpec, data: CachedData, indices: Sequence[int], generators: Generators, timesteps: int
+    base: BaseModel, spec: JobSpec, data: CachedData, indices: Sequence[int], generators: Generators
 ) -> list[Rows]:
-    """Rows for the pictures at `indices`, those of one shape together; the base has `timesteps` of them."""
+    """Rows for the pictures at `indices`, those of one shape together."""
     clean, noise, captions = [], [], []
     for index in indices:
         picture = data.pictures[index]
         flip_drawn, caption_drawn = torch.rand(2, generator=generators.order).tolist()
         variant = int(flip_drawn * len(picture.mean_VCHW))
-        captions.append(EMPTY_CAPTION if caption_drawn < spec.caption_dropout else picture.caption)
+        caption = EMPTY_CAPTION if caption_drawn < spec.caption_dropout else picture.caption
+        if spec.shuffle_tags:
+            caption = shuffled(caption, spec.keep_tokens, generators.order)
+        captions.append(caption)
         mean_CHW, std_CHW = picture.mean_VCHW[variant], picture.std_VCHW[variant]
         clean.append(mean_CHW + std_CHW * torch.randn(mean_CHW.shape, generator=generators.noise))
         noise_CHW = torch.randn(mean_CHW.shape, generator=generators.noise)
@@ -52,10 +72,12 @@ def draw_rows(
             shift_C11 = torch.randn(mean_CHW.shape[0], 1, 1, generator=generators.noise)
             noise_CHW = noise_CHW + spec.noise_offset * shift_C11
         noise.append(noise_CHW)
+    timesteps = base.noise_schedule.timesteps
     timesteps_N = torch.randint(0, timesteps, (len(indices),), generator=generators.noise)
+    tokens = _tokens(base, data, captions)
     grouped: dict[RowShape, list[int]] = {}
-    for row, (latents, caption) in enumerate(zip(clean, captions, strict=True)):
-        grouped.setdefault((tuple(latents.shape), len(data.tokens[caption])), []).append(row)
+    for row, (latents, ids) in enumerate(zip(clean, tokens, strict=True)):
+        grouped.setdefault((tuple(latents.shape), len(ids)), []).append(row)
     return [
         Rows(
             shape,
@@ -63,7 +85,15 @@ def draw_rows(
             torch.stack([noise[row] for row in rows]),
             timesteps_N[rows],
             tuple(captions[row] for row in rows),
+            torch.stack([tokens[row] for row in rows]),
             torch.full((len(rows),), 1.0 / len(indices)),
         )
         for shape, rows in grouped.items()
     ]
+
+
+def _tokens(base: BaseModel, data: CachedData, captions: Sequence[str]) -> list[Tensor]:
+    """Ids of each caption; shuffled ones are not known yet."""
+    new = [caption for caption in dict.fromkeys(captions) if caption not in data.tokens]
+    found = dict(zip(new, tokenize(base, new), strict=True)) if new else {}
+    return [data.tokens[caption] if caption in data.tokens else found[caption] for caption in captions]
