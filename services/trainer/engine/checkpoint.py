@@ -1,7 +1,8 @@
 """A job's whole state in one safetensors file: going on from it is, bit for bit, never having stopped.
 
-Tensors `parameters/*`, `optimizer/*`, `generators/*`, `order/*`; the JSON under `brandloom_checkpoint` in the
-header says what the state belongs to. Nothing is pickled, nothing is unpickled.
+Tensors `parameters/*`, `average/*`, `best/*`, `optimizer/*`, `generators/*`, `order/*`; the JSON under
+`brandloom_checkpoint` in the header holds the plain numbers of the optimizer and the evaluations, bit for bit too,
+and says what the state belongs to. Nothing is pickled, nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -19,18 +20,25 @@ from lorakit.safetensors_writer import write_safetensors
 from lorakit.tensor_bytes import TORCH_DTYPES, from_raw, to_raw
 from services.trainer.engine.fault import CHECKPOINT_MISMATCH, EngineFault
 from services.trainer.engine.job import Job
+from services.trainer.engine.optimizers import optimizer_state, restore_optimizer
 from services.trainer.engine.spec import JobSpec
 
 HEADER_KEY = "brandloom_checkpoint"
-_VERSION = 1
+_VERSION = 2
 
 
 def save_checkpoint(job: Job, base_sha256: str, path: Path) -> str:
     """Writes the state of `job` between two steps, atomically; gives the file's SHA-256. Raises OSError."""
-    description = {**_identity(job, base_sha256), "step": job.step}
+    tensors, numbers = optimizer_state(job.optimizer)
+    description = {
+        **_identity(job, base_sha256),
+        "step": job.step,
+        "optimizer": numbers,
+        "validation": job.validation.numbers() if job.validation else {},
+    }
     return write_safetensors(
         path,
-        [to_raw(name, tensor) for name, tensor in _tensors(job).items()],
+        [to_raw(name, tensor) for name, tensor in _tensors(job, tensors).items()],
         {HEADER_KEY: json.dumps(description, sort_keys=True)},
     )
 
@@ -51,8 +59,8 @@ def load_checkpoint(job: Job, base_sha256: str, path: Path) -> None:
             CHECKPOINT_MISMATCH, f"the checkpoint is of another job: {', '.join(differing)} differ"
         )
     try:
-        _restore(job, int(description["step"]), tensors)
-    except (LorakitError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        _restore(job, description, tensors)
+    except (AttributeError, LookupError, LorakitError, RuntimeError, TypeError, ValueError) as error:
         raise EngineFault(CHECKPOINT_MISMATCH, f"the checkpoint does not fit: {error}") from error
 
 
@@ -62,6 +70,8 @@ def _identity(job: Job, base_sha256: str) -> dict[str, Any]:
         "base_sha256": base_sha256,
         "data": job.data.digest,
         "items": len(job.data),
+        "prior": job.prior.digest if job.prior else "",
+        "held_out": job.validation.data.digest if job.validation else "",
         "spec": _plain(job.spec),
     }
 
@@ -70,17 +80,19 @@ def _plain(spec: JobSpec) -> dict[str, Any]:
     return {**asdict(spec), "targets": sorted(spec.targets)}
 
 
-def _tensors(job: Job) -> dict[str, Tensor]:
+def _tensors(job: Job, optimizer: dict[str, Tensor]) -> dict[str, Tensor]:
     groups: dict[str, dict[str, Tensor]] = {
         "parameters": job.parameters.state_dict(),
+        "optimizer": optimizer,
         "generators": job.generators.state(),
         "order": job.order.state(),
-        "optimizer": {
-            f"{index}/{name}": value
-            for index, values in job.optimizer.state_dict()["state"].items()
-            for name, value in values.items()
-        },
     }
+    if job.prior_order is not None:
+        groups["prior_order"] = job.prior_order.state()
+    if job.average is not None:
+        groups["average"] = job.average.parameters.state_dict()
+    if job.validation is not None and job.validation.best is not None:
+        groups["best"] = job.validation.best.state_dict()
     return {
         f"{group}/{name}": tensor for group, members in groups.items() for name, tensor in members.items()
     }
@@ -101,17 +113,19 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return description, tensors
 
 
-def _restore(job: Job, step: int, tensors: dict[str, Tensor]) -> None:
+def _restore(job: Job, description: dict[str, Any], tensors: dict[str, Tensor]) -> None:
     groups: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         group, _, rest = name.partition("/")
         groups.setdefault(group, {})[rest] = tensor
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in groups.get("optimizer", {}).items():
-        index, _, value = name.partition("/")
-        state.setdefault(int(index), {})[value] = tensor
     job.parameters.load_state_dict(groups["parameters"])
-    job.optimizer.load_state_dict({**job.optimizer.state_dict(), "state": state})
+    restore_optimizer(job.optimizer, groups.get("optimizer", {}), description["optimizer"])
     job.generators.restore(groups["generators"])
     job.order.restore(groups["order"])
-    job.step = step
+    if job.prior_order is not None:
+        job.prior_order.restore(groups["prior_order"])
+    if job.average is not None:
+        job.average.parameters.load_state_dict(groups["average"])
+    if job.validation is not None:
+        job.validation.restore(description["validation"], groups.get("best", {}), job.parameters)
+    job.step = int(description["step"])

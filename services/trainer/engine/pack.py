@@ -1,14 +1,14 @@
 """Many LoRA jobs on one resident frozen base; a single job is a pack of one.
 
 Each step takes every job's next rows, drawn by that job's own generators, through ONE forward and backward
-pass, and then lets each job's own optimizer step. A job's result is what it would have been alone.
+pass (more where shapes differ or memory is short), and then lets each job's own optimizer step. A job's
+result is what it would have been alone.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,37 +18,35 @@ import torch
 from lorakit.adapter import Adapter, BaseModules
 from lorakit.routing import install, uninstall
 from services.trainer.engine.checkpoint import load_checkpoint, save_checkpoint
-from services.trainer.engine.fault import JOB_RAISED, LOSS_NOT_FINITE, EngineFault
 from services.trainer.engine.items import SampleSettings, TrainingItem
 from services.trainer.engine.job import Job
-from services.trainer.engine.port import Family, Member, OnProgress, Sample
-from services.trainer.engine.shared_pass import run_pass
-from services.trainer.engine.spec import JobSpec, StepReport
-
-
-@dataclass(slots=True)
-class _Turn:
-    """What one job does in one step."""
-
-    job: Job
-    members: list[Member[Any, Any]]
-    epoch: int = 0
-    learning_rate: float = 0.0
-    loss: float = 0.0
-    rows: int = 0
+from services.trainer.engine.memory import MemoryBook
+from services.trainer.engine.port import Family, OnProgress, Sample
+from services.trainer.engine.shared_passes import SharedPasses
+from services.trainer.engine.spec import JobSpec, Outcome, StepReport
+from services.trainer.engine.turn import Turn
 
 
 class Pack:
     """Trains any number of jobs on one base. Calls come one at a time; jobs join and leave between steps."""
 
-    def __init__(self, family: Family[Any, Any], *, precision: str, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        family: Family[Any, Any],
+        *,
+        precision: str,
+        device: str = "cpu",
+        memory: MemoryBook | None = None,
+    ) -> None:
         """Moves the base to `device` and puts routing layers into it until `close`.
 
-        `precision` is "float32" or "bfloat16" (autocast; parameters and optimizers stay float32).
+        `precision` is "float32" or "bfloat16" (autocast; parameters and optimizers stay float32). `memory`
+        says how much a pass may take; without it a pass is made smaller only after one has not fitted.
         """
         self._family = family
         self._autocast = torch.bfloat16 if precision == "bfloat16" else None
         self._jobs: dict[str, Job] = {}
+        self._passes = SharedPasses(family, self._autocast, memory)
         family.prepare(device)
         for component, model in family.components.items():
             install(model, family.modules(component))
@@ -64,6 +62,7 @@ class Pack:
     def close(self) -> None:
         """Drops all jobs and takes the routing layers out of the base again."""
         self._jobs.clear()
+        self._passes.close()
         for model in self._family.components.values():
             uninstall(model)
 
@@ -84,19 +83,27 @@ class Pack:
         spec: JobSpec,
         items: Sequence[TrainingItem],
         *,
+        held_out: Sequence[TrainingItem] = (),
+        prior: Sequence[TrainingItem] = (),
         start_from: Adapter | None = None,
         checkpoint: Path | None = None,
         on_progress: OnProgress | None = None,
     ) -> None:
         """Reads and encodes what the job learns from; it takes part from the next step on.
 
-        `start_from` is a LoRA to continue from, `checkpoint` a file of `save_checkpoint`; its weights win.
+        `held_out` is what it is evaluated on, if its spec asks for that; `prior` are class pictures that join
+        each step with a weight of their own; `start_from` is a LoRA to continue from, `checkpoint` a file of
+        `save_checkpoint`; its weights win.
         Raises EngineFault, which harms this job only, and ValueError for an id that is already in.
         """
         if job_id in self._jobs:
             raise ValueError(f"the job {job_id} is in the pack already")
         data = self._family.cache(spec, items, on_progress)
-        job = Job(job_id, spec, self._family, data, start_from)
+        validated = spec.validation_interval > 0 and len(held_out) > 0
+        held_out_data = self._family.cache(spec, held_out, None) if validated else None
+        joins = spec.prior_weight > 0.0 and len(prior) > 0
+        prior_data = self._family.cache(spec, prior, None) if joins else None
+        job = Job(job_id, spec, self._family, data, start_from, held_out_data, prior_data)
         if checkpoint is not None:
             load_checkpoint(job, self._family.sha256, checkpoint)
         self._jobs[job_id] = job
@@ -104,64 +111,48 @@ class Pack:
     def remove(self, job_id: str) -> None:
         """Lets a job go, finished or not."""
         del self._jobs[job_id]
+        self._passes.forget()
 
     def step(self) -> list[StepReport]:
         """One optimizer step of every job that is neither finished nor ejected."""
-        turns = [_Turn(job, []) for job in self._jobs.values() if not job.finished and job.fault is None]
+        turns = [Turn(job) for job in self._jobs.values() if not job.finished and job.fault is None]
         for turn in turns:
-            _guard(turn.job, lambda turn=turn: self._draw(turn))  # type: ignore[misc]
-        shapes: dict[Hashable, list[tuple[_Turn, Member[Any, Any]]]] = {}
-        for turn in turns:
-            for member in turn.members if turn.job.fault is None else ():
-                shapes.setdefault(member.rows.shape, []).append((turn, member))
-        for shared in shapes.values():
-            self._pass([(turn, member) for turn, member in shared if turn.job.fault is None])
+            turn.guarded(turn.draw)
+        self._passes.run(turns)
         for turn in turns:
             if turn.job.fault is None:
-                _guard(turn.job, turn.job.update)
+                turn.guarded(turn.job.update)
             turn.job.clear_gradients()
-        return [_report(turn) for turn in turns]
+        begin = time.monotonic()
+        for turn in turns:
+            if turn.job.fault is None:
+                turn.guarded(lambda turn=turn: self._validate(turn))  # type: ignore[misc]
+        pause_seconds = time.monotonic() - begin
+        return [_report(turn, pause_seconds) for turn in turns]
 
     def save_checkpoint(self, job_id: str, path: Path) -> None:
         """Writes everything that the job needs to go on bit for bit. Raises OSError."""
         save_checkpoint(self._jobs[job_id], self._family.sha256, path)
 
     def adapter(self, job_id: str) -> Adapter:
-        """A copy of the job's LoRA as it is now, float32 on the CPU."""
+        """A copy of the job's result as it is now, float32 on the CPU."""
         return self._jobs[job_id].adapter()
+
+    def outcome(self, job_id: str) -> Outcome:
+        """What the job's result is, as it stands."""
+        return self._jobs[job_id].outcome
+
+    def finished(self, job_id: str) -> bool:
+        """Whether the job is not stepped any more."""
+        return self._jobs[job_id].finished
 
     def sample(self, job_id: str, prompts: Sequence[str], settings: SampleSettings) -> Sequence[Sample]:
         """Samples of the job as it is now; its training is not touched by it."""
-        parameters = self._jobs[job_id].parameters
+        parameters = self._jobs[job_id].shown
         return self._family.sample(parameters, prompts, settings, autocast=self._autocast)
 
-    def _draw(self, turn: _Turn) -> None:
-        turn.learning_rate = turn.job.learning_rate
-        turn.members = turn.job.draw()
-        turn.epoch = turn.job.order.epoch
-        turn.rows = sum(len(member.rows) for member in turn.members)
-
-    def _pass(self, shared: Sequence[tuple[_Turn, Member[Any, Any]]]) -> None:
-        """One pass over rows of one shape; if it raises, each job goes alone, to find whose fault it is."""
-        if not shared:
-            return
-        kept = {turn.job.job_id: _kept(turn.job) for turn, _ in shared}
-        try:
-            self._count(shared)
-        except Exception:
-            for turn, member in shared:
-                kept[turn.job.job_id]()
-                _guard(turn.job, lambda pair=(turn, member): self._count([pair]))  # type: ignore[misc]
-
-    def _count(self, shared: Sequence[tuple[_Turn, Member[Any, Any]]]) -> None:
-        losses = run_pass(self._family, [member for _, member in shared], autocast=self._autocast)
-        for (turn, _), loss in zip(shared, losses, strict=True):
-            turn.loss += loss
-            if not math.isfinite(loss):
-                turn.job.fault = EngineFault(
-                    LOSS_NOT_FINITE,
-                    f"the loss was not finite in step {turn.job.step + 1}; try a lower learning rate",
-                )
+    def _validate(self, turn: Turn) -> None:
+        turn.validation = turn.job.validate(self._autocast)
 
 
 def choose_precision(device: str) -> str:
@@ -175,30 +166,7 @@ def choose_precision(device: str) -> str:
     return "bfloat16" if torch.cpu._is_amx_tile_supported() else "float32"
 
 
-def _kept(job: Job) -> Callable[[], None]:
-    """Undoes what a pass that raised has done to the job: drawn dropout, added gradients."""
-    dropout = job.generators.dropout.get_state()
-    gradients = [None if p.grad is None else p.grad.clone() for p in job.parameters.parameters()]
-
-    def restore() -> None:
-        job.generators.dropout.set_state(dropout)
-        for parameter, gradient in zip(job.parameters.parameters(), gradients, strict=True):
-            parameter.grad = gradient
-
-    return restore
-
-
-def _guard(job: Job, action: Callable[[], None]) -> None:
-    """Whatever one job's own part raises ejects that job alone."""
-    try:
-        action()
-    except EngineFault as fault:
-        job.fault = fault
-    except Exception as error:
-        job.fault = EngineFault(JOB_RAISED, f"step {job.step + 1} failed: {type(error).__name__}: {error}")
-
-
-def _report(turn: _Turn) -> StepReport:
+def _report(turn: Turn, pause_seconds: float) -> StepReport:
     job = turn.job
     return StepReport(
         job_id=job.job_id,
@@ -210,4 +178,7 @@ def _report(turn: _Turn) -> StepReport:
         rows=turn.rows,
         finished=job.finished,
         fault=job.fault,
+        validation=turn.validation,
+        notices=tuple(turn.notices),
+        pause_seconds=pause_seconds,
     )

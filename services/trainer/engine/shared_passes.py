@@ -1,0 +1,208 @@
+"""All passes of a step: rows of one shape together, split into as few passes as the device's memory allows.
+
+How rows are split changes no job's result: gradients add up, and whatever is left to chance was drawn before.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from typing import Any, Final
+
+import torch
+
+from services.trainer.engine.fault import LOSS_NOT_FINITE, OUT_OF_MEMORY, EngineFault
+from services.trainer.engine.memory import (
+    MemoryBook,
+    PassMemory,
+    in_words,
+    is_out_of_memory,
+    release_unused,
+)
+from services.trainer.engine.port import Family, Member
+from services.trainer.engine.shared_pass import run_pass
+from services.trainer.engine.turn import Turn
+
+Pair = tuple[Turn, Member[Any, Any]]
+_GRADIENT_BYTES: Final = 4
+_ADVICE: Final = "a smaller resolution, rank or set of targets needs less"
+
+
+class SharedPasses:
+    """Makes a pack's passes and remembers how many rows fit."""
+
+    def __init__(
+        self, family: Family[Any, Any], autocast: torch.dtype | None, memory: MemoryBook | None
+    ) -> None:
+        """Without `memory`, passes are split only after one has not fitted."""
+        self._family = family
+        self._autocast = autocast
+        self._memory = memory
+        self._recomputing = False
+        self._short = False
+        """Whether memory is too short for passes without gradient checkpointing."""
+        self._most: dict[Hashable, int] = {}
+        """Rows that a pass over a shape may have since one did not fit."""
+
+    def run(self, turns: Sequence[Turn]) -> None:
+        """Adds the gradients and losses of all jobs that are not ejected."""
+        self._recompute(self._short or any(turn.job.spec.gradient_checkpointing for turn in turns))
+        shapes: dict[Hashable, list[Pair]] = {}
+        for turn in turns:
+            for member in turn.members if turn.job.fault is None else ():
+                shapes.setdefault(member.rows.shape, []).append((turn, member))
+        for pairs in shapes.values():
+            self._run_shape(pairs)
+
+    def forget(self) -> None:
+        """A job has left: what did not fit before may fit now."""
+        self._most.clear()
+        self._short = False
+
+    def close(self) -> None:
+        """Leaves the base as it was."""
+        self._recompute(False)
+
+    def _run_shape(self, pairs: Sequence[Pair]) -> None:
+        waiting = [pair for pair in pairs if pair[0].job.fault is None]
+        while waiting:
+            most = self._most_rows(waiting)
+            if most > 0:
+                now, later = _first_rows(waiting, most)
+                if self._fits(now):
+                    waiting = later
+                else:
+                    self._make_room(now)
+            waiting = [pair for pair in waiting if pair[0].job.fault is None]
+
+    def _fits(self, pairs: Sequence[Pair]) -> bool:
+        """Makes the pass; False, with nothing done, if memory was too short for it.
+
+        If it raises anything else, each job goes alone, to find whose fault it is.
+        """
+        turns = list(dict.fromkeys(turn for turn, _ in pairs))
+        undo = [turn.kept() for turn in turns]
+        short = self._attempt(pairs, turns if len(turns) == 1 else [])
+        if short is None:
+            for restore in undo:
+                restore()
+            short = any(self._attempt([pair for pair in pairs if pair[0] is turn], [turn]) for turn in turns)
+        if short:
+            for restore in undo:
+                restore()
+            release_unused(self._family.device)
+        return not short
+
+    def _attempt(self, pairs: Sequence[Pair], culprits: Sequence[Turn]) -> bool | None:
+        """Whether memory was too short; None if the pass raised something else and nobody is to blame."""
+        try:
+            self._count(pairs)
+        except Exception as error:
+            if is_out_of_memory(error):
+                return True
+            for turn in culprits:
+                turn.eject(error)
+            return False if culprits else None
+        return False
+
+    def _count(self, pairs: Sequence[Pair]) -> None:
+        losses = run_pass(self._family, [member for _, member in pairs], autocast=self._autocast)
+        for (turn, _), loss in zip(pairs, losses, strict=True):
+            turn.loss += loss
+            if not math.isfinite(loss):
+                text = f"the loss was not finite in step {turn.job.step + 1}; try a lower learning rate"
+                turn.job.fault = EngineFault(LOSS_NOT_FINITE, text)
+
+    def _most_rows(self, pairs: Sequence[Pair]) -> int:
+        """Rows that the next pass may have; 0 if something had to give first: try again."""
+        most = self._most.get(self._kind(pairs), sum(len(member.rows) for _, member in pairs))
+        turn, member = max(pairs, key=lambda pair: _parameters(pair[0]))
+        measured = self._measure(turn, member)
+        if self._memory is None or measured is None:
+            return most
+        gradients = sum(_parameters(turn) for turn in {turn for turn, _ in pairs}) * _GRADIENT_BYTES
+        budget = self._memory.budget(self._family.device) - gradients
+        fitting = measured.rows_within(budget)
+        if fitting == 0:
+            self._give_up(pairs, turn, f"{in_words(measured.of(1))}, and {in_words(max(0, budget))} are free")
+        return min(most, fitting)
+
+    def _measure(self, turn: Turn, member: Member[Any, Any]) -> PassMemory | None:
+        """What passes like this take; None where that cannot be found out."""
+        if self._memory is None:
+            return None
+        size = _parameters(turn).bit_length()
+        kind = (self._family.sha256, member.rows.shape, self._autocast, self._recomputing, size)
+        row = member.part(0, 1)
+
+        def trial(rows: int) -> None:
+            restore = turn.kept()
+            turn.job.clear_gradients()
+            try:
+                run_pass(self._family, [row] * rows, autocast=self._autocast)
+            finally:
+                restore()
+
+        try:
+            return self._memory.known(kind, self._family.device, trial)
+        except Exception:
+            # Too large even for that, or broken: the pass itself will show which, and whose fault it is.
+            return None
+
+    def _make_room(self, pairs: Sequence[Pair]) -> None:
+        """After a pass over these rows did not fit."""
+        rows = sum(len(member.rows) for _, member in pairs)
+        if rows > 1:
+            most = rows // 2
+            self._most[self._kind(pairs)] = most
+            _tell(pairs, f"out of memory with {rows} rows in a pass: {most} at a time from here on")
+            return
+        self._give_up(pairs, pairs[0][0], "more than is free")
+
+    def _give_up(self, pairs: Sequence[Pair], turn: Turn, needs: str) -> None:
+        """One row does not fit: gradient checkpointing for all, or, where that is on, one job has to go."""
+        shape = pairs[0][1].rows.shape
+        if not self._recomputing:
+            self._short = True
+            self._recompute(True)
+            _tell(pairs, f"gradient checkpointing is on: a row of the shape {shape} takes {needs}")
+            return
+        turn.job.fault = EngineFault(
+            OUT_OF_MEMORY,
+            f"one row of the shape {shape} takes {needs}, even with gradient checkpointing; {_ADVICE}",
+        )
+
+    def _kind(self, pairs: Sequence[Pair]) -> Hashable:
+        return pairs[0][1].rows.shape, self._recomputing
+
+    def _recompute(self, on: bool) -> None:
+        if on is not self._recomputing:
+            self._family.recompute(on)
+            self._recomputing = on
+
+
+def _parameters(turn: Turn) -> int:
+    return sum(parameter.numel() for parameter in turn.job.parameters.parameters())
+
+
+def _first_rows(pairs: Sequence[Pair], most: int) -> tuple[list[Pair], list[Pair]]:
+    """The rows of the next pass and those after it: all passes over them of about one size."""
+    rows = sum(len(member.rows) for _, member in pairs)
+    left = -(-rows // -(-rows // most))
+    now: list[Pair] = []
+    later: list[Pair] = []
+    for turn, member in pairs:
+        taken = min(left, len(member.rows))
+        left -= taken
+        if taken == len(member.rows):
+            now.append((turn, member))
+            continue
+        if taken:
+            now.append((turn, member.part(0, taken)))
+        later.append((turn, member.part(taken, len(member.rows))))
+    return now, later
+
+
+def _tell(pairs: Sequence[Pair], text: str) -> None:
+    for turn in {turn for turn, _ in pairs}:
+        turn.notices.append(text)
