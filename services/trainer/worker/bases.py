@@ -9,7 +9,8 @@ from typing import Final
 import torch
 
 from lorakit.errors import BaseModelError
-from lorakit.families.sd15 import BaseModel, load_base
+from lorakit.families.diffusion_base import DiffusionBase
+from lorakit.families.loading import load_diffusion_base
 from services.trainer.worker.leases import LeasedJob
 
 BASE_UNAVAILABLE: Final = "BASE_UNAVAILABLE"
@@ -32,17 +33,17 @@ class ResidentBase:
 
     def __init__(self, device: str) -> None:
         self._device = device
-        self._base: BaseModel | None = None
+        self._base: DiffusionBase | None = None
         self._sha256 = ""
 
-    def load(self, lease: LeasedJob) -> BaseModel:
+    def load(self, lease: LeasedJob) -> DiffusionBase:
         """The lease's base, from memory or from its source; BaseUnusableError. Blocks."""
         if self._base is not None and self._sha256 == lease.base_sha256:
             return self._base
         self._base = None  # two bases at once may be more than the device holds
         name = lease.spec.base_model
         try:
-            base = load_base(_path_of(lease.base_source), device=self._device)
+            base = load_diffusion_base(_path_of(lease.base_source), device=self._device)
         except BaseModelError as error:
             raise BaseUnusableError("BASE_UNUSABLE", f"{name} cannot be loaded: {error}") from error
         except OSError as error:
@@ -51,6 +52,12 @@ class ResidentBase:
             raise BaseUnusableError(
                 "BASE_CHANGED",
                 f"the files of {name} have the digest {base.sha256}, the registry knows {lease.base_sha256}",
+            )
+        if base.family != lease.base_family:
+            raise BaseUnusableError(
+                "BASE_UNUSABLE",
+                f"{name} is registered as a model of the family {lease.base_family}, its files are one of "
+                f"{base.family}",
             )
         self._base, self._sha256 = base, base.sha256
         return base

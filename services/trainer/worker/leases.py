@@ -9,6 +9,7 @@ from google.protobuf.json_format import MessageToJson
 
 from brandloom.api.common.v1 import artifact_pb2
 from brandloom.api.trainer.v1 import worker_pb2
+from services.trainer.convert import FAMILY_OF
 from services.trainer.convert_spec import spec_from_proto
 from services.trainer.leasing import PackKey
 from services.trainer.sources import Blob
@@ -28,6 +29,8 @@ class LeasedJob:
     total_steps: int
     base_source: str
     base_sha256: str
+    base_family: str
+    """As the base is registered."""
     manifest: Blob
     parent: Blob | None
     checkpoint: Blob | None
@@ -57,6 +60,7 @@ def lease_from_proto(message: worker_pb2.TrainingLease) -> LeasedJob:
         total_steps=message.total_steps,
         base_source=message.base_model_source,
         base_sha256=message.base_model_sha256,
+        base_family=FAMILY_OF[message.family],
         manifest=Blob(message.dataset_manifest.sha256, message.dataset_manifest.size_bytes),
         parent=_blob(message.parent_artifact) if message.HasField("parent_artifact") else None,
         checkpoint=_blob(message.checkpoint) if message.HasField("checkpoint") else None,

@@ -26,6 +26,7 @@ LEASE = LeasedJob(
     total_steps=10,
     base_source="/models/tiny",
     base_sha256="b" * 64,
+    base_family="sd15",
     manifest=Blob("c" * 64, 1),
     parent=None,
     checkpoint=None,
