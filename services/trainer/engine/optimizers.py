@@ -119,7 +119,7 @@ def _new_8bit(groups: Groups, weight_decay: float) -> torch.optim.Optimizer:
 
 @lru_cache(maxsize=8)
 def _fault_of_8bit(device: torch.device) -> str:
-    """Why 8-bit AdamW cannot be used on a device; empty if a step of it runs there and does what it should."""
+    """Why 8-bit AdamW cannot be used on a device; empty if a step of it does there what it should."""
     # A library that was built for another driver may fail in any way, at its import or in its first kernel.
     try:
         probe = nn.Parameter(torch.ones(8192, device=device))

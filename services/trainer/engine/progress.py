@@ -45,7 +45,7 @@ class ProgressMeter:
         """The job's progress after a step."""
         now = self._clock()
         if self._last is not None:
-            taken = max(now - self._last, 1e-9)
+            taken = max(now - self._last - report.pause_seconds, 1e-9)
             self._seconds_per_step = _average(self._seconds_per_step, taken)
             self._rows_per_step = _average(self._rows_per_step or None, report.rows)
         self._last = now

@@ -18,6 +18,7 @@ from torch import Tensor
 from lorakit.trainable import TrainableAdapter
 from services.trainer.engine.fault import LOSS_NOT_FINITE, EngineFault
 from services.trainer.engine.generators import Generators
+from services.trainer.engine.memory import is_out_of_memory, release_unused
 from services.trainer.engine.port import Data, Family, Member
 from services.trainer.engine.shared_pass import computing
 from services.trainer.engine.spec import JobSpec, ValidationReport
@@ -108,7 +109,15 @@ class Validation:
         return total / (self._family.validation_draws * count)
 
     def _part(self, member: Member[Any, Any], autocast: torch.dtype | None) -> float:
-        with ExitStack() as contexts:
-            contexts.enter_context(computing(self._family.device, autocast))
-            losses_N = self._family.losses([member], contexts)
-            return float((losses_N * member.rows.shares_N.to(losses_N)).sum())
+        """The rows' part of a loss; in halves if the device's memory is too short for all."""
+        rows = len(member.rows)
+        try:
+            with ExitStack() as contexts:
+                contexts.enter_context(computing(self._family.device, autocast))
+                losses_N = self._family.losses([member], contexts)
+                return float((losses_N * member.rows.shares_N.to(losses_N)).sum())
+        except Exception as error:
+            if rows == 1 or not is_out_of_memory(error):
+                raise
+        release_unused(self._family.device)
+        return sum(self._part(member.part(*half), autocast) for half in ((0, rows // 2), (rows // 2, rows)))

@@ -98,7 +98,7 @@ def test_a_broken_checkpoint_is_refused(fault: str, new_pack: NewPack, checkpoin
     from lorakit.safetensors_header import read_header
 
     header = dict(read_header(checkpoint).metadata)
-    content = load_file(checkpoint)
+    content = {name: tensor.clone() for name, tensor in load_file(checkpoint).items()}
     if fault == "missing":
         checkpoint.unlink()
     elif fault == "truncated":
