@@ -16,17 +16,37 @@ import torch
 from torch import Tensor
 
 from lorakit.errors import LoraFormatError, LoraMismatchError, quote_all
-from lorakit.families.naming import diffusers_lookup, kohya_lookup, written_kohya_name
-from lorakit.formats import FileFormat, LoraDescription, ModuleDescription, ModuleKind, inspect, read_alphas
+from lorakit.families.naming import (
+    LANGUAGE_MODEL,
+    diffusers_lookup,
+    kohya_lookup,
+    peft_lookup,
+    written_kohya_name,
+)
+from lorakit.formats import (
+    FileFormat,
+    LoraDescription,
+    ModuleDescription,
+    ModuleKind,
+    inspect,
+    read_alphas,
+    read_lora_header,
+)
 from lorakit.hashes import legacy_hash_of_bytes
 from lorakit.module_shape import Component, ModuleShape
-from lorakit.safetensors_header import SafetensorsHeader, read_header
+from lorakit.peft_config import CONFIG_FILE
+from lorakit.safetensors_header import SafetensorsHeader
 from lorakit.safetensors_writer import RawTensor, header_bytes, in_file_order, write_atomically
 from lorakit.tensor_bytes import from_raw, to_raw
 
 BaseModules = Mapping[Component, Mapping[str, ModuleShape]]
 """What an adapter may sit on: component -> module path -> shape."""
 
+_LOOKUPS = {
+    FileFormat.KOHYA: kohya_lookup,
+    FileFormat.DIFFUSERS: diffusers_lookup,
+    FileFormat.PEFT: peft_lookup,
+}
 _PLAIN_KINDS = frozenset({ModuleKind.LINEAR, ModuleKind.CONV1X1, ModuleKind.CONV3X3})
 
 
@@ -92,13 +112,13 @@ class SavedLora:
 
 
 def load_adapter(path: Path, *, base_modules: BaseModules, digest: str | None = None) -> Adapter:
-    """Reads a kohya or diffusers LoRA file for a base model that has `base_modules`.
+    """Reads a kohya, diffusers or PEFT LoRA file for a base model that has `base_modules`.
 
     Tensors are on the CPU in the file's dtype. Raises LoraFormatError for a file that is broken or of a kind
-    that is not read (DoRA, LoHa, LoKr, text LoRAs), LoraMismatchError if any module is not in the base model
+    that is not read (DoRA, LoHa, LoKr), LoraMismatchError if any module is not in the base model
     or has another shape there; the keys are named. Nothing is ever skipped.
     """
-    header = read_header(path)
+    header = read_lora_header(path)
     description = inspect(header, alphas=read_alphas(path, header), file=path.name)
     places = _places(description, base_modules, path.name)
     components: dict[Component, dict[str, LoraWeights]] = {}
@@ -137,9 +157,15 @@ def save_kohya(
 def _places(
     description: LoraDescription, base_modules: BaseModules, file: str
 ) -> list[tuple[Component, str]]:
-    if description.format is FileFormat.PEFT:
+    if description.format is FileFormat.PEFT and LANGUAGE_MODEL not in base_modules:
         raise LoraFormatError(
             "is a PEFT file without components (a text LoRA), not one for pictures", file=file
+        )
+    if description.format is FileFormat.PEFT and any(module.alpha is None for module in description.modules):
+        raise LoraFormatError(
+            f"does not say its alpha: PEFT keeps it in {CONFIG_FILE}, which is neither beside it nor in its "
+            "header",
+            file=file,
         )
     odd = [
         module for module in description.modules if module.kind not in _PLAIN_KINDS or "mid" in module.keys
@@ -148,8 +174,7 @@ def _places(
         kinds = ", ".join(sorted({module.kind for module in odd}))
         names = quote_all([module.prefix + module.name for module in odd])
         raise LoraFormatError(f"holds modules of a kind that cannot be stacked ({kinds}): {names}", file=file)
-    lookup = kohya_lookup if description.format is FileFormat.KOHYA else diffusers_lookup
-    known = lookup(base_modules)
+    known = _LOOKUPS[description.format](base_modules)
     found = [known.get(module.prefix + module.name) for module in description.modules]
     unknown = [
         module.prefix + module.name

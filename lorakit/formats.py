@@ -9,15 +9,16 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
 from lorakit.errors import LoraFormatError, quote_all
 from lorakit.families.detection import detect_family
+from lorakit.families.naming import PEFT_PREFIX
 from lorakit.key_names import FileFormat, KeyName, Part, split_key
 from lorakit.module_shape import Component
-from lorakit.peft_config import peft_alphas
+from lorakit.peft_config import METADATA_KEY, config_beside, peft_alphas
 from lorakit.safetensors_header import SafetensorsHeader, TensorEntry, read_header
 
 __all__ = ["FileFormat", "LoraDescription", "ModuleDescription", "ModuleKind", "inspect", "inspect_file"]
@@ -88,8 +89,16 @@ class LoraDescription:
 
 def inspect_file(path: Path) -> LoraDescription:
     """Describes the file at `path`, alphas included. Raises LoraFormatError, OSError."""
-    header = read_header(path)
+    header = read_lora_header(path)
     return inspect(header, alphas=read_alphas(path, header), file=path.name)
+
+
+def read_lora_header(path: Path) -> SafetensorsHeader:
+    """The checked header of a file, with what PEFT leaves beside it. Raises LoraFormatError, OSError."""
+    header = read_header(path)
+    if METADATA_KEY in header.metadata or not any(key.startswith(PEFT_PREFIX) for key in header.tensors):
+        return header
+    return replace(header, metadata={**header.metadata, **config_beside(path)})
 
 
 def inspect(
@@ -101,7 +110,10 @@ def inspect(
     is None. Raises LoraFormatError if a key is unknown, a part is missing or shapes do not fit together.
     """
     file_format, grouped = _group_keys(header, file)
-    configured = peft_alphas(header.metadata, file=file) if file_format is FileFormat.DIFFUSERS else None
+    configured = None
+    if file_format is not FileFormat.KOHYA:
+        by_component = file_format is FileFormat.DIFFUSERS
+        configured = peft_alphas(header.metadata, by_component=by_component, file=file)
     modules = []
     for (prefix, name), parts in grouped.items():
         described = _describe(prefix, name, parts, header, alphas or {}, file)

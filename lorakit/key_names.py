@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
-from lorakit.families.naming import DIFFUSERS_PREFIXES, KOHYA_PREFIXES, UNET
+from lorakit.families.naming import DIFFUSERS_PREFIXES, KOHYA_PREFIXES, PEFT_PREFIX, UNET
 from lorakit.module_shape import Component
-
-PEFT_PREFIX = "base_model.model."
 
 
 class FileFormat(StrEnum):

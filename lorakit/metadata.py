@@ -20,6 +20,8 @@ NETWORK_MODULE = "networks.lora"
 MODEL_SPEC_VERSION = "1.0.1"
 IMPLEMENTATION = "https://github.com/Stability-AI/generative-models"
 """What ModelSpec lists for the Stable Diffusion families (sd-scripts writes the same)."""
+BASE_DIGEST_KEY = "brandloom_base_model_sha256"
+"""Of files for language models."""
 
 _ARCHITECTURES = MappingProxyType(
     {"sd15": "stable-diffusion-v1/lora", "sdxl": "stable-diffusion-xl-v1-base/lora"}
@@ -47,6 +49,7 @@ class TrainingFacts:
     resolution: tuple[int, int] | None = None
     """Width and height in pixels."""
     train_images: int | None = None
+    """Pictures, or texts."""
     steps: int | None = None
     epochs: int | None = None
     seed: int | None = None
@@ -108,6 +111,36 @@ def build_metadata(facts: TrainingFacts) -> dict[str, str]:
     }
 
 
+def build_text_metadata(facts: TrainingFacts) -> dict[str, str]:
+    """The header metadata for a run on a language model, for which other tools have no names of their own."""
+    values = {
+        "format": "pt",
+        "modelspec.title": facts.title,
+        "modelspec.description": facts.description,
+        "modelspec.author": facts.author,
+        "modelspec.license": facts.license,
+        "modelspec.date": _date(facts.finished_at),
+        "modelspec.trigger_phrase": ", ".join(facts.trigger_words) or None,
+        "modelspec.tags": ", ".join(facts.tags) or None,
+        "brandloom_output_name": facts.output_name,
+        "brandloom_base_model": facts.base_model_name,
+        BASE_DIGEST_KEY: facts.base_model_sha256,
+        "brandloom_dataset": facts.dataset_name,
+        "brandloom_dataset_digest": facts.dataset_digest,
+        "brandloom_train_texts": facts.train_images,
+        "brandloom_steps": facts.steps,
+        "brandloom_epochs": facts.epochs,
+        "brandloom_seed": facts.seed,
+        "brandloom_batch_size": facts.batch_size,
+        "brandloom_learning_rate": facts.learning_rate,
+        "brandloom_lr_schedule": facts.lr_schedule,
+        "brandloom_optimizer": facts.optimizer,
+        "brandloom_session_id": facts.session_id,
+        "brandloom_comment": facts.comment,
+    }
+    return {key: without_directories(_text(value)) for key, value in values.items() if value is not None}
+
+
 def read_metadata(metadata: Mapping[str, str]) -> LoraMetadata:
     """What a header's metadata says. Never raises, for it may come from anywhere."""
     trigger = metadata.get("modelspec.trigger_phrase") or ""
@@ -116,7 +149,7 @@ def read_metadata(metadata: Mapping[str, str]) -> LoraMetadata:
         title=metadata.get("modelspec.title"),
         architecture=metadata.get("modelspec.architecture"),
         base_model_version=metadata.get("ss_base_model_version"),
-        base_model_sha256=metadata.get("ss_new_sd_model_hash"),
+        base_model_sha256=metadata.get("ss_new_sd_model_hash") or metadata.get(BASE_DIGEST_KEY),
         rank=_integer(metadata.get("ss_network_dim")),
         alpha=_number(metadata.get("ss_network_alpha")),
         steps=_integer(metadata.get("ss_steps")),
@@ -188,13 +221,17 @@ def _model_spec_values(facts: TrainingFacts) -> dict[str, Any]:
         "description": facts.description,
         "author": facts.author,
         "license": facts.license,
-        "date": facts.finished_at.astimezone(UTC).replace(microsecond=0).isoformat(),
+        "date": _date(facts.finished_at),
         "trigger_phrase": ", ".join(facts.trigger_words) or None,
         "tags": ", ".join(facts.tags) or None,
         "prediction_type": "v" if facts.prediction_type == "v_prediction" else facts.prediction_type,
         "resolution": f"{facts.resolution[0]}x{facts.resolution[1]}" if facts.resolution else None,
     }
     return {f"modelspec.{key}": value for key, value in spec.items()}
+
+
+def _date(time: datetime) -> str:
+    return time.astimezone(UTC).replace(microsecond=0).isoformat()
 
 
 def _text(value: Any) -> str:

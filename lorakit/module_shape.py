@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 Component = str
-"""Which model of a pipeline a module belongs to: "unet", "text_encoder" or "text_encoder_2"."""
+"""Which model of a pipeline a module belongs to: "unet", "text_encoder", "text_encoder_2" or
+"language_model"."""
 
 
 @dataclass(frozen=True, slots=True)

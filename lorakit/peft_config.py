@@ -1,6 +1,8 @@
-"""The LoraConfig that diffusers leaves in a file's header, and what it says about alphas. Free of torch.
+"""The LoraConfig of a file, and what it says about alphas. Free of torch.
 
-Header key `lora_adapter_metadata`: JSON of LoraConfig fields, each key prefixed by its component and a dot.
+diffusers leaves it in the header: key `lora_adapter_metadata`, JSON of LoraConfig fields, each key prefixed
+by its component and a dot. PEFT writes `adapter_config.json` beside the file, without components; PEFT files
+of our own have the same in the header, for a file in a store stands alone.
 """
 
 from __future__ import annotations
@@ -10,12 +12,15 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from lorakit.errors import LoraFormatError
 from lorakit.module_shape import Component
 
 METADATA_KEY = "lora_adapter_metadata"
+CONFIG_FILE = "adapter_config.json"
+_MAX_CONFIG_BYTES = 1 << 20
 # PEFT matches pattern keys as regular expressions against the ends of module names. Those of a file from
 # anywhere are not run as such: only plain names, with an optional ^, are read.
 _PLAIN_NAME = re.compile(r"^\^?[\w.]+$")
@@ -51,8 +56,22 @@ class AdapterConfig:
         return alpha * math.sqrt(rank) if config.rank_scaled else alpha
 
 
-def peft_alphas(metadata: Mapping[str, str], *, file: str | None = None) -> AdapterConfig | None:
-    """The config in a header's metadata, or None if there is none. Raises LoraFormatError if it is broken."""
+def config_beside(path: Path) -> dict[str, str]:
+    """The metadata that the `adapter_config.json` beside a PEFT file stands for; empty if there is none."""
+    try:
+        with path.with_name(CONFIG_FILE).open(encoding="utf-8", errors="replace") as stream:
+            return {METADATA_KEY: stream.read(_MAX_CONFIG_BYTES)}
+    except OSError:
+        return {}
+
+
+def peft_alphas(
+    metadata: Mapping[str, str], *, by_component: bool = True, file: str | None = None
+) -> AdapterConfig | None:
+    """The config in a header's metadata, or None if there is none; without components it is that of "".
+
+    Raises LoraFormatError if it is broken.
+    """
     text = metadata.get(METADATA_KEY)
     if text is None:
         return None
@@ -62,6 +81,8 @@ def peft_alphas(metadata: Mapping[str, str], *, file: str | None = None) -> Adap
         raise LoraFormatError("is not JSON", file=file, key=METADATA_KEY) from None
     if not isinstance(members, dict):
         raise LoraFormatError("is not a JSON object", file=file, key=METADATA_KEY)
+    if not by_component:
+        return AdapterConfig({"": _component(members, file)})
     fields: dict[Component, dict[str, Any]] = {}
     for name, value in members.items():
         component, _, field = name.partition(".")

@@ -4,6 +4,7 @@ kohya: prefix + module path with every `.` turned into `_`, which cannot be turn
 so names are looked up among the base model's own modules. SDXL's UNet has other paths there, those of
 lorakit.families.sgm_names, though files with its own occur. diffusers: component + `.` + module path.
 In both, text-encoder paths start with `text_model.`, which transformers 5 left out of its module paths.
+PEFT, for language models: `base_model.model.` + module path.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from lorakit.module_shape import Component
 UNET: Component = "unet"
 TEXT_ENCODER: Component = "text_encoder"
 TEXT_ENCODER_2: Component = "text_encoder_2"
+LANGUAGE_MODEL: Component = "language_model"
 
 KOHYA_PREFIXES: Mapping[str, Component] = MappingProxyType(
     {
@@ -30,13 +32,15 @@ KOHYA_PREFIXES: Mapping[str, Component] = MappingProxyType(
 DIFFUSERS_PREFIXES: Mapping[str, Component] = MappingProxyType(
     {f"{component}.": component for component in (UNET, TEXT_ENCODER, TEXT_ENCODER_2)}
 )
+PEFT_PREFIX = "base_model.model."
 _TEXT_MODEL = "text_model."
 _SDXL = "sdxl"
 
 
 def path_in_file(component: Component, module_path: str) -> str:
     """The module's path as files write it: text encoders' start with `text_model.`, but projections."""
-    needs_prefix = component != UNET and not module_path.startswith((_TEXT_MODEL, "text_projection"))
+    is_text_encoder = component in (TEXT_ENCODER, TEXT_ENCODER_2)
+    needs_prefix = is_text_encoder and not module_path.startswith((_TEXT_MODEL, "text_projection"))
     return _TEXT_MODEL + module_path if needs_prefix else module_path
 
 
@@ -89,3 +93,8 @@ def diffusers_lookup(modules: Mapping[Component, Iterable[str]]) -> dict[str, tu
             for written in (module_path, path_in_file(component, module_path)):
                 found[f"{component}.{written}"] = (component, module_path)
     return found
+
+
+def peft_lookup(modules: Mapping[Component, Iterable[str]]) -> dict[str, tuple[Component, str]]:
+    """Every `base_model.model.path` name of a language model's modules -> (component, module path)."""
+    return {PEFT_PREFIX + path: (LANGUAGE_MODEL, path) for path in modules.get(LANGUAGE_MODEL, ())}

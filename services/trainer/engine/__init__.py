@@ -1,5 +1,6 @@
 """The training engine: LoRA training of packs of jobs. Knows tensors and paths, nothing of services."""
 
+from services.trainer.engine.causal_lm.family import LanguageFamily
 from services.trainer.engine.diffusion.family import DiffusionFamily
 from services.trainer.engine.fault import EngineFault
 from services.trainer.engine.items import Message, SampleSettings, TrainingItem, TrainingText
@@ -12,6 +13,7 @@ __all__ = [
     "EngineFault",
     "Family",
     "JobSpec",
+    "LanguageFamily",
     "Message",
     "Pack",
     "Sample",
