@@ -76,6 +76,10 @@ class TrainingImage:
     """Gives x_CHW, float32 in [-1, 1], scaled and cropped to `size`. Called once."""
     size: tuple[int, int] | None = None
     """Height and width of its bucket in pixels; None: the training resolution on both sides."""
+    original_size: tuple[int, int] | None = None
+    """Height and width in pixels before it was scaled; None: it was not."""
+    crop: tuple[int, int] = (0, 0)
+    """Pixels of the scaled picture above and to the left of what `load` gives."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

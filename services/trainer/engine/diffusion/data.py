@@ -1,6 +1,6 @@
 """What is computed once for each job: the latents' distributions and, for a frozen text encoder, embeddings.
 
-V variants of a picture (as it is, and mirrored if asked), N tokens, D features.
+V variants of a picture (as it is, and mirrored if asked), E text encoders, N tokens.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lorakit.families.sd15 import BaseModel, encode_pictures, encode_tokens, tokenize
+from lorakit.families.diffusion_base import DiffusionBase, EncodedTexts, Framing, encode_pictures
 from services.trainer.engine.diffusion.captions import can_change
 from services.trainer.engine.fault import NO_PICTURES, PICTURE_UNREADABLE, EngineFault
 from services.trainer.engine.port import OnProgress
@@ -29,6 +29,8 @@ class CachedPicture:
     mean_VCHW: Tensor
     std_VCHW: Tensor
     caption: str
+    framing: Framing
+    """Mirrored, it is the same: pictures are cut out at the centre."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +39,9 @@ class CachedData:
 
     pictures: Sequence[CachedPicture]
     tokens: Mapping[str, Tensor]
-    """Caption -> ids [N], of all captions that are not shuffled; the empty caption is always there."""
-    embeddings: Mapping[str, Tensor]
-    """Caption -> [N, D] float32, of these; empty if the text encoder is trained."""
+    """Caption -> ids [E, N], of all captions that are not shuffled; the empty caption is always there."""
+    encoded: Mapping[str, EncodedTexts]
+    """Caption -> one row, of these; empty if text encoders are trained."""
     digest: str
     """Of the captions and sizes in order: a checkpoint belongs to one set of pictures."""
 
@@ -54,7 +56,7 @@ class CachedData:
 
 @torch.no_grad()
 def cache_data(
-    base: BaseModel,
+    base: DiffusionBase,
     images: Sequence[TrainingImage],
     *,
     resolution: int,
@@ -83,24 +85,24 @@ def cache_data(
         if shuffle_behind is None or not can_change(image.caption, shuffle_behind)
     )
     captions = sorted({EMPTY_CAPTION, *fixed})
-    tokens = dict(zip(captions, tokenize(base, captions), strict=True))
+    tokens = dict(zip(captions, base.text_ids(captions), strict=True))
     return CachedData(
         [pictures[index] for index in range(len(images))],
         tokens,
-        embed_captions(base, tokens) if embed else {},
+        encode_captions(base, tokens) if embed else {},
         _digest(images),
     )
 
 
 @torch.no_grad()
-def embed_captions(base: BaseModel, tokens: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Caption -> embeddings [N, D], float32 on the CPU, by the base's own text encoder."""
+def encode_captions(base: DiffusionBase, tokens: Mapping[str, Tensor]) -> dict[str, EncodedTexts]:
+    """Caption -> one row, float32 on the CPU, by the base's own text encoders."""
     captions = list(tokens)
-    found: dict[str, Tensor] = {}
+    found: dict[str, EncodedTexts] = {}
     for start in range(0, len(captions), _CHUNK):
         chunk = captions[start : start + _CHUNK]
-        encoded_BND = encode_tokens(base, torch.stack([tokens[caption] for caption in chunk]))
-        found.update(zip(chunk, encoded_BND.float().cpu().clone(), strict=True))
+        encoded = base.encode_texts(torch.stack([tokens[caption] for caption in chunk])).to("cpu")
+        found.update(zip(chunk, encoded.split([1] * len(chunk)), strict=True))
     return found
 
 
@@ -122,7 +124,7 @@ def _chunks(images: Sequence[TrainingImage]) -> list[list[int]]:
 
 
 def _encode(
-    base: BaseModel, chunk: Sequence[TrainingImage], indices: Sequence[int], resolution: int, flip: bool
+    base: DiffusionBase, chunk: Sequence[TrainingImage], indices: Sequence[int], resolution: int, flip: bool
 ) -> list[CachedPicture]:
     loaded = [_load(image, index, resolution) for index, image in zip(indices, chunk, strict=True)]
     variants_VBCHW = [torch.stack(loaded)]
@@ -132,9 +134,14 @@ def _encode(
     mean_BVCHW = torch.stack([mean.float().cpu() for mean, _ in encoded], dim=1)
     std_BVCHW = torch.stack([std.float().cpu() for _, std in encoded], dim=1)
     return [
-        CachedPicture(mean.clone(), std.clone(), image.caption)
+        CachedPicture(mean.clone(), std.clone(), image.caption, _framing(image, resolution))
         for mean, std, image in zip(mean_BVCHW, std_BVCHW, chunk, strict=True)
     ]
+
+
+def _framing(image: TrainingImage, resolution: int) -> Framing:
+    height, width = image.original_size or image.size or (resolution, resolution)
+    return Framing(height, width, *image.crop)
 
 
 def _load(image: TrainingImage, index: int, resolution: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""How LoRAs are trained on Stable Diffusion 1.5 and everything of its architecture."""
+"""How LoRAs are trained on diffusion models: Stable Diffusion 1.5, SDXL."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lorakit.families.naming import TEXT_ENCODER, UNET
-from lorakit.families.sd15 import BaseModel, Target, target_modules
+from lorakit.families.diffusion_base import DiffusionBase
+from lorakit.families.naming import UNET
+from lorakit.families.targets import Target, target_modules
 from lorakit.module_shape import Component, ModuleShape
 from lorakit.trainable import TrainableAdapter
 from services.trainer.engine.diffusion.data import CachedData, cache_data
@@ -35,7 +36,7 @@ class DiffusionFamily(Family[CachedData, Rows]):
     # The loss of a row depends on its timestep far more than on what has been learned.
     validation_draws = 4
 
-    def __init__(self, base: BaseModel, *, resolution: int) -> None:
+    def __init__(self, base: DiffusionBase, *, resolution: int) -> None:
         self.base = base
         self.name = base.family
         self.sha256 = base.sha256
@@ -48,8 +49,8 @@ class DiffusionFamily(Family[CachedData, Rows]):
 
     @property
     def components(self) -> Mapping[Component, nn.Module]:
-        """The UNet, and the text encoder."""
-        return {component: self.base.component(component) for component in (UNET, TEXT_ENCODER)}
+        """The UNet, and the text encoders."""
+        return self.base.components
 
     def prepare(self, device: str) -> None:
         """Convolutions are fastest with the channels last."""
@@ -66,13 +67,13 @@ class DiffusionFamily(Family[CachedData, Rows]):
         return target_modules(component, self.base.component(component), chosen)
 
     def trained(self, spec: JobSpec) -> Sequence[Component]:
-        """The UNet, and the text encoder if the job asks for it."""
-        return (UNET, TEXT_ENCODER) if spec.train_text_encoder else (UNET,)
+        """The UNet, and every text encoder if the job asks for it."""
+        return tuple(self.components) if spec.train_text_encoder else (UNET,)
 
     def cache(
         self, spec: JobSpec, items: Sequence[TrainingItem], on_progress: OnProgress | None
     ) -> CachedData:
-        """Latents' distributions, and embeddings if the text encoder is frozen."""
+        """Latents' distributions, and encoded captions if text encoders are frozen."""
         return cache_data(
             self.base,
             only(TrainingImage, items),

@@ -1,6 +1,6 @@
 """The forward pass of a diffusion model over the rows of many jobs.
 
-B rows of all jobs, in segments, of latents [C, H, W]; N tokens, D features.
+B rows of all jobs, in segments, of latents [C, H, W]; E text encoders, N tokens.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from contextlib import ExitStack
 import torch
 from torch import Tensor
 
-from lorakit.families.naming import TEXT_ENCODER, UNET
-from lorakit.families.sd15 import BaseModel, encode_tokens
+from lorakit.families.diffusion_base import DiffusionBase, EncodedTexts
+from lorakit.families.naming import UNET
 from lorakit.module_shape import Component
 from lorakit.routing import SegmentRouting, routed
 from services.trainer.engine.diffusion.data import CachedData
@@ -23,7 +23,7 @@ from services.trainer.engine.port import Member
 DiffusionMember = Member[CachedData, Rows]
 
 
-def row_losses(base: BaseModel, members: Sequence[DiffusionMember], contexts: ExitStack) -> Tensor:
+def row_losses(base: DiffusionBase, members: Sequence[DiffusionMember], contexts: ExitStack) -> Tensor:
     """The min-SNR weighted error of each row, [B], float32."""
     device = base.device
     clean_BCHW = torch.cat([member.rows.clean_NCHW for member in members]).to(device)
@@ -33,52 +33,54 @@ def row_losses(base: BaseModel, members: Sequence[DiffusionMember], contexts: Ex
     noisy_BCHW = schedule.add_noise(clean_BCHW, noise_BCHW, timesteps_B)
     target_BCHW = schedule.target(clean_BCHW, noise_BCHW, timesteps_B)
     weights_B = schedule.min_snr_weights(timesteps_B, _gammas(members).to(device))
-    embeddings_BND = _embeddings(base, members, contexts)
+    time_ids_B6 = torch.cat([member.rows.time_ids_N6 for member in members]).to(device)
+    texts = _texts(base, members, contexts)
     contexts.enter_context(routed(base.unet, _routing(members, UNET)))
-    predicted_BCHW: Tensor = base.unet(
-        noisy_BCHW.contiguous(memory_format=torch.channels_last),
-        timesteps_B,
-        embeddings_BND,
-        return_dict=False,
-    )[0]
+    predicted_BCHW = base.predict(
+        noisy_BCHW.contiguous(memory_format=torch.channels_last), timesteps_B, texts, time_ids_B6
+    )
     return (predicted_BCHW.float() - target_BCHW).square().mean(dim=(1, 2, 3)) * weights_B
 
 
-def _embeddings(base: BaseModel, members: Sequence[DiffusionMember], contexts: ExitStack) -> Tensor:
-    """Embeddings [B, N, D]: computed with gradients for jobs that train the text encoder, else cached."""
-    training = [member for member in members if _trains_text(member)]
-    # Before the text encoder is routed: these rows want it as it is.
-    frozen = _frozen_embeddings(base, [member for member in members if not _trains_text(member)])
-    computed: list[Tensor] = []
+def _texts(base: DiffusionBase, members: Sequence[DiffusionMember], contexts: ExitStack) -> EncodedTexts:
+    """The captions of all rows: encoded with gradients for jobs that train text encoders, else cached."""
+    training = [member for member in members if _trains_text(base, member)]
+    # Before the text encoders are routed: these rows want them as they are.
+    frozen = _frozen_texts(base, [member for member in members if not _trains_text(base, member)])
+    computed: list[EncodedTexts] = []
     if training:
-        ids_BN = torch.cat([member.rows.tokens_NT for member in training])
-        contexts.enter_context(routed(base.text_encoder, _routing(training, TEXT_ENCODER)))
-        computed = list(encode_tokens(base, ids_BN).float().split([len(member.rows) for member in training]))
-    return torch.cat([(computed if _trains_text(member) else frozen).pop(0) for member in members])
+        ids_BEN = torch.cat([member.rows.tokens_NET for member in training])
+        for component, encoder in base.text_encoders.items():
+            contexts.enter_context(routed(encoder, _routing(training, component)))
+        encoded = base.encode_texts(ids_BEN).to(base.device)
+        computed = encoded.split([len(member.rows) for member in training])
+    return EncodedTexts.join(
+        [(computed if _trains_text(base, member) else frozen).pop(0) for member in members]
+    )
 
 
 @torch.no_grad()
-def _frozen_embeddings(base: BaseModel, members: Sequence[DiffusionMember]) -> list[Tensor]:
-    """Embeddings [N, T, D] of each job's rows; those of shuffled captions are computed here.
+def _frozen_texts(base: DiffusionBase, members: Sequence[DiffusionMember]) -> list[EncodedTexts]:
+    """Each job's captions; those that are shuffled are encoded here.
 
-    They are not kept: an order of tags seldom comes twice, a forward pass of the text encoder costs less than
-    a hundredth of the UNet's step, and what is computed anew is the same after a resume.
+    They are not kept: an order of tags seldom comes twice, a forward pass of the text encoders costs less
+    than a hundredth of the UNet's step, and what is computed anew is the same after a resume.
     """
     rows = [(member, row) for member in members for row in range(len(member.rows))]
-    known = [member.data.embeddings.get(member.rows.captions[row]) for member, row in rows]
+    known = [member.data.encoded.get(member.rows.captions[row]) for member, row in rows]
     new = [
-        member.rows.tokens_NT[row] for (member, row), found in zip(rows, known, strict=True) if found is None
+        member.rows.tokens_NET[row] for (member, row), found in zip(rows, known, strict=True) if found is None
     ]
-    computed: list[Tensor] = []
+    computed: list[EncodedTexts] = []
     if new:
         with torch.autocast(base.device.type, enabled=False):
-            computed = list(encode_tokens(base, torch.stack(new)).float())
-    every = [computed.pop(0) if found is None else found.to(base.device) for found in known]
-    return list(torch.stack(every).split([len(member.rows) for member in members])) if every else []
+            computed = base.encode_texts(torch.stack(new)).split([1] * len(new))
+    every = [(computed.pop(0) if found is None else found).to(base.device) for found in known]
+    return EncodedTexts.join(every).split([len(member.rows) for member in members]) if every else []
 
 
-def _trains_text(member: DiffusionMember) -> bool:
-    return bool(member.parameters.components.get(TEXT_ENCODER))
+def _trains_text(base: DiffusionBase, member: DiffusionMember) -> bool:
+    return any(member.parameters.components.get(component) for component in base.text_encoders)
 
 
 def _routing(members: Sequence[DiffusionMember], component: Component) -> SegmentRouting:
