@@ -19,7 +19,8 @@ from lorakit.families.causal_lm import LanguageModel, load_language_model, targe
 from lorakit.families.naming import LANGUAGE_MODEL
 from lorakit.formats import FileFormat, inspect_file
 from lorakit.metadata import TrainingFacts, build_text_metadata, read_metadata
-from lorakit.peft_files import CONFIG_FILE, WEIGHTS_FILE, save_peft
+from lorakit.peft_config import CONFIG_FILE
+from lorakit.peft_files import WEIGHTS_FILE, save_peft
 from lorakit.routing import Segment, SegmentRouting, install, routed, uninstall
 from lorakit.safetensors_header import read_header
 from lorakit.trainable import TrainableAdapter
@@ -140,7 +141,7 @@ def test_what_stock_peft_writes_is_read(rank_scaled: bool, tmp_path: Path) -> No
         task_type="CAUSAL_LM",
     )
     model = get_peft_model(stock(tmp_path / "base"), config).eval()
-    model.save_pretrained(tmp_path / "theirs")
+    model.save_pretrained(str(tmp_path / "theirs"))
     modules = {LANGUAGE_MODEL: dict(base.layers)}
     adapter = load_adapter(tmp_path / "theirs" / WEIGHTS_FILE, base_modules=modules)
     install(base.model, base.layers)

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from lorakit.families.causal_lm import LanguageModel, load_language_model
 from lorakit.families.sd15 import BaseModel, load_base
-from services.trainer.engine import DiffusionFamily, Pack
+from services.trainer.engine import DiffusionFamily, LanguageFamily, Pack
+from tests.fixtures.tiny_lm import save_tiny_lm
 from tests.fixtures.tiny_sd import save_tiny_pipeline
 from tests.fixtures.training import RESOLUTION
 
@@ -32,6 +34,27 @@ def new_pack(base: BaseModel) -> Iterator[Callable[..., Pack]]:
         if packs:
             packs.pop().close()
         packs.append(Pack(DiffusionFamily(base, resolution=RESOLUTION), precision=precision))
+        return packs[-1]
+
+    yield make
+    for pack in packs:
+        pack.close()
+
+
+@pytest.fixture(scope="session")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
+    return load_language_model(save_tiny_lm(tmp_path_factory.mktemp("lm")))
+
+
+@pytest.fixture
+def new_text_pack() -> Iterator[Callable[..., Pack]]:
+    """Makes packs on language models, one after another."""
+    packs: list[Pack] = []
+
+    def make(base: LanguageModel, precision: str = "float32") -> Pack:
+        if packs:
+            packs.pop().close()
+        packs.append(Pack(LanguageFamily(base), precision=precision))
         return packs[-1]
 
     yield make
