@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.trainer.manifest import Picture
-from services.trainer.spec import Schedule, TrainingSpec, steps_per_epoch
+from services.trainer.spec import Optimizer, Schedule, TrainingSpec, steps_per_epoch
 
 SMALL_SET_IMAGES: Final = 100
 MANY_EPOCHS: Final = 15
 LOWEST_LEARNING_RATE: Final = 1e-4
 HIGHEST_LEARNING_RATE: Final = 3e-4
+PRODIGY_LEARNING_RATE: Final = 1.0
+FEWEST_AVERAGES: Final = 2.0
+"""Lengths of a moving average that a job should have at least."""
 SMALLEST_BATCH: Final = 4
 # Learning rates come as decimals: 3e-4 written as 0.0003 is inside the range.
 _TOLERANCE: Final = 1e-9
@@ -37,6 +40,7 @@ def advise(spec: TrainingSpec, pictures: Sequence[Picture], *, base_resolution: 
         *_on_captions(spec, pictures),
         *_on_optimization(spec),
         *_on_length(spec, len(pictures)),
+        *_on_result(spec, spec.total_steps(len(pictures))),
     )
 
 
@@ -105,18 +109,7 @@ def _on_captions(spec: TrainingSpec, pictures: Sequence[Picture]) -> Iterator[Ad
 def _on_optimization(spec: TrainingSpec) -> Iterator[Advice]:
     optimization = spec.optimization
     rate = optimization.learning_rate
-    if rate < LOWEST_LEARNING_RATE - _TOLERANCE:
-        yield Advice(
-            "LEARNING_RATE_LOW",
-            "optimization.learning_rate",
-            f"{rate:g} is below {LOWEST_LEARNING_RATE:g}: slow",
-        )
-    if rate > HIGHEST_LEARNING_RATE + _TOLERANCE:
-        yield Advice(
-            "LEARNING_RATE_HIGH",
-            "optimization.learning_rate",
-            f"{rate:g} is above {HIGHEST_LEARNING_RATE:g}: training may become unstable or forget the base",
-        )
+    yield from _on_rate(optimization.optimizer, rate)
     if optimization.batch_size < SMALLEST_BATCH:
         yield Advice(
             "BATCH_SIZE_SMALL",
@@ -128,6 +121,29 @@ def _on_optimization(spec: TrainingSpec) -> Iterator[Advice]:
             "TEXT_ENCODER_LEARNING_RATE_HIGH",
             "optimization.text_encoder_learning_rate",
             "the text encoder learns faster than the image model; half of its rate is usual",
+        )
+
+
+def _on_rate(optimizer: Optimizer, rate: float) -> Iterator[Advice]:
+    if optimizer is Optimizer.PRODIGY:
+        if abs(rate - PRODIGY_LEARNING_RATE) > _TOLERANCE:
+            yield Advice(
+                "PRODIGY_LEARNING_RATE",
+                "optimization.learning_rate",
+                f"Prodigy finds the step size itself: {PRODIGY_LEARNING_RATE:g} is usual, not {rate:g}",
+            )
+        return
+    if rate < LOWEST_LEARNING_RATE - _TOLERANCE:
+        yield Advice(
+            "LEARNING_RATE_LOW",
+            "optimization.learning_rate",
+            f"{rate:g} is below {LOWEST_LEARNING_RATE:g}: slow",
+        )
+    if rate > HIGHEST_LEARNING_RATE + _TOLERANCE:
+        yield Advice(
+            "LEARNING_RATE_HIGH",
+            "optimization.learning_rate",
+            f"{rate:g} is above {HIGHEST_LEARNING_RATE:g}: training may become unstable or forget the base",
         )
 
 
@@ -155,4 +171,23 @@ def _on_length(spec: TrainingSpec, images: int) -> Iterator[Advice]:
             "WARMUP_LONG",
             "optimization.warmup_steps",
             f"{optimization.warmup_steps} of {total_steps} steps are warm-up",
+        )
+
+
+def _on_result(spec: TrainingSpec, total_steps: int) -> Iterator[Advice]:
+    interval, patience = spec.validation.interval_steps, spec.validation.patience
+    if patience and interval * patience >= total_steps:
+        yield Advice(
+            "PATIENCE_LONG",
+            "validation.patience",
+            f"{patience} evaluations, {interval} steps apart, take the {total_steps} steps that there are:"
+            " the job cannot end early",
+        )
+    decay = spec.optimization.ema_decay
+    if decay > 0.0 and total_steps * (1.0 - decay) < FEWEST_AVERAGES:
+        yield Advice(
+            "MOVING_AVERAGE_LONG",
+            "optimization.ema_decay",
+            f"a decay of {decay:g} looks back over {1.0 / (1.0 - decay):.0f} steps of {total_steps}: the"
+            " result lags behind what has been learned",
         )

@@ -24,6 +24,7 @@ from services.trainer.executor import ExecutorSettings, LocalExecutor
 from services.trainer.housekeeping import Housekeeping
 from services.trainer.labeler_client import LabelerClient
 from services.trainer.metrics import PrometheusMeters
+from services.trainer.optimizer_libraries import missing_libraries
 from services.trainer.planning import Planner
 from services.trainer.registry_client import RegistryClient
 from services.trainer.repository import SqlJobs
@@ -50,7 +51,9 @@ class TrainerApplication:
         self._channels = (labeler, registry)
         store = open_store(config.common.store.url, config.common.store)
         jobs = SqlJobs(self._database, clock)
-        planner = Planner(LabelerClient(labeler), RegistryClient(registry), store)
+        # Workers elsewhere may have more than this service.
+        missing = missing_libraries() if config.workers else {}
+        planner = Planner(LabelerClient(labeler), RegistryClient(registry), store, missing=missing)
         self._workers = WorkerService(jobs, bell, meters, clock, _lease_rules(config), _retries(config))
         self._meters = meters
         drain = Drain()

@@ -105,6 +105,7 @@ def progress_to_proto(progress: Progress) -> pb.TrainingProgress:
         images_per_second=progress.images_per_second,
         time_left=None if left is None else duration(timedelta(seconds=left)),
         pack_size=progress.pack_size,
+        validation_loss=progress.validation_loss,
     )
 
 
@@ -122,6 +123,7 @@ def progress_from_proto(message: pb.TrainingProgress) -> Progress:
         if message.HasField("time_left")
         else None,
         pack_size=message.pack_size,
+        validation_loss=_validation_loss(message),
     )
 
 
@@ -220,6 +222,7 @@ def point_to_proto(point: MetricPoint) -> pb.MetricPoint:
         smoothed_loss=point.smoothed_loss,
         learning_rate=point.learning_rate,
         images_per_second=point.images_per_second,
+        validation_loss=point.validation_loss,
     )
 
 
@@ -232,7 +235,12 @@ def point_from_proto(message: pb.MetricPoint) -> MetricPoint:
         smoothed_loss=message.smoothed_loss,
         learning_rate=message.learning_rate,
         images_per_second=message.images_per_second,
+        validation_loss=_validation_loss(message),
     )
+
+
+def _validation_loss(message: pb.TrainingProgress | pb.MetricPoint) -> float | None:
+    return message.validation_loss if message.HasField("validation_loss") else None
 
 
 def timestamp(time: datetime) -> Timestamp:

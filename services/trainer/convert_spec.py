@@ -11,12 +11,14 @@ from services.trainer.spec import (
     AdapterSpec,
     LossSpec,
     OptimizationSpec,
+    Optimizer,
     Precision,
     SampleSpec,
     Schedule,
     SpecDraft,
     Target,
     TrainingSpec,
+    ValidationSpec,
 )
 
 N = TypeVar("N", int, float)
@@ -36,6 +38,14 @@ SCHEDULES: Final[Mapping[Schedule, pb.LearningRateSchedule]] = MappingProxyType(
         Schedule.COSINE: pb.LEARNING_RATE_SCHEDULE_COSINE,
     }
 )
+OPTIMIZERS: Final[Mapping[Optimizer, pb.OptimizerKind]] = MappingProxyType(
+    {
+        Optimizer.ADAMW: pb.OPTIMIZER_KIND_ADAMW,
+        Optimizer.ADAMW_8BIT: pb.OPTIMIZER_KIND_ADAMW_8BIT,
+        Optimizer.PRODIGY: pb.OPTIMIZER_KIND_PRODIGY,
+        Optimizer.ADAFACTOR: pb.OPTIMIZER_KIND_ADAFACTOR,
+    }
+)
 PRECISIONS: Final[Mapping[Precision, pb.Precision]] = MappingProxyType(
     {
         Precision.AUTO: pb.PRECISION_UNSPECIFIED,
@@ -45,12 +55,14 @@ PRECISIONS: Final[Mapping[Precision, pb.Precision]] = MappingProxyType(
 )
 _TARGET_OF: Final = {number: target for target, number in TARGETS.items()}
 _SCHEDULE_OF: Final = {number: schedule for schedule, number in SCHEDULES.items()}
+_OPTIMIZER_OF: Final = {number: optimizer for optimizer, number in OPTIMIZERS.items()}
 PRECISION_OF: Final = {number: precision for precision, number in PRECISIONS.items()}
 
 
 def draft_from_proto(spec: pb.TrainingSpec) -> SpecDraft:
     """The draft of a request; zeros and unset fields are what the caller left out."""
     adapter, optimization, loss, samples = spec.adapter, spec.optimization, spec.loss, spec.samples
+    validation = spec.validation
     return SpecDraft(
         base_model=spec.base_model,
         dataset_revision=spec.dataset_revision,
@@ -76,6 +88,8 @@ def draft_from_proto(spec: pb.TrainingSpec) -> SpecDraft:
         max_steps=optimization.max_steps or None,
         weight_decay=_set(optimization, "weight_decay", optimization.weight_decay),
         max_gradient_norm=_set(optimization, "max_gradient_norm", optimization.max_gradient_norm),
+        optimizer=_OPTIMIZER_OF.get(optimization.optimizer),
+        ema_decay=optimization.ema_decay,
         min_snr_gamma=_set(loss, "min_snr_gamma", loss.min_snr_gamma),
         noise_offset=loss.noise_offset,
         caption_dropout=loss.caption_dropout,
@@ -84,6 +98,10 @@ def draft_from_proto(spec: pb.TrainingSpec) -> SpecDraft:
         sample_steps=samples.steps or None,
         sample_guidance_scale=_set(samples, "guidance_scale", samples.guidance_scale),
         sample_seed=samples.seed,
+        validation_interval_steps=validation.interval_steps or None,
+        patience=validation.patience,
+        keep_best=validation.keep_best,
+        validation_max_items=validation.max_items or None,
     )
 
 
@@ -120,12 +138,12 @@ def spec_to_proto(spec: TrainingSpec) -> pb.TrainingSpec:
         seed=spec.seed,
         checkpoint_interval_steps=spec.checkpoint_interval_steps,
         precision=PRECISIONS[spec.precision],
+        validation=_validation_to_proto(spec.validation),
     )
 
 
 def spec_from_proto(spec: pb.TrainingSpec) -> TrainingSpec:
     """A complete spec as `spec_to_proto` wrote it."""
-    optimization = spec.optimization
     return TrainingSpec(
         base_model=spec.base_model,
         dataset_revision=spec.dataset_revision,
@@ -139,17 +157,7 @@ def spec_from_proto(spec: pb.TrainingSpec) -> TrainingSpec:
             targets=frozenset(_TARGET_OF[number] for number in spec.adapter.targets),
             train_text_encoder=spec.adapter.train_text_encoder,
         ),
-        optimization=OptimizationSpec(
-            learning_rate=optimization.learning_rate,
-            text_encoder_learning_rate=optimization.text_encoder_learning_rate,
-            schedule=_SCHEDULE_OF[optimization.schedule],
-            warmup_steps=optimization.warmup_steps,
-            batch_size=optimization.batch_size,
-            epochs=optimization.epochs or None,
-            max_steps=optimization.max_steps or None,
-            weight_decay=optimization.weight_decay,
-            max_gradient_norm=optimization.max_gradient_norm,
-        ),
+        optimization=_optimization_from_proto(spec.optimization),
         loss=LossSpec(
             min_snr_gamma=spec.loss.min_snr_gamma,
             noise_offset=spec.loss.noise_offset,
@@ -167,6 +175,7 @@ def spec_from_proto(spec: pb.TrainingSpec) -> TrainingSpec:
         seed=spec.seed,
         checkpoint_interval_steps=spec.checkpoint_interval_steps,
         precision=PRECISION_OF[spec.precision],
+        validation=_validation_from_proto(spec.validation),
     )
 
 
@@ -179,12 +188,48 @@ def _optimization_to_proto(optimization: OptimizationSpec) -> pb.OptimizationSpe
         batch_size=optimization.batch_size,
         weight_decay=optimization.weight_decay,
         max_gradient_norm=optimization.max_gradient_norm,
+        optimizer=OPTIMIZERS[optimization.optimizer],
+        ema_decay=optimization.ema_decay,
     )
     if optimization.max_steps is not None:
         message.max_steps = optimization.max_steps
     elif optimization.epochs is not None:
         message.epochs = optimization.epochs
     return message
+
+
+def _optimization_from_proto(optimization: pb.OptimizationSpec) -> OptimizationSpec:
+    return OptimizationSpec(
+        learning_rate=optimization.learning_rate,
+        text_encoder_learning_rate=optimization.text_encoder_learning_rate,
+        schedule=_SCHEDULE_OF[optimization.schedule],
+        warmup_steps=optimization.warmup_steps,
+        batch_size=optimization.batch_size,
+        epochs=optimization.epochs or None,
+        max_steps=optimization.max_steps or None,
+        weight_decay=optimization.weight_decay,
+        max_gradient_norm=optimization.max_gradient_norm,
+        optimizer=_OPTIMIZER_OF.get(optimization.optimizer, Optimizer.ADAMW),
+        ema_decay=optimization.ema_decay,
+    )
+
+
+def _validation_to_proto(validation: ValidationSpec) -> pb.ValidationSpec:
+    return pb.ValidationSpec(
+        interval_steps=validation.interval_steps,
+        patience=validation.patience,
+        keep_best=validation.keep_best,
+        max_items=validation.max_items,
+    )
+
+
+def _validation_from_proto(validation: pb.ValidationSpec) -> ValidationSpec:
+    return ValidationSpec(
+        interval_steps=validation.interval_steps,
+        patience=validation.patience,
+        keep_best=validation.keep_best,
+        max_items=validation.max_items,
+    )
 
 
 def _set(

@@ -11,23 +11,27 @@ from services.trainer.spec import (
     AdapterSpec,
     LossSpec,
     OptimizationSpec,
+    Optimizer,
     SampleSpec,
     Schedule,
     SpecDraft,
     Target,
     TrainingSpec,
+    ValidationSpec,
 )
 
-TRAINABLE_FAMILIES: Final = frozenset({"sd15"})
+TRAINABLE_FAMILIES: Final = frozenset({"sd15", "sdxl"})
 DEFAULT_RANK: Final = 8
 DEFAULT_TARGETS: Final = frozenset({Target.ATTENTION, Target.FEED_FORWARD})
 DEFAULT_LEARNING_RATE: Final = 1e-4
+PRODIGY_LEARNING_RATE: Final = 1.0
 DEFAULT_BATCH_SIZE: Final = 4
 DEFAULT_EPOCHS: Final = 10
 DEFAULT_WEIGHT_DECAY: Final = 0.01
 DEFAULT_GRADIENT_NORM: Final = 1.0
 DEFAULT_MIN_SNR_GAMMA: Final = 5.0
 DEFAULT_CHECKPOINT_INTERVAL: Final = 100
+DEFAULT_VALIDATION_ITEMS: Final = 64
 DEFAULT_SAMPLE_STEPS: Final = 20
 DEFAULT_GUIDANCE_SCALE: Final = 5.0
 _RESOLUTION_UNIT: Final = 8
@@ -72,6 +76,7 @@ def complete(
         seed=drawn_seed if draft.seed is None else draft.seed,
         checkpoint_interval_steps=draft.checkpoint_interval_steps or DEFAULT_CHECKPOINT_INTERVAL,
         precision=draft.precision,
+        validation=_validation(draft),
     )
 
 
@@ -91,6 +96,9 @@ def contradictions(
             found.append(_violation(prefix, "resolution", text))
     if parent is not None:
         found += _misfits(draft, base, parent, prefix)
+    if draft.optimizer is Optimizer.PRODIGY and draft.text_encoder_learning_rate not in {None, _rate(draft)}:
+        text = f"must be the learning rate, {_rate(draft):g}: Prodigy has one step size for all; leave it out"
+        found.append(_violation(prefix, "optimization.text_encoder_learning_rate", text))
     return found
 
 
@@ -138,10 +146,11 @@ def _adapter(draft: SpecDraft, parent: LoraVersion | None) -> AdapterSpec:
 
 
 def _optimization(draft: SpecDraft) -> OptimizationSpec:
-    rate = draft.learning_rate or DEFAULT_LEARNING_RATE
+    rate = _rate(draft)
+    text_rate = rate if draft.optimizer is Optimizer.PRODIGY else rate / 2
     return OptimizationSpec(
         learning_rate=rate,
-        text_encoder_learning_rate=draft.text_encoder_learning_rate or rate / 2,
+        text_encoder_learning_rate=draft.text_encoder_learning_rate or text_rate,
         schedule=draft.schedule or Schedule.COSINE,
         warmup_steps=draft.warmup_steps,
         batch_size=draft.batch_size or DEFAULT_BATCH_SIZE,
@@ -149,6 +158,25 @@ def _optimization(draft: SpecDraft) -> OptimizationSpec:
         max_steps=draft.max_steps,
         weight_decay=_given(draft.weight_decay, DEFAULT_WEIGHT_DECAY),
         max_gradient_norm=_given(draft.max_gradient_norm, DEFAULT_GRADIENT_NORM),
+        optimizer=draft.optimizer or Optimizer.ADAMW,
+        ema_decay=draft.ema_decay,
+    )
+
+
+def _rate(draft: SpecDraft) -> float:
+    prodigy = draft.optimizer is Optimizer.PRODIGY
+    return draft.learning_rate or (PRODIGY_LEARNING_RATE if prodigy else DEFAULT_LEARNING_RATE)
+
+
+def _validation(draft: SpecDraft) -> ValidationSpec:
+    if not draft.validates:
+        return ValidationSpec()
+    between_checkpoints = draft.checkpoint_interval_steps or DEFAULT_CHECKPOINT_INTERVAL
+    return ValidationSpec(
+        interval_steps=draft.validation_interval_steps or between_checkpoints,
+        patience=draft.patience,
+        keep_best=draft.keep_best,
+        max_items=draft.validation_max_items or DEFAULT_VALIDATION_ITEMS,
     )
 
 

@@ -46,6 +46,8 @@ class Progress:
     images_per_second: float
     seconds_left: float | None
     pack_size: int
+    validation_loss: float | None = None
+    """The newest; None before the first evaluation."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,7 +98,7 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MetricPoint:
-    """Figures of one optimizer step."""
+    """Figures of one optimizer step; `validation_loss` if the job was evaluated after it."""
 
     step: int
     time: datetime
@@ -104,3 +106,4 @@ class MetricPoint:
     smoothed_loss: float
     learning_rate: float
     images_per_second: float
+    validation_loss: float | None = None

@@ -25,11 +25,13 @@ from services.trainer.spec import (
     AdapterSpec,
     LossSpec,
     OptimizationSpec,
+    Optimizer,
     Precision,
     SampleSpec,
     Schedule,
     Target,
     TrainingSpec,
+    ValidationSpec,
 )
 from services.trainer.tables import EventRow, JobRow
 
@@ -113,9 +115,13 @@ def read_event(row: EventRow) -> Event:
 
 
 def read_spec(data: Mapping[str, Any]) -> TrainingSpec:
-    """A spec from its plain form."""
+    """A spec from its plain form; what jobs of an earlier version do not have is as it was for them."""
     adapter = {**data["adapter"], "targets": frozenset(map(Target, data["adapter"]["targets"]))}
-    optimization = {**data["optimization"], "schedule": Schedule(data["optimization"]["schedule"])}
+    optimization = {
+        **data["optimization"],
+        "schedule": Schedule(data["optimization"]["schedule"]),
+        "optimizer": Optimizer(data["optimization"].get("optimizer", Optimizer.ADAMW)),
+    }
     samples = {**data["samples"], "prompts": tuple(data["samples"]["prompts"])}
     nested = {
         "adapter": AdapterSpec(**adapter),
@@ -124,6 +130,7 @@ def read_spec(data: Mapping[str, Any]) -> TrainingSpec:
         "samples": SampleSpec(**samples),
         "trigger_words": tuple(data["trigger_words"]),
         "precision": Precision(data["precision"]),
+        "validation": ValidationSpec(**data.get("validation", {})),
     }
     return TrainingSpec(**{**data, **nested})
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from sqlalchemy import Select, func, or_, select
+from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from servicekit.errors import AlreadyExists, InvalidArgument
@@ -100,18 +100,23 @@ class SqlJobReader:
         return [read_event(row) for row in rows]
 
     async def points(self, name: str, *, at_most: int) -> list[MetricPoint]:
-        """See JobReader; thinned by the database."""
-        count = await self._session.scalar(
-            select(func.count()).select_from(PointRow).where(PointRow.job == name)
-        )
-        total = count or 0
+        """See JobReader; thinned by the database. Steps with an evaluation get up to half of the places."""
+        counts = select(func.count(), func.count(PointRow.validation_loss)).where(PointRow.job == name)
+        total, evaluated = (await self._session.execute(counts)).one()
+        kept = min(evaluated, at_most // 2) if total > at_most else 0
         place = func.row_number().over(order_by=PointRow.step).label("place")
-        placed = select(PointRow, place).where(PointRow.job == name).subquery()
-        stride = -(-(total - 1) // max(at_most - 1, 1)) or 1
-        thin = (placed.c.place - 1) % stride == 0 if at_most > 1 else placed.c.place < 1
-        rows = await self._session.execute(
-            select(placed).where(or_(thin, placed.c.place == total)).order_by(placed.c.step)
+        of_kind = func.row_number().over(
+            partition_by=PointRow.validation_loss.is_(None), order_by=PointRow.step
         )
+        placed = select(PointRow, place, of_kind.label("of_kind")).where(PointRow.job == name).subquery()
+        stride = -(-(total - 1) // max(at_most - kept - 1, 1)) or 1
+        chosen = [placed.c.place == total]
+        if at_most > 1:
+            chosen.append((placed.c.place - 1) % stride == 0)
+        if kept:
+            nth = (placed.c.of_kind - 1) % -(-evaluated // kept) == 0
+            chosen.append(and_(placed.c.validation_loss.is_not(None), nth))
+        rows = await self._session.execute(select(placed).where(or_(*chosen)).order_by(placed.c.step))
         return [_point(row) for row in rows]
 
     async def artifact(self, name: str, file_name: str) -> JobArtifact | None:
@@ -211,6 +216,7 @@ def _point(row: Any) -> MetricPoint:
         smoothed_loss=row.smoothed_loss,
         learning_rate=row.learning_rate,
         images_per_second=row.images_per_second,
+        validation_loss=row.validation_loss,
     )
 
 

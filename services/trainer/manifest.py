@@ -10,6 +10,7 @@ from typing import Any, Final
 from servicekit.errors import FailedPrecondition
 
 TRAIN: Final = "train"
+VALIDATION: Final = "validation"
 _SHA256: Final = re.compile(r"[0-9a-f]{64}\Z")
 
 
@@ -34,6 +35,11 @@ def read_manifest(data: bytes) -> tuple[Picture, ...]:
 def training_pictures(pictures: tuple[Picture, ...]) -> tuple[Picture, ...]:
     """Those that are trained on, without the held-out ones."""
     return tuple(picture for picture in pictures if picture.split == TRAIN)
+
+
+def validation_pictures(pictures: tuple[Picture, ...], most: int) -> tuple[Picture, ...]:
+    """Those that a job is evaluated on: the first `most` of the held-out ones."""
+    return tuple(picture for picture in pictures if picture.split == VALIDATION)[:most]
 
 
 def _picture(line: str, number: int) -> Picture:

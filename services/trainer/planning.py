@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -12,10 +12,10 @@ from servicekit import names
 from servicekit.errors import FieldViolation, InvalidArgument, NotFound
 from services.trainer.advice import Advice, advise
 from services.trainer.defaults import complete, contradictions, refuse
-from services.trainer.manifest import read_manifest, training_pictures
+from services.trainer.manifest import VALIDATION, Picture, read_manifest, training_pictures
 from services.trainer.ports import Artifacts, Labeler, Registry
 from services.trainer.sources import LoraVersion, Sources
-from services.trainer.spec import SpecDraft, TrainingSpec
+from services.trainer.spec import Optimizer, SpecDraft, TrainingSpec
 
 T = TypeVar("T")
 
@@ -39,7 +39,16 @@ class Plan:
 class Planner:
     """Makes plans with the help of the labeler, the registry and the artifact store."""
 
-    def __init__(self, labeler: Labeler, registry: Registry, artifacts: Artifacts) -> None:
+    def __init__(
+        self,
+        labeler: Labeler,
+        registry: Registry,
+        artifacts: Artifacts,
+        *,
+        missing: Mapping[Optimizer, str] | None = None,
+    ) -> None:
+        """`missing` names optimizers that no worker can run, and the library that each lacks."""
+        self._missing = missing or {}
         self._labeler = labeler
         self._registry = registry
         self._artifacts = artifacts
@@ -58,17 +67,27 @@ class Planner:
             _known(self._parent(draft), f"{prefix}.parent_version", violations),
         )
         violations += contradictions(draft, base=base, parent=parent, prefix=prefix)
+        violations += self._lacking(draft, prefix)
         refuse(violations)
         assert base is not None and revision is not None
         manifest = await self._artifacts.get_bytes(revision.manifest.sha256, max_bytes=MAX_MANIFEST_BYTES)
-        pictures = training_pictures(read_manifest(manifest))
+        listed = read_manifest(manifest)
+        pictures = training_pictures(listed)
         if not pictures:
             raise InvalidArgument.of(f"{prefix}.dataset_revision", "has no pictures in its training split")
+        refuse(_nothing_held_out(draft, listed, prefix))
         seed = secrets.randbelow(_SEEDS)
         spec = complete(draft, base=base, revision=revision, parent=parent, drawn_seed=seed)
         sources = Sources(base=base, revision=revision, parent=parent, train_images=len(pictures))
         advice = advise(spec, pictures, base_resolution=base.resolution)
         return Plan(spec, sources, spec.total_steps(len(pictures)), advice)
+
+    def _lacking(self, draft: SpecDraft, prefix: str) -> list[FieldViolation]:
+        library = self._missing.get(draft.optimizer) if draft.optimizer else None
+        if library is None:
+            return []
+        text = f"{draft.optimizer} needs the package {library}, which is not installed here; choose adamw"
+        return [FieldViolation(f"{prefix}.optimization.optimizer", text)]
 
     async def _parent(self, draft: SpecDraft) -> LoraVersion | None:
         if draft.parent_version is None:
@@ -83,6 +102,13 @@ async def _known(asked: Awaitable[T], field: str, violations: list[FieldViolatio
     except NotFound as error:
         violations.append(FieldViolation(field, error.message))
         return None
+
+
+def _nothing_held_out(draft: SpecDraft, listed: tuple[Picture, ...], prefix: str) -> list[FieldViolation]:
+    if not draft.validates or any(picture.split == VALIDATION for picture in listed):
+        return []
+    text = "needs pictures in the validation split of the dataset revision, which has none"
+    return [FieldViolation(f"{prefix}.validation", text)]
 
 
 def _foreign_fields(brand: str, draft: SpecDraft, prefix: str) -> list[FieldViolation]:

@@ -86,6 +86,7 @@ class SqlJobTransaction(SqlJobReader):
                 "smoothed_loss": point.smoothed_loss,
                 "learning_rate": point.learning_rate,
                 "images_per_second": point.images_per_second,
+                "validation_loss": point.validation_loss,
             }
             for point in latest.values()
         ]

@@ -23,6 +23,15 @@ class Schedule(StrEnum):
     COSINE = "cosine"
 
 
+class Optimizer(StrEnum):
+    """What steps the weights."""
+
+    ADAMW = "adamw"
+    ADAMW_8BIT = "adamw_8bit"
+    PRODIGY = "prodigy"
+    ADAFACTOR = "adafactor"
+
+
 class Precision(StrEnum):
     """Arithmetic of the frozen base while training. AUTO is settled by the worker's device."""
 
@@ -59,6 +68,8 @@ class SpecDraft:
     max_steps: int | None = None
     weight_decay: float | None = None
     max_gradient_norm: float | None = None
+    optimizer: Optimizer | None = None
+    ema_decay: float = 0.0
     min_snr_gamma: float | None = None
     noise_offset: float = 0.0
     caption_dropout: float = 0.0
@@ -67,6 +78,15 @@ class SpecDraft:
     sample_steps: int | None = None
     sample_guidance_scale: float | None = None
     sample_seed: int = 0
+    validation_interval_steps: int | None = None
+    patience: int = 0
+    keep_best: bool = False
+    validation_max_items: int | None = None
+
+    @property
+    def validates(self) -> bool:
+        """Whether anything in it asks for evaluations."""
+        return bool(self.validation_interval_steps or self.patience or self.keep_best)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,8 +102,8 @@ class AdapterSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OptimizationSpec:
-    """AdamW and how long it runs. Exactly one of `epochs` and `max_steps` is set: the one that was
-    asked for.
+    """The optimizer and how long it runs. Exactly one of `epochs` and `max_steps` is set: the one that was
+    asked for. An `ema_decay` of 0 is off.
     """
 
     learning_rate: float
@@ -95,6 +115,8 @@ class OptimizationSpec:
     max_steps: int | None
     weight_decay: float
     max_gradient_norm: float
+    optimizer: Optimizer = Optimizer.ADAMW
+    ema_decay: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,6 +140,16 @@ class SampleSpec:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ValidationSpec:
+    """Evaluations on the validation split: none with an interval of 0, no early end with a patience of 0."""
+
+    interval_steps: int = 0
+    patience: int = 0
+    keep_best: bool = False
+    max_items: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingSpec:
     """A complete spec: nothing in it is left to a default."""
 
@@ -135,6 +167,7 @@ class TrainingSpec:
     seed: int
     checkpoint_interval_steps: int
     precision: Precision
+    validation: ValidationSpec = ValidationSpec()
 
     def total_steps(self, train_images: int) -> int:
         """Optimizer steps of the whole job over `train_images` pictures."""

@@ -86,6 +86,7 @@ class PointRow(Base):
     smoothed_loss: Mapped[float] = mapped_column(Float)
     learning_rate: Mapped[float] = mapped_column(Float)
     images_per_second: Mapped[float] = mapped_column(Float)
+    validation_loss: Mapped[float | None] = mapped_column(Float)
 
 
 class ArtifactRow(Base):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from lorakit.trainable import TrainableAdapter
 
@@ -12,13 +13,14 @@ class MovingAverage:
 
     def __init__(self, live: TrainableAdapter, decay: float) -> None:
         """Begins with the parameters as they are; `decay` is below 1."""
-        self._live = live.parameters()
+        self._live = tuple[Tensor, ...](live.parameters())
         self._decay = decay
         self.parameters = live.frozen_copy()
+        self._averaged = tuple[Tensor, ...](self.parameters.parameters())
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Takes the parameters after optimizer step `step`, from 1, in."""
         # The first steps would weigh too much in a long average: the decay rises to its value.
         decay = min(self._decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(self.parameters.parameters(), self._live, 1.0 - decay)
+        torch._foreach_lerp_(self._averaged, self._live, 1.0 - decay)

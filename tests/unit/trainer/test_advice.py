@@ -6,6 +6,7 @@ import pytest
 
 from services.trainer.advice import advise
 from services.trainer.manifest import Picture
+from services.trainer.spec import Optimizer
 from tests.fixtures.trainer_jobs import pictures, spec
 
 SOUND: dict[str, Any] = {"dropout": 0.1, "epochs": 10, "learning_rate": 2e-4, "batch_size": 4}
@@ -32,10 +33,24 @@ def test_a_sound_spec_gets_no_advice() -> None:
         ({"warmup_steps": 200}, "WARMUP_LONG"),
         ({"train_text_encoder": True, "text_encoder_learning_rate": 3e-4}, "TEXT_ENCODER_LEARNING_RATE_HIGH"),
         ({"trigger_words": ("zork",)}, "CAPTIONS_WITHOUT_TRIGGER_WORD"),
+        ({"optimizer": Optimizer.PRODIGY, "learning_rate": 2e-4}, "PRODIGY_LEARNING_RATE"),
+        ({"validation_interval_steps": 100, "patience": 3}, "PATIENCE_LONG"),
+        ({"ema_decay": 0.999}, "MOVING_AVERAGE_LONG"),
     ],
 )
 def test_on_the_spec(changes: dict[str, Any], code: str) -> None:
     assert codes(**changes) == {code}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer": Optimizer.PRODIGY, "learning_rate": None},
+        {"validation_interval_steps": 20, "patience": 3, "ema_decay": 0.98},
+    ],
+)
+def test_sound_optimizers_and_evaluations_get_none(changes: dict[str, Any]) -> None:
+    assert codes(**changes) == set()
 
 
 @pytest.mark.parametrize("rate", [1e-4, 3e-4, 0.0003])

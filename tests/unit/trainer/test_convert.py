@@ -28,9 +28,10 @@ from services.trainer.events import (
     Progress,
     VersionRegistered,
 )
+from services.trainer.job_codec import plain, read_spec
 from services.trainer.ports import JobRecord
 from services.trainer.sources import Blob
-from services.trainer.spec import Precision, Schedule, Target
+from services.trainer.spec import Optimizer, Precision, Schedule, Target
 from tests.fixtures.trainer_jobs import NOW, PARENT, draft, job, spec
 
 PROGRESS = Progress(
@@ -54,6 +55,7 @@ PAYLOADS: list[Payload] = [
     *JobState,
     PROGRESS,
     replace(PROGRESS, seconds_left=None),
+    replace(PROGRESS, validation_loss=0.0),
     *ARTIFACTS,
     Failure("REASON", "why"),
     Notice("text"),
@@ -89,6 +91,8 @@ def test_points_survive() -> None:
         images_per_second=3.0,
     )
     assert point_from_proto(point_to_proto(point)) == point
+    evaluated = replace(point, validation_loss=0.75)
+    assert point_from_proto(point_to_proto(evaluated)) == evaluated
 
 
 @pytest.mark.parametrize("schedule", Schedule)
@@ -105,6 +109,33 @@ def test_specs_survive(schedule: Schedule, precision: Precision) -> None:
     )
     assert spec_from_proto(spec_to_proto(made)) == made
     assert spec_from_proto(spec_to_proto(spec())) == spec()
+
+
+@pytest.mark.parametrize("optimizer", Optimizer)
+def test_optimizers_averages_and_evaluations_survive(optimizer: Optimizer) -> None:
+    asked = {
+        "optimizer": optimizer,
+        "ema_decay": 0.99,
+        "validation_interval_steps": 5,
+        "patience": 3,
+        "keep_best": True,
+        "validation_max_items": 9,
+    }
+    made = spec(**asked)
+    assert spec_from_proto(spec_to_proto(made)) == made
+    assert read_spec(plain(made)) == made
+    sent = draft_from_proto(spec_to_proto(made))
+    assert {name: getattr(sent, name) for name in asked} == asked
+
+
+def test_a_kept_spec_of_an_earlier_version_has_what_there_was_then() -> None:
+    kept = plain(spec())
+    del kept["validation"], kept["optimization"]["optimizer"], kept["optimization"]["ema_decay"]
+    assert read_spec(kept) == spec()
+    message = spec_to_proto(spec())
+    message.ClearField("validation")
+    message.optimization.ClearField("optimizer")
+    assert spec_from_proto(message) == spec()
 
 
 def test_what_a_caller_leaves_out_is_none() -> None:

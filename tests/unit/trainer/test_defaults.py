@@ -6,7 +6,15 @@ from typing import Any
 import pytest
 
 from services.trainer.defaults import complete, contradictions
-from services.trainer.spec import Schedule, SpecDraft, Target, TrainingSpec, steps_per_epoch
+from services.trainer.spec import (
+    Optimizer,
+    Schedule,
+    SpecDraft,
+    Target,
+    TrainingSpec,
+    ValidationSpec,
+    steps_per_epoch,
+)
 from tests.fixtures.trainer_jobs import BASE, PARENT, REVISION, draft
 
 
@@ -31,6 +39,31 @@ def test_zeros_that_were_asked_for_stay() -> None:
     spec = completed(draft(seed=0, min_snr_gamma=0.0, weight_decay=0.0, max_gradient_norm=0.0))
     assert (spec.seed, spec.loss.min_snr_gamma) == (0, 0.0)
     assert (spec.optimization.weight_decay, spec.optimization.max_gradient_norm) == (0.0, 0.0)
+
+
+def test_prodigy_has_one_rate_for_all() -> None:
+    spec = completed(draft(optimizer=Optimizer.PRODIGY)).optimization
+    assert (spec.optimizer, spec.learning_rate, spec.text_encoder_learning_rate) == (
+        Optimizer.PRODIGY,
+        1.0,
+        1.0,
+    )
+    halved = draft(optimizer=Optimizer.PRODIGY, learning_rate=0.5, text_encoder_learning_rate=0.5)
+    assert contradictions(halved, base=BASE, parent=None, prefix="spec") == []
+    other = replace(halved, text_encoder_learning_rate=0.25)
+    [found] = contradictions(other, base=BASE, parent=None, prefix="spec")
+    assert found.field == "spec.optimization.text_encoder_learning_rate"
+    assert contradictions(replace(other, optimizer=None), base=BASE, parent=None, prefix="spec") == []
+
+
+def test_evaluations_are_off_unless_something_asks_for_them() -> None:
+    assert completed(draft()).validation == ValidationSpec()
+    assert completed(draft(validation_max_items=5)).validation == ValidationSpec()
+    every = ValidationSpec(interval_steps=100, keep_best=True, max_items=64)
+    assert completed(draft(keep_best=True)).validation == every
+    with_checkpoints = completed(draft(patience=3, checkpoint_interval_steps=20, validation_max_items=8))
+    assert with_checkpoints.validation == ValidationSpec(interval_steps=20, patience=3, max_items=8)
+    assert completed(draft(validation_interval_steps=7)).validation.interval_steps == 7
 
 
 def test_alpha_follows_the_rank() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from servicekit.errors import FailedPrecondition
-from services.trainer.manifest import read_manifest, training_pictures
+from services.trainer.manifest import read_manifest, training_pictures, validation_pictures
 from tests.fixtures.trainer_jobs import manifest, pictures
 
 GOOD = '{"sha256": "%s", "width": 4, "height": 5}' % ("a" * 64)
@@ -13,6 +13,8 @@ def test_what_the_labeler_writes_is_read() -> None:
     shown = (*pictures(3), *pictures(1, split="validation"))
     assert read_manifest(manifest(shown)) == shown
     assert len(training_pictures(shown)) == 3
+    assert validation_pictures(shown, 5) == shown[3:]
+    assert validation_pictures((*shown, *shown), 1) == shown[3:]
 
 
 def test_a_caption_may_hold_any_line_end() -> None:

@@ -255,6 +255,22 @@ async def test_figures_are_thinned_evenly_and_keep_both_ends(jobs: SqlJobs, at_m
     assert len({after - before for before, after in itertools.pairwise(steps[:-1])}) <= 1
 
 
+@pytest.mark.parametrize(("at_most", "kept"), [(1, 1), (10, 5), (24, 10), (99, 10), (100, 10)])
+async def test_evaluations_stay_when_figures_are_thinned(jobs: SqlJobs, at_most: int, kept: int) -> None:
+    made = job()
+    await insert(jobs, made)
+    evaluated = {step: step / 7 for step in range(10, 101, 10)}
+    points = [replace(point(step), validation_loss=evaluated.get(step)) for step in range(1, 101)]
+    async with jobs.transaction() as transaction:
+        await transaction.put_points(made.name, points)
+    async with jobs.snapshot() as reader:
+        found = await reader.points(made.name, at_most=at_most)
+    assert len(found) <= at_most
+    losses = {one.step: one.validation_loss for one in found if one.validation_loss is not None}
+    assert len(losses) >= kept and losses.items() <= evaluated.items()
+    assert at_most < 100 or len(found) == 100
+
+
 async def test_candidates_are_the_first_of_each_brand_whose_time_has_come(jobs: SqlJobs) -> None:
     await insert(
         jobs,

@@ -27,6 +27,7 @@ from services.trainer.ports import JobQuery
 from services.trainer.service import NewJob
 from services.trainer.service_workers import Completion, Held, Report
 from services.trainer.sources import Blob
+from services.trainer.spec import Optimizer, ValidationSpec
 from tests.fixtures.trainer_jobs import BASE, PARENT, REVISION, draft, manifest, pictures
 from tests.fixtures.trainer_service import Trainer, trainer_over_fakes
 
@@ -123,6 +124,21 @@ async def test_a_parent_of_another_base_or_rank_is_refused(trainer: Trainer) -> 
 async def test_a_revision_without_training_pictures_is_refused(trainer: Trainer) -> None:
     trainer.artifacts.blobs[REVISION.manifest.sha256] = manifest(pictures(2, split="validation"))
     assert await fields(trainer) == {"training_job.spec.dataset_revision"}
+
+
+async def test_evaluations_need_a_validation_split(trainer: Trainer) -> None:
+    for asked in ({"validation_interval_steps": 5}, {"patience": 2}, {"keep_best": True}):
+        assert await fields(trainer, **asked) == {"training_job.spec.validation"}
+    split = (*pictures(3), *pictures(1, split="validation"))
+    trainer.artifacts.blobs[REVISION.manifest.sha256] = manifest(split)
+    made = await trainer.service.create(new_job(patience=2))
+    assert made.job.spec.validation == ValidationSpec(interval_steps=100, patience=2, max_items=64)
+
+
+async def test_an_optimizer_whose_library_is_missing_is_refused(trainer: Trainer) -> None:
+    found = await fields(trainer, optimizer=Optimizer.ADAMW_8BIT)
+    assert found == {"training_job.spec.optimization.optimizer"}
+    assert await trainer.service.create(new_job(optimizer=Optimizer.ADAFACTOR))
 
 
 async def test_a_repeated_request_gets_the_first_answer_even_when_others_are_away(trainer: Trainer) -> None:
