@@ -17,7 +17,7 @@ from lorakit.trainable import TrainableAdapter
 from services.trainer.engine.diffusion.data import CachedData, cache_data
 from services.trainer.engine.diffusion.passes import DiffusionMember, row_losses
 from services.trainer.engine.diffusion.rows import Rows, draw_rows
-from services.trainer.engine.diffusion.sampling import sample_pictures
+from services.trainer.engine.diffusion.sampling import decode_pictures, sample_latents
 from services.trainer.engine.generators import Generators
 from services.trainer.engine.items import SampleSettings, TrainingItem, only
 from services.trainer.engine.port import Family, OnProgress
@@ -107,13 +107,7 @@ class DiffusionFamily(Family[CachedData, Rows]):
         autocast: torch.dtype | None,
     ) -> list[np.ndarray]:
         """Pictures at the training resolution; prompt i starts from the noise of `seed` + i."""
-        return sample_pictures(
-            self.base,
-            parameters,
-            prompts,
-            resolution=self._resolution,
-            steps=settings.steps,
-            guidance_scale=settings.guidance_scale,
-            seed=settings.seed,
-            autocast=autocast,
+        latents = sample_latents(
+            self.base, parameters, prompts, settings, resolution=self._resolution, autocast=autocast
         )
+        return decode_pictures(self.base, latents)

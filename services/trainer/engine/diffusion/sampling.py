@@ -18,32 +18,40 @@ from lorakit.module_shape import Component
 from lorakit.routing import Segment, SegmentRouting, routed
 from lorakit.samplers import Sampler, SamplingRow, advance, model_input, plan_row
 from lorakit.trainable import TrainableAdapter
+from services.trainer.engine.items import SampleSettings
 
 SAMPLER = Sampler.DPMPP_2M
 
 
 @torch.no_grad()
-def sample_pictures(
+def decode_pictures(base: DiffusionBase, latents: Sequence[Tensor]) -> list[np.ndarray]:
+    """Pictures [H, W, 3] uint8 of latents [C, H, W]."""
+    # One at a time: at SDXL's size a picture in the autoencoder takes more memory than a row in the UNet.
+    return [_as_bytes(decode_latents(base, z_CHW[None])[0]) for z_CHW in latents]
+
+
+@torch.no_grad()
+def sample_latents(
     base: DiffusionBase,
     parameters: TrainableAdapter,
     prompts: Sequence[str],
+    settings: SampleSettings,
     *,
     resolution: int,
-    steps: int,
-    guidance_scale: float,
-    seed: int,
     autocast: torch.dtype | None,
-) -> list[np.ndarray]:
-    """A picture [H, W, 3] uint8 for each prompt; prompt i starts from the noise of `seed` + i.
+) -> list[Tensor]:
+    """Latents [C, H, W] for each prompt; prompt i starts from the noise of the seed + i.
 
     Draws nothing from the job's own generators, so training goes on as if no picture had been made.
     """
     if not prompts:
         return []
     side = resolution // base.vae_scale_factor
-    plan = plan_row(base.sampler_settings(SAMPLER), steps)
+    plan = plan_row(base.sampler_settings(SAMPLER), settings.steps)
     shape = (base.latent_channels, side, side)
-    rows = [SamplingRow.start(plan, seed + index, shape, base.device) for index in range(len(prompts))]
+    rows = [
+        SamplingRow.start(plan, settings.seed + index, shape, base.device) for index in range(len(prompts))
+    ]
     with ExitStack() as stack:
         if autocast is not None:
             stack.enter_context(torch.autocast(base.device.type, dtype=autocast))
@@ -60,9 +68,8 @@ def sample_pictures(
                 time_ids_B6,
             ).float()
             plain_PCHW, guided_PCHW = predicted_BCHW[0::2], predicted_BCHW[1::2]
-            advance(rows, plain_PCHW + guidance_scale * (guided_PCHW - plain_PCHW))
-    # One at a time: at SDXL's size a picture in the autoencoder takes more memory than a row in the UNet.
-    return [_as_bytes(decode_latents(base, row.latents_CHW[None])[0]) for row in rows]
+            advance(rows, plain_PCHW + settings.guidance_scale * (guided_PCHW - plain_PCHW))
+    return [row.latents_CHW for row in rows]
 
 
 def _encoded(base: DiffusionBase, parameters: TrainableAdapter, prompts: Sequence[str]) -> EncodedTexts:
