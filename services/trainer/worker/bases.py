@@ -9,14 +9,15 @@ from typing import Final
 import torch
 
 from lorakit.errors import BaseModelError
-from lorakit.families.diffusion_base import DiffusionBase
-from lorakit.families.loading import load_diffusion_base
+from lorakit.families.detection import CAUSAL_LM
+from services.trainer.worker.families import Base, load_any_base
 from services.trainer.worker.leases import LeasedJob
 
 BASE_UNAVAILABLE: Final = "BASE_UNAVAILABLE"
 """The files could not be read just now; a later attempt may."""
 _HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*\Z")
-_HUB_FILES: Final = ("*.json", "*.txt", "*/*.json", "*/*.txt", "*/*.safetensors")
+_PIPELINE_FILES: Final = ("*.json", "*.txt", "*/*.json", "*/*.txt", "*/*.safetensors")
+_LANGUAGE_MODEL_FILES: Final = ("*.json", "*.txt", "*.jinja", "*.model", "*.safetensors")
 
 
 class BaseUnusableError(Exception):
@@ -33,17 +34,18 @@ class ResidentBase:
 
     def __init__(self, device: str) -> None:
         self._device = device
-        self._base: DiffusionBase | None = None
+        self._base: Base | None = None
         self._sha256 = ""
 
-    def load(self, lease: LeasedJob) -> DiffusionBase:
+    def load(self, lease: LeasedJob) -> Base:
         """The lease's base, from memory or from its source; BaseUnusableError. Blocks."""
         if self._base is not None and self._sha256 == lease.base_sha256:
             return self._base
         self._base = None  # two bases at once may be more than the device holds
         name = lease.spec.base_model
         try:
-            base = load_diffusion_base(_path_of(lease.base_source), device=self._device)
+            path = _path_of(lease.base_source, lease.base_family)
+            base = load_any_base(path, device=self._device)
         except BaseModelError as error:
             raise BaseUnusableError("BASE_UNUSABLE", f"{name} cannot be loaded: {error}") from error
         except OSError as error:
@@ -70,11 +72,12 @@ def choose_device(wanted: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _path_of(source: str) -> Path:
+def _path_of(source: str, family: str) -> Path:
     path = Path(source.removeprefix("file://")).expanduser()
     if path.exists() or not _HUB_ID.match(source):
         return path
     # Imported here: bases in local directories need no hub.
     from huggingface_hub import snapshot_download
 
-    return Path(snapshot_download(source, allow_patterns=list(_HUB_FILES)))
+    files = _LANGUAGE_MODEL_FILES if family == CAUSAL_LM else _PIPELINE_FILES
+    return Path(snapshot_download(source, allow_patterns=list(files)))

@@ -14,12 +14,13 @@ from typing import Final
 import structlog
 
 from servicekit.errors import ServiceError
-from services.trainer.engine import DiffusionFamily, Pack, choose_precision
+from services.trainer.engine import Pack, choose_precision
 from services.trainer.events import Failure
 from services.trainer.leasing import PackKey
 from services.trainer.service_workers import Instruction
 from services.trainer.spec import Precision
 from services.trainer.worker.bases import BASE_UNAVAILABLE, BaseUnusableError, ResidentBase
+from services.trainer.worker.families import family_on, prediction_type
 from services.trainer.worker.job_run import JobRun, Phase
 from services.trainer.worker.leases import LeasedJob
 from services.trainer.worker.pack_loop import PackLoop, Tools
@@ -89,12 +90,12 @@ class Worker:
         pack = await self._tools.engine.run(
             partial(
                 Pack,
-                DiffusionFamily(base, resolution=key.resolution),
+                family_on(base, resolution=key.resolution),
                 precision=precision,
                 device=self._device,
             )
         )
-        loop = PackLoop(self._tools, base.prediction_type, pack)
+        loop = PackLoop(self._tools, prediction_type(base), pack)
         try:
             for run in runs:
                 loop.open(run)
