@@ -278,6 +278,27 @@ async def test_a_server_has_stopped_only_when_the_last_handler_has_cleaned_up(st
     assert cleaned_up.is_set()
 
 
+async def test_a_stream_whose_caller_left_in_the_middle_of_an_answer_is_waited_for_too(start: Any) -> None:
+    cleaned_up = asyncio.Event()
+
+    async def endless(request: Any, _context: Any) -> AsyncIterator[Any]:
+        try:
+            while True:
+                yield Order(name="x" * 1_000_000)  # more than a caller that does not read has room for
+        finally:
+            await asyncio.sleep(0.3)
+            cleaned_up.set()
+
+    running = await start(EchoServicer(server_stream=endless))
+    call = running.stub.server_stream(GOOD)
+    await call.read()
+    await asyncio.sleep(0.2)
+    call.cancel()
+    await asyncio.sleep(0.05)
+    await running.server.stop(0)
+    assert cleaned_up.is_set()
+
+
 PROGRAM = """
 import asyncio
 from servicekit.logs import configure_logs
