@@ -6,22 +6,19 @@ expects.
 
 from __future__ import annotations
 
-import json
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from torch import nn
-from transformers import CLIPTextModel, CLIPTokenizer
 
 from lorakit.base_digest import base_digest
 from lorakit.diffusion import NoiseSchedule
 from lorakit.errors import BaseModelError
 from lorakit.families.naming import TEXT_ENCODER, UNET
+from lorakit.families.sd15_parts import parts_of_directory, parts_of_file
 from lorakit.families.targets import Target, module_shapes, routable_paths, target_modules
 from lorakit.module_shape import Component
 from lorakit.samplers import Sampler, SamplerSettings
@@ -42,7 +39,6 @@ __all__ = [
 
 FAMILY = "sd15"
 COMPONENTS: tuple[Component, ...] = (UNET, TEXT_ENCODER)
-_PIPELINE = "StableDiffusionPipeline"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,33 +112,33 @@ def load_base(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
     configs: Path | None = None,
+    tokenizer: Path | None = None,
 ) -> BaseModel:
     """Load a pipeline directory, or a single-file checkpoint, from safetensors alone; nothing is fetched or
     unpickled.
 
-    A single file holds no configurations and no tokenizer: ``configs`` is a pipeline directory that does.
+    A single file holds no configurations and no tokenizer: see lorakit.families.sd15_parts.parts_of_file.
     Raises BaseModelError saying what is missing or wrong.
     """
     digest = base_digest(path)
     if path.is_file():
-        unet, text_encoder, vae, tokenizer, scheduler_config = _parts_of_file(path, configs, dtype)
+        parts = parts_of_file(path, dtype, configs=configs, tokenizer=tokenizer)
     else:
-        unet, text_encoder, vae, tokenizer, scheduler_config = _parts_of_directory(path, dtype)
-    _check_architecture(unet, text_encoder, vae, path)
-    for model in (unet, text_encoder, vae):
+        parts = parts_of_directory(path, dtype)
+    _check_architecture(parts.unet, parts.text_encoder, parts.vae, path)
+    for model in parts.models:
         model.requires_grad_(False).eval().to(device=device)
     try:
-        settings = SamplerSettings.from_scheduler_config(Sampler.DDIM, scheduler_config)
+        settings = SamplerSettings.from_scheduler_config(Sampler.DDIM, parts.scheduler_config)
     except ValueError as error:
         raise BaseModelError(f"{path}: {error}") from error
-    schedule = NoiseSchedule(torch.from_numpy(settings.alphas_cumprod_T), settings.prediction_type)
     return BaseModel(
-        unet=unet,
-        text_encoder=text_encoder,
-        vae=vae,
-        tokenizer=tokenizer,
-        noise_schedule=schedule,
-        scheduler_config=scheduler_config,
+        unet=parts.unet,
+        text_encoder=parts.text_encoder,
+        vae=parts.vae,
+        tokenizer=parts.tokenizer,
+        noise_schedule=NoiseSchedule(torch.from_numpy(settings.alphas_cumprod_T), settings.prediction_type),
+        scheduler_config=parts.scheduler_config,
         sha256=digest,
     )
 
@@ -199,60 +195,6 @@ def decode_latents(base: BaseModel, z_BCHW: torch.Tensor) -> torch.Tensor:
     return decoded.float().clamp(-1.0, 1.0)
 
 
-def _parts_of_directory(path: Path, dtype: torch.dtype) -> tuple[Any, Any, Any, Any, Mapping[str, Any]]:
-    index = _read_json(path / "model_index.json")
-    if index.get("_class_name") != _PIPELINE:
-        raise BaseModelError(f"{path} is a {index.get('_class_name')!r}, not a {_PIPELINE}")
-    options = {"use_safetensors": True, "local_files_only": True}
-    unet = _load(UNet2DConditionModel, path, "unet", dtype=dtype, **options)
-    vae = _load(AutoencoderKL, path, "vae", dtype=dtype, **options)
-    text_encoder = _load(CLIPTextModel, path, "text_encoder", dtype=dtype, **options)
-    tokenizer = _load(CLIPTokenizer, path, "tokenizer", local_files_only=True)
-    return unet, text_encoder, vae, tokenizer, _read_json(path / "scheduler" / "scheduler_config.json")
-
-
-def _parts_of_file(
-    path: Path, configs: Path | None, dtype: torch.dtype
-) -> tuple[Any, Any, Any, Any, Mapping[str, Any]]:
-    if path.suffix != ".safetensors":
-        raise BaseModelError(f"{path.name}: only .safetensors checkpoints are read")
-    if configs is None:
-        raise BaseModelError(
-            f"{path.name}: a single file needs a pipeline directory with configurations beside it"
-        )
-    try:
-        pipeline = StableDiffusionPipeline.from_single_file(
-            str(path),
-            config=str(configs),
-            dtype=dtype,
-            local_files_only=True,
-            safety_checker=None,
-            feature_extractor=None,
-        )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise BaseModelError(f"{path.name} cannot be loaded: {error}") from error
-    return (
-        pipeline.unet,
-        pipeline.text_encoder,
-        pipeline.vae,
-        pipeline.tokenizer,
-        dict(pipeline.scheduler.config),
-    )
-
-
-def _load(kind: type[Any], path: Path, component: str, **options: Any) -> Any:
-    """One component by its own stock class; what the index says of classes and code is not followed."""
-    if not (path / component).is_dir():
-        raise BaseModelError(f"{path} has no {component}")
-    try:
-        # The loaders' remarks (deprecated settings, numpy's copies) are about their own code and help nobody.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return kind.from_pretrained(str(path / component), **options)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise BaseModelError(f"the {component} of {path} cannot be loaded: {error}") from error
-
-
 def _check_architecture(unet: Any, text_encoder: Any, vae: Any, path: Path) -> None:
     wide, given = unet.config.cross_attention_dim, text_encoder.config.hidden_size
     if wide != given:
@@ -265,13 +207,3 @@ def _check_architecture(unet: Any, text_encoder: Any, vae: Any, path: Path) -> N
             f"{path}: the UNet has {unet.config.in_channels} channels in and {unet.config.out_channels} out, "
             f"the autoencoder {vae.config.latent_channels}: not a text-to-picture model of this family"
         )
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise BaseModelError(f"{path} cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise BaseModelError(f"{path} does not hold a JSON object")
-    return content
