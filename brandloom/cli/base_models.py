@@ -24,8 +24,8 @@ def base_models() -> None:
 @base_models.command("register")
 @click.argument("base_model_id")
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
-@click.option("--license", "license_", default="")
-@click.option("--description", default="")
+@click.option("--license", "license_", default="", help="Name of the licence, such as apache-2.0.")
+@click.option("--description", default="", help="What it is and what it is for.")
 @pass_session
 def register_command(
     session: Session, base_model_id: str, path: Path, license_: str, description: str
@@ -58,10 +58,10 @@ def get(session: Session, base_model: str) -> None:
 
 @base_models.command()
 @click.argument("base_model")
-@click.option("--display-name")
+@click.option("--display-name", help="A name for people.")
 @click.option("--source", help="Path where the services find it now; the weights must be the same.")
-@click.option("--license", "license_")
-@click.option("--description")
+@click.option("--license", "license_", help="Name of the licence, such as apache-2.0.")
+@click.option("--description", help="What it is and what it is for.")
 @pass_session
 def update(
     session: Session,

@@ -21,8 +21,8 @@ def brands() -> None:
 
 @brands.command()
 @click.argument("brand_id")
-@click.option("--display-name", default="")
-@click.option("--description", default="")
+@click.option("--display-name", default="", help="A name for people.")
+@click.option("--description", default="", help="What it is and what it is for.")
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Repeatable.")
 @pass_session
 def create(
@@ -58,8 +58,8 @@ def get(session: Session, brand: str) -> None:
 
 @brands.command()
 @click.argument("brand")
-@click.option("--display-name")
-@click.option("--description")
+@click.option("--display-name", help="A name for people.")
+@click.option("--description", help="What it is and what it is for.")
 @click.option(
     "--label",
     "labels",

@@ -18,8 +18,8 @@ from brandloom.cli.session import Session, pass_session
 @click.option("--suffix", help="Put after every caption as it is.")
 @click.option("--find", help="Text to replace.")
 @click.option("--replace", "replacement", default="", help="What --find becomes.")
-@click.option("--ignore-case", is_flag=True)
-@click.option("--whole-words", is_flag=True)
+@click.option("--ignore-case", is_flag=True, help="For --find.")
+@click.option("--whole-words", is_flag=True, help="Replace --find only where it stands as whole words.")
 @click.option("--filter", "filter_", default="", help="Pictures to edit; all by default.")
 @pass_session
 def edit_captions(

@@ -70,7 +70,17 @@ class Session:
         if self.json:
             self.write_json(value)
         else:
-            self.out.print(render(value), highlight=False)
+            self.print(render(value))
+
+    def print(self, result: Any) -> None:
+        """Something for people on stdout; in a pipe without the blanks that fill up a table's lines."""
+        if self.out.is_terminal:
+            self.out.print(result, highlight=False)
+            return
+        with self.out.capture() as captured:
+            self.out.print(result, highlight=False)
+        for line in captured.get().splitlines():
+            click.echo(line.rstrip())
 
     def deleted(self, name: str) -> None:
         """Something is gone; with --json a document says so."""
@@ -104,7 +114,7 @@ class Session:
         if not found:
             self.note("nothing found")
             return
-        self.out.print(table(columns, [row(item) for item in found]))
+        self.print(table(columns, [row(item) for item in found]))
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:

@@ -58,11 +58,11 @@ def get(session: Session, version: str) -> None:
 @versions.command()
 @click.argument("lora")
 @click.argument("path", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--base-model", default="")
-@click.option("--trigger-word", "trigger_words", multiple=True)
-@click.option("--tag", "tags", multiple=True)
-@click.option("--description", default="")
-@click.option("--license", "license_", default="")
+@click.option("--base-model", default="", help="Name of the registered model that it was made for.")
+@click.option("--trigger-word", "trigger_words", multiple=True, help="Words that call it; repeatable.")
+@click.option("--tag", "tags", multiple=True, help="Repeatable.")
+@click.option("--description", default="", help="What it is and what it is for.")
+@click.option("--license", "license_", default="", help="Name of the licence, such as apache-2.0.")
 @pass_session
 def upload(
     session: Session,
@@ -91,8 +91,8 @@ def upload(
 
 @versions.command()
 @click.argument("version")
-@click.option("--description")
-@click.option("--license", "license_")
+@click.option("--description", help="What it is and what it is for.")
+@click.option("--license", "license_", help="Name of the licence, such as apache-2.0.")
 @retagged
 @pass_session
 def update(
@@ -202,7 +202,10 @@ def _facts(version: LoraVersion) -> Any:
             ("dataset", origin.dataset_revision),
             ("dataset sha256", origin.dataset_sha256),
             ("parent", origin.parent_version),
-            ("evaluation", "\n".join(f"{key} {value:g}" for key, value in version.evaluation.items())),
+            (
+                "evaluation",
+                "\n".join(f"{key} {value:g}" for key, value in sorted(version.evaluation.items())),
+            ),
             ("created", f"{moment(version.create_time)} by {version.creator}"),
         ]
     )

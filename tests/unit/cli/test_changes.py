@@ -163,10 +163,10 @@ class Changing:
 def test_changes_are_followed() -> None:
     changing = Changing()
     lines = run("loras", changing, "loras", "watch").stdout.splitlines()
-    assert [line.partition("acme/hero: ")[2] for line in lines] == [
-        "version added version 3",
-        "alias set prod version 3",
-        "lora updated",
+    assert [line.partition("acme")[2] for line in lines] == [
+        "/hero@3 is new",
+        "/hero@prod -> acme/hero@3",
+        "/hero: lora updated",
     ]
     found = run("loras", changing, "loras", "watch", "acme", "--after", "6", "--limit", "2", "--json").stdout
     assert [json.loads(line)["kind"] for line in found.splitlines()] == ["VERSION_ADDED", "ALIAS_SET"]

@@ -60,6 +60,8 @@ def test_every_command_explains_itself_and_takes_json(path: tuple[str, ...], com
     context = click.Context(command, info_name=" ".join(path))
     assert command.help
     assert "--json" in command.get_help(context)
+    options = [option for option in command.params if isinstance(option, click.Option)]
+    assert [option.name for option in options if not option.help] == []
 
 
 def test_the_help_tells_the_exit_statuses(run: Callable[..., Done]) -> None:
