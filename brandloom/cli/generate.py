@@ -66,6 +66,7 @@ def generate(
 ) -> None:
     """Make pictures with a stack of LoRAs.
 
+    \b
     brandloom generate acme '<lora:hero:0.6> riding a motorcycle' --count 4
     """
     if output.suffix.lower() == ".png" and count > 1:

@@ -120,8 +120,9 @@ class Session:
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
     """A table of text; names are never cut off."""
     result = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
-    for column in columns:
-        result.add_column(column, overflow="fold")
+    for number, column in enumerate(columns):
+        # The first one is the name, which people copy: it stays on one line as long as that can be.
+        result.add_column(column, overflow="fold", no_wrap=number == 0)
     for row in rows:
         result.add_row(*(_cell(cell) for cell in row))
     return result
