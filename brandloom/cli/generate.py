@@ -120,7 +120,11 @@ def capacity(session: Session) -> None:
 
 
 def _capacity(now: Capacity) -> Any:
-    bases = [f"{base.source}{' (default)' if base.default else ''}  {base.sha256[:12]}" for base in now.bases]
+    # The service tells administrators alone where a base lies.
+    bases = [
+        "  ".join(part for part in (base.source, base.sha256[:12], "default" if base.default else "") if part)
+        for base in now.bases
+    ]
     caches = [
         (cache.level, size(cache.used_bytes), size(cache.budget_bytes), cache.hits, cache.misses)
         for cache in now.caches
