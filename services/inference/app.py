@@ -11,6 +11,7 @@ from servicekit.artifacts.open import open_store
 from servicekit.bootstrap import build_server
 from servicekit.channels import open_channel
 from servicekit.drain import Drain
+from servicekit.identity import Authenticator
 from servicekit.metrics import ServiceMetrics
 from servicekit.server import Registration, ServiceServer
 from services.inference.config import InferenceConfig
@@ -38,7 +39,9 @@ class InferenceApp:
 
 
 @asynccontextmanager
-async def inference_app(config: InferenceConfig) -> AsyncIterator[InferenceApp]:
+async def inference_app(
+    config: InferenceConfig, *, authenticator: Authenticator | None = None
+) -> AsyncIterator[InferenceApp]:
     """The service with its engine being started; the server is the caller's to start. All is undone at the
     end.
     """
@@ -75,6 +78,7 @@ async def inference_app(config: InferenceConfig) -> AsyncIterator[InferenceApp]:
             drain=Drain(),
             readiness_poll_seconds=0.5,
             max_message_bytes=MAX_MESSAGE_BYTES,
+            authenticator=authenticator,
         )
         engine.start()
         stack.push_async_callback(engine.stop)

