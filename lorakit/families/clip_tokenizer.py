@@ -11,17 +11,16 @@ import zlib
 from pathlib import Path
 from typing import Any, Final
 
-from huggingface_hub import snapshot_download
+from huggingface_hub import try_to_load_from_cache
 from transformers import CLIPTokenizer
 
 from lorakit.errors import BaseModelError
+from lorakit.families.sd15_configs import TOKENIZER_REPOSITORY
 
-TOKENIZER_REPOSITORY: Final = "openai/clip-vit-large-patch14"
-"""Where the hub has it."""
 _CACHED: Final = (
     (TOKENIZER_REPOSITORY, ""),
-    ("stable-diffusion-v1-5/stable-diffusion-v1-5", "tokenizer"),
-    ("runwayml/stable-diffusion-v1-5", "tokenizer"),
+    ("stable-diffusion-v1-5/stable-diffusion-v1-5", "tokenizer/"),
+    ("runwayml/stable-diffusion-v1-5", "tokenizer/"),
 )
 _FILE_SETS: Final = (("tokenizer.json",), ("vocab.json", "merges.txt"))
 _SPECIAL: Final = ("<|startoftext|>", "<|endoftext|>")
@@ -101,12 +100,10 @@ def _letters() -> list[str]:
 
 def _in_hub_cache() -> Path | None:
     for repository, folder in _CACHED:
-        try:
-            place = Path(snapshot_download(repository, local_files_only=True)) / folder
-        except OSError:  # not there
-            continue
-        if _is_complete(place):
-            return place
+        for names in _FILE_SETS:
+            paths = [try_to_load_from_cache(repository, folder + name) for name in names]
+            if isinstance(paths[0], str) and all(isinstance(path, str) for path in paths):
+                return Path(paths[0]).parent
     return None
 
 

@@ -16,6 +16,8 @@ from typing import Any
 from lorakit.errors import BaseModelError
 from lorakit.safetensors_header import SafetensorsHeader
 
+TOKENIZER_REPOSITORY = "openai/clip-vit-large-patch14"
+"""Where the hub has CLIP's tokenizer, which no checkpoint holds."""
 _UNET = "model.diffusion_model."
 _VAE = "first_stage_model."
 _TEXT = "cond_stage_model.transformer.text_model."

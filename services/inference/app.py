@@ -7,7 +7,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from brandloom.api.inference.v1 import inference_pb2, inference_pb2_grpc
+from lorakit.base_digest import base_digest, counts
+from lorakit.families.sd15_configs import TOKENIZER_REPOSITORY
 from servicekit.artifacts.open import open_store
+from servicekit.base_models.files import BaseModelFiles
 from servicekit.bootstrap import build_server
 from servicekit.channels import open_channel
 from servicekit.drain import Drain
@@ -55,7 +58,14 @@ async def inference_app(
         engine = EngineProcess(config.engine, on_step=meter.step_taken, on_restart=meter.engine_restarted)
         service = InferenceService(
             registry=RegistryClient(channel),
-            local_bases=FileSystemBases(),
+            local_bases=FileSystemBases(
+                BaseModelFiles(
+                    config.base_models,
+                    digest=base_digest,
+                    counts=counts,
+                    tokenizer_repository=TOKENIZER_REPOSITORY,
+                )
+            ),
             files=DiskCache(
                 config.cache_directory,
                 store,

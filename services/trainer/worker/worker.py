@@ -6,16 +6,17 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
+from lorakit.families.sd15 import BaseModel
 from servicekit.errors import ServiceError
 from services.trainer.engine import Pack, choose_precision
-from services.trainer.events import Failure
+from services.trainer.events import Failure, JobState
 from services.trainer.leasing import PackKey
 from services.trainer.service_workers import Instruction
 from services.trainer.spec import Precision
@@ -38,7 +39,15 @@ class Worker:
     """Works until `stop`."""
 
     def __init__(
-        self, name: str, trainer: TrainerClient, tools: Tools, *, device: str, pack_size: int, home: Path
+        self,
+        name: str,
+        trainer: TrainerClient,
+        tools: Tools,
+        base: ResidentBase,
+        *,
+        device: str,
+        pack_size: int,
+        home: Path,
     ) -> None:
         self._name = name
         self._trainer = trainer
@@ -46,7 +55,7 @@ class Worker:
         self._device = device
         self._pack_size = pack_size
         self._home = home
-        self._base = ResidentBase(device)
+        self._base = base
         self._runs: dict[str, JobRun] = {}
         self._stopping = asyncio.Event()
 
@@ -75,12 +84,17 @@ class Worker:
         key = leases[0].pack_key
         runs = [self._open(lease) for lease in leases]
         try:
-            base = await self._tools.engine.run(partial(self._base.load, leases[0]))
+            base = await self._unless_stopped(self._base.load(leases[0]))
         except BaseUnusableError as error:
             for run in runs:
                 # A disk or network that is away for a moment may be back for the next attempt.
                 retryable = error.reason == BASE_UNAVAILABLE
                 run.then(run.fail(Failure(error.reason, error.message), retryable=retryable))
+            await self._close(runs)
+            return
+        if base is None:
+            for run in runs:
+                run.then(run.complete(JobState.PREEMPTED))
             await self._close(runs)
             return
         precision = (
@@ -98,6 +112,17 @@ class Worker:
             await loop.done()
             await self._close(list(self._runs.values()))
             await self._tools.engine.run(pack.close)
+
+    async def _unless_stopped(self, loading: Coroutine[Any, Any, BaseModel]) -> BaseModel | None:
+        """The base; None when the worker is told to stop first, for fetching one may take long."""
+        task = asyncio.create_task(loading)
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            return await task if task.done() else None
+        finally:
+            task.cancel()
+            stopping.cancel()
 
     async def _turn_until_empty(self, loop: PackLoop, key: PackKey) -> None:
         joining: asyncio.Task[list[LeasedJob]] | None = None

@@ -31,6 +31,8 @@ from services.registry.config import read_config as read_registry_config
 from services.trainer.application import TrainerApplication
 from services.trainer.config import read_config
 from services.trainer.sources import Blob, DatasetRevision
+from services.trainer.worker.bases import ResidentBase
+from services.trainer.worker.config import read_config as read_worker_config
 from services.trainer.worker.engine_thread import EngineThread
 from services.trainer.worker.pack_loop import Tools
 from services.trainer.worker.patience import Patience
@@ -220,6 +222,7 @@ class Bench:
             name,
             TrainerClient(channel, name, patience),
             tools,
+            ResidentBase(read_worker_config(self.world.environment).base_models, engine, "cpu"),
             device="cpu",
             pack_size=pack_size,
             home=self.world.home / "cache" / "trainer",
