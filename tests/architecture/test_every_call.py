@@ -54,7 +54,7 @@ COMMANDS = {
     "ListBrands": "brands list",
     "UpdateBrand": "brands update acme --no-labels",
     "DeleteBrand": "brands delete acme --yes",
-    "CreateBaseModel": "base-models register sd {model}",
+    "CreateBaseModel": "base-models register sd {model} --family sd15 --resolution 512",
     "GetBaseModel": "base-models get sd",
     "ListBaseModels": "base-models list",
     "UpdateBaseModel": "base-models update sd --license mit",

@@ -12,6 +12,7 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionMod
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from brandloom.cli.base_model_kind import kind_of
 from lorakit.errors import BaseModelError
 from lorakit.families import sd15
 from lorakit.families.clip_tokenizer import load_tokenizer
@@ -50,6 +51,8 @@ def test_the_file_alone_is_the_model(
             torch.equal(ours.state_dict()[key], value) for key, value in theirs.state_dict().items()
         ), part
     assert (base.resolution, base.latent_channels, base.prediction_type) == (128, 4, "epsilon")
+    told = kind_of(checkpoint)
+    assert (told.family.lower(), told.resolution) == (base.family, base.resolution)
     with torch.inference_mode():
         texts_BND = sd15.encode_prompt(base, ["a red fox"])
         ids = stock.tokenizer(["a red fox"], padding="max_length", return_tensors="pt").input_ids
@@ -68,6 +71,7 @@ def test_metadata_may_tell_resolution_and_prediction(
     file = write_ldm_checkpoint(stock, tmp_path / "told.safetensors", metadata=told)
     base = sd15.load_base(file, tokenizer=tokenizer)
     assert (base.resolution, base.prediction_type) == (96, "v_prediction")
+    assert kind_of(file).resolution == 96
 
 
 def header_of(shapes: dict[str, tuple[int, ...]]) -> SafetensorsHeader:
