@@ -121,7 +121,13 @@ def watch(session: Session, names: tuple[str, ...]) -> None:
 
     A broken connection is made again, and no event is lost. Exits with 1 when a job failed or was cancelled.
     """
-    board = asyncio.run(_watch(session, names))
+    try:
+        board = asyncio.run(_watch(session, names))
+    except KeyboardInterrupt:
+        session.note(
+            "jobs go on: `brandloom jobs watch` follows them again, `brandloom jobs cancel` stops one"
+        )
+        raise
     if not board.jobs:
         session.note("no job is running")
     for job in board.jobs.values():
