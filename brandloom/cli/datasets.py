@@ -13,7 +13,7 @@ from brandloom.cli import exit_codes
 from brandloom.cli.dataset_captions import edit_captions, import_captions
 from brandloom.cli.framework import Group
 from brandloom.cli.labels import follow_label_job, label_facts
-from brandloom.cli.options import changes, confirmed, listing
+from brandloom.cli.options import changes, confirmed, guarded, listing
 from brandloom.cli.plain import moment, words
 from brandloom.cli.progress import transfer
 from brandloom.cli.revisions import revision_facts
@@ -75,21 +75,25 @@ def get(session: Session, dataset: str) -> None:
 @click.argument("dataset")
 @click.option("--display-name", help="A name for people.")
 @click.option("--description", help="What it is and what it is for.")
+@guarded
 @pass_session
-def update(session: Session, dataset: str, display_name: str | None, description: str | None) -> None:
+def update(
+    session: Session, dataset: str, display_name: str | None, description: str | None, etag: str
+) -> None:
     """Change a dataset's texts."""
     wanted = changes(display_name=display_name, description=description)
-    session.show(session.client.datasets.update(dataset, **wanted), _facts)
+    session.show(session.client.datasets.update(dataset, etag=etag, **wanted), _facts)
 
 
 @datasets.command()
 @click.argument("dataset")
 @click.option("--force", is_flag=True, help="Although it has pictures. Sealed revisions stay.")
 @confirmed
+@guarded
 @pass_session
-def delete(session: Session, dataset: str, force: bool) -> None:
+def delete(session: Session, dataset: str, force: bool, etag: str) -> None:
     """Delete a dataset."""
-    session.client.datasets.delete(dataset, force=force)
+    session.client.datasets.delete(dataset, force=force, etag=etag)
     session.deleted(dataset)
 
 

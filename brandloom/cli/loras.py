@@ -11,7 +11,7 @@ import click
 from brandloom import Change, ChangeKind, Lora
 from brandloom._names import short
 from brandloom.cli.framework import Group
-from brandloom.cli.options import changes, confirmed, listing, new_tags, retagged
+from brandloom.cli.options import changes, confirmed, guarded, listing, new_tags, retagged
 from brandloom.cli.plain import moment, words
 from brandloom.cli.session import Session, facts, pass_session
 
@@ -68,6 +68,7 @@ def get(session: Session, lora: str) -> None:
 @click.option("--display-name", help="A name for people.")
 @click.option("--description", help="What it is and what it is for.")
 @retagged
+@guarded
 @pass_session
 def update(
     session: Session,
@@ -76,20 +77,22 @@ def update(
     description: str | None,
     tags: tuple[str, ...],
     no_tags: bool,
+    etag: str,
 ) -> None:
     """Change a LoRA's texts and tags."""
     wanted = changes(display_name=display_name, description=description, tags=new_tags(tags, no_tags))
-    session.show(session.client.loras.update(lora, **wanted), _facts)
+    session.show(session.client.loras.update(lora, etag=etag, **wanted), _facts)
 
 
 @loras.command()
 @click.argument("lora")
 @click.option("--force", is_flag=True, help="With its versions and aliases.")
 @confirmed
+@guarded
 @pass_session
-def delete(session: Session, lora: str, force: bool) -> None:
+def delete(session: Session, lora: str, force: bool, etag: str) -> None:
     """Delete a LoRA."""
-    session.client.loras.delete(lora, force=force)
+    session.client.loras.delete(lora, force=force, etag=etag)
     session.deleted(lora)
 
 

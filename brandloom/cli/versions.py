@@ -12,7 +12,7 @@ from rich.tree import Tree
 from brandloom import DownloadUrl, Lineage, LoraVersion
 from brandloom._names import short
 from brandloom.cli.framework import Group
-from brandloom.cli.options import changes, listing, new_tags, retagged
+from brandloom.cli.options import changes, guarded, listing, new_tags, retagged
 from brandloom.cli.plain import moment, size, words
 from brandloom.cli.progress import transfer
 from brandloom.cli.session import Session, facts, pass_session
@@ -94,6 +94,7 @@ def upload(
 @click.option("--description", help="What it is and what it is for.")
 @click.option("--license", "license_", help="Name of the licence, such as apache-2.0.")
 @retagged
+@guarded
 @pass_session
 def update(
     session: Session,
@@ -102,10 +103,11 @@ def update(
     license_: str | None,
     tags: tuple[str, ...],
     no_tags: bool,
+    etag: str,
 ) -> None:
     """Correct a version's description, licence or tags; all else of it is fixed."""
     wanted = changes(description=description, license=license_, tags=new_tags(tags, no_tags))
-    session.show(session.client.versions.update(version, **wanted), _facts)
+    session.show(session.client.versions.update(version, etag=etag, **wanted), _facts)
 
 
 @versions.command()

@@ -129,7 +129,9 @@ def test_everything_can_be_corrected(
     told("brands", "create", "right", "--label", "team=web")
     assert told("brands", "update", "right", "--no-labels")["labels"] == {}
     told("loras", "create", "right/hero", "--tag", "old")
-    assert told("loras", "update", "right/hero", "--tag", "new")["tags"] == ["new"]
+    stale = told("loras", "get", "right/hero")["etag"]
+    assert told("loras", "update", "right/hero", "--tag", "new", "--etag", stale)["tags"] == ["new"]
+    assert brandloom_command("loras", "update", "right/hero", "--no-tags", "--etag", stale).status == 6
     assert told("alias", "list", "right/hero") == []
     changes = brandloom_command("loras", "watch", "right", "--after", "0", "--limit", "2", "--json")
     kinds = [json.loads(line)["kind"] for line in changes.stdout.splitlines()]

@@ -88,7 +88,34 @@ def test_only_what_is_given_changes(group: str, answer: Any, arguments: str, cal
     answering = Answering(answer)
     done = run(group, answering, *arguments.split())
     assert done.exit_code == 0, done.output
-    assert answering.calls == [call]
+    name, positional, settings = call
+    assert answering.calls == [(name, positional, {"etag": "", **settings})]
+
+
+@pytest.mark.parametrize(
+    ("group", "command"),
+    [
+        ("brands", "brands update a --label a=b"),
+        ("brands", "brands delete a --yes"),
+        ("datasets", "datasets update a/s --description x"),
+        ("datasets", "datasets delete a/s --yes"),
+        ("captions", "images caption a/s/1 text"),
+        ("datasets", "images update a/s/1 --exclude"),
+        ("datasets", "images delete a/s/1 --yes"),
+        ("loras", "loras update a/b --tag x"),
+        ("loras", "loras delete a/b --yes"),
+        ("loras", "alias set a/b prod 1"),
+        ("loras", "alias delete a/b prod"),
+        ("versions", "versions update a/b@3 --license mit"),
+    ],
+)
+def test_an_etag_goes_along(group: str, command: str) -> None:
+    answers = {"brands": BRAND, "loras": LORA, "versions": VERSION, "captions": IMAGE}
+    answer = answers.get(group, IMAGE if command.startswith("images") else DATASET)
+    answering = Answering(answer)
+    done = run(group, answering, *command.split(), "--etag", "abc")
+    assert done.exit_code == 0, done.output
+    assert answering.calls[0][2]["etag"] == "abc"
 
 
 @pytest.mark.parametrize(
