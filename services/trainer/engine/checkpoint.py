@@ -7,6 +7,7 @@ header says what the state belongs to. Nothing is pickled, nothing is unpickled.
 from __future__ import annotations
 
 import json
+import uuid
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,8 @@ _VERSION = 1
 
 def save_checkpoint(job: Job, base_sha256: str, path: Path) -> str:
     """Writes the state of `job` between two steps, atomically; gives the file's SHA-256. Raises OSError."""
-    description = {**_identity(job, base_sha256), "step": job.step}
+    # No two checkpoints are the same bytes, even of equal jobs: who deletes one deletes nobody else's file.
+    description = {**_identity(job, base_sha256), "step": job.step, "nonce": uuid.uuid4().hex}
     return write_safetensors(
         path,
         [to_raw(name, tensor) for name, tensor in _tensors(job).items()],

@@ -181,7 +181,7 @@ class PackLoop:
     async def _finish(self, run: JobRun) -> None:
         """The job is trained: what needs the engine is done here, the rest while the others go on."""
         run.phase = Phase.FINISHING
-        if run.step > run.lease.checkpoint_step:
+        if run.step > run.saved_step:
             # Whatever happens until the version is registered, nothing is trained twice.
             await self._checkpoint(run)
         pictures = await self._sample(run)
@@ -191,7 +191,7 @@ class PackLoop:
 
     async def _stop(self, run: JobRun, state: JobState) -> None:
         run.phase = Phase.FINISHING
-        if run.step > run.lease.checkpoint_step:
+        if run.step > run.saved_step:
             await self._checkpoint(run)
         await self._leave_pack(run)
         run.then(self._tools.shelf.put_tensorboard(run))
@@ -201,6 +201,7 @@ class PackLoop:
         self._pause_all()
         path = run.directory / f"checkpoint-{run.step:06d}.safetensors"
         await self._tools.engine.run(partial(self._pack.save_checkpoint, run.lease.name, path))
+        run.saved_step = run.step
         run.then(self._tools.shelf.put_checkpoint(run, path, run.step))
 
     async def _sample(self, run: JobRun) -> list[Sample]:

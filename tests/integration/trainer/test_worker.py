@@ -279,6 +279,23 @@ async def test_a_stopped_worker_gives_its_jobs_back_with_a_checkpoint(bench: Ben
     assert list((bench.world.home / "cache" / "trainer").glob("*/*")) == []
 
 
+async def test_a_checkpoint_that_was_just_made_is_not_made_again_when_the_worker_stops(bench: Bench) -> None:
+    name = await bench.create(optimization=steps(400), checkpoint_interval_steps=1)
+    worker = await bench.worker()
+    await bench.until(name, progress_from(3))
+    worker.stop()
+    await asyncio.wait_for(bench.workers[0], 60)
+    request = trainer_pb2.CancelTrainingJobRequest(name=name)
+    await bench.trainer.CancelTrainingJob(request)
+    events = await watch(bench.trainer, name)
+    assert job_pb2.JOB_STATE_PREEMPTED in [event.state for event in events]
+    kind = resources_pb2.JobArtifact.KIND_CHECKPOINT
+    made = [event.artifact.step for event in events if event.artifact.kind == kind]
+    assert len(made) >= 3
+    assert made == sorted(set(made))
+    assert not [event.notice for event in events if "follows" in event.notice]  # no attempt has failed
+
+
 async def test_training_continues_from_a_version(bench: Bench) -> None:
     first = await bench.create("hero", adapter=resources_pb2.AdapterSpec(rank=2, train_text_encoder=True))
     await bench.worker()
