@@ -11,7 +11,7 @@ from brandloom import BaseModel, ModelFamily
 from brandloom._names import short
 from brandloom.cli.base_model_source import Given, examine, register
 from brandloom.cli.framework import Group
-from brandloom.cli.options import changes, confirmed, listing
+from brandloom.cli.options import changes, confirmed, guarded, listing
 from brandloom.cli.plain import moment
 from brandloom.cli.session import Session, facts, pass_session
 
@@ -96,6 +96,7 @@ def get(session: Session, base_model: str) -> None:
 @click.option("--source", help="Where the services find it now; the weights must be the same.")
 @click.option("--license", "license_", help="Name of the licence, such as apache-2.0.")
 @click.option("--description", help="What it is and what it is for.")
+@guarded
 @pass_session
 def update(
     session: Session,
@@ -104,19 +105,21 @@ def update(
     source: str | None,
     license_: str | None,
     description: str | None,
+    etag: str,
 ) -> None:
     """Change a base model's texts or source; family and digest never change."""
     wanted = changes(display_name=display_name, source=source, license=license_, description=description)
-    session.show(session.client.base_models.update(base_model, **wanted), _facts)
+    session.show(session.client.base_models.update(base_model, etag=etag, **wanted), _facts)
 
 
 @base_models.command()
 @click.argument("base_model")
 @confirmed
+@guarded
 @pass_session
-def delete(session: Session, base_model: str) -> None:
+def delete(session: Session, base_model: str, etag: str) -> None:
     """Delete a base model that no LoRA version names."""
-    session.client.base_models.delete(base_model)
+    session.client.base_models.delete(base_model, etag=etag)
     session.deleted(base_model)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from brandloom import Brand, Change, ChangeKind, Dataset, DownloadUrl, Image, Lora, LoraVersion
+from brandloom import BaseModel, Brand, Change, ChangeKind, Dataset, DownloadUrl, Image, Lora, LoraVersion
 from brandloom._convert.fields import from_proto
 from brandloom.api.labeler.v1 import resources_pb2 as labeler_pb2
 from brandloom.api.registry.v1 import registry_pb2
@@ -26,6 +26,7 @@ LORA = from_proto(
     Lora, registry_resources.Lora(name="brands/acme/loras/hero", aliases={"prod": 3, "beta": 4}, tags=["new"])
 )
 VERSION = from_proto(LoraVersion, registry_resources.LoraVersion(name="brands/acme/loras/hero/versions/3"))
+BASE = from_proto(BaseModel, registry_resources.BaseModel(name="baseModels/b"))
 DATASET = from_proto(Dataset, labeler_pb2.Dataset(name="brands/acme/datasets/set"))
 IMAGE = from_proto(Image, labeler_pb2.Image(name="brands/acme/datasets/set/images/1", excluded=True))
 
@@ -97,6 +98,8 @@ def test_only_what_is_given_changes(group: str, answer: Any, arguments: str, cal
     [
         ("brands", "brands update a --label a=b"),
         ("brands", "brands delete a --yes"),
+        ("base_models", "base-models update b --license mit"),
+        ("base_models", "base-models delete b --yes"),
         ("datasets", "datasets update a/s --description x"),
         ("datasets", "datasets delete a/s --yes"),
         ("captions", "images caption a/s/1 text"),
@@ -110,7 +113,7 @@ def test_only_what_is_given_changes(group: str, answer: Any, arguments: str, cal
     ],
 )
 def test_an_etag_goes_along(group: str, command: str) -> None:
-    answers = {"brands": BRAND, "loras": LORA, "versions": VERSION, "captions": IMAGE}
+    answers = {"brands": BRAND, "base_models": BASE, "loras": LORA, "versions": VERSION, "captions": IMAGE}
     answer = answers.get(group, IMAGE if command.startswith("images") else DATASET)
     answering = Answering(answer)
     done = run(group, answering, *command.split(), "--etag", "abc")
