@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from brandloom.api.registry.v1 import registry_pb2, resources_pb2
+from servicekit.channels import open_channel
+from tests.fakes.identities import GUEST_TOKEN
 from tests.fixtures.base_sources import KINDS, BaseSources, put_base_sources
 from tests.fixtures.s3 import S3Server
 from tests.grpc.inference.harness import Inference, running_inference
@@ -85,6 +87,16 @@ async def test_wrong_sources_are_refused_with_their_reason(
             "BASE_MODEL_UNUSABLE",
         ), kind
         assert refusal.metadata["base_model"] == f"baseModels/no-{kind}"
+        assert source in refusal.message
+    async with open_channel(f"127.0.0.1:{inference.port}", token=GUEST_TOKEN) as channel:
+        request = inference.request(base_model="baseModels/no-s3", **SIZE)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            async for _ in type(inference.stub)(channel).GenerateImages(request):
+                pass
+    refusal = read_refusal(caught.value)
+    assert (refusal.code, refusal.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "BASE_MODEL_UNUSABLE")
+    assert refusal.message == "the base model baseModels/no-s3 cannot be used; administrators are told why"
+    assert refusal.metadata == {"base_model": "baseModels/no-s3"}
     shutil.rmtree(sources.environment["BRANDLOOM_CLIP_TOKENIZER"])
     name = await add(inference, "no-tokenizer", sources.sources["file"], sources.digests["file"])
     refusal = await refused(inference, name)
