@@ -10,6 +10,10 @@ import click
 import pytest
 
 from brandloom.cli.main import cli
+from services.inference.config import read_config as read_inference
+from services.labeler.config import read_config as read_labeler
+from services.registry.config import read_config as read_registry
+from services.trainer.config import read_config as read_trainer
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "demo").rglob("*.md"))]
@@ -34,6 +38,17 @@ def test_commands_are_there_with_their_options(page: Path) -> None:
             elif word.startswith("-"):
                 known = {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
                 assert word.partition("=")[0] in known | {"-h", "--help"}, f"brandloom {line}"
+
+
+def test_the_readme_tells_the_ports() -> None:
+    row = re.compile(r"^\| (\w+) \| .+ \| (\d+) \| (\d+) \|$", re.MULTILINE)
+    rows = row.findall(PAGES[0].read_text(encoding="utf-8"))
+    readers = (read_registry, read_labeler, read_trainer, read_inference)
+    common = [read({}).common for read in readers]
+    assert rows == [
+        (config.service, config.listen.rpartition(":")[2], config.metrics_listen.rpartition(":")[2])
+        for config in common
+    ]
 
 
 def test_the_documentation_does_name_commands() -> None:
