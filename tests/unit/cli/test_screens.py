@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from rich.console import Console
 
 from brandloom import (
     GeneratedImage,
@@ -27,7 +29,7 @@ from brandloom._convert.fields import from_proto
 from brandloom.api.trainer.v1 import resources_pb2
 from brandloom.cli import main as command
 from brandloom.cli.main import cli
-from brandloom.cli.session import Session
+from brandloom.cli.session import Session, table
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 
@@ -113,3 +115,14 @@ def test_a_file_that_cannot_be_written_is_an_error_of_one_line(
         command.main()
     assert stop.value.code == 1
     assert capsys.readouterr().err == f"Error: {target}: Not a directory\n"
+
+
+def test_names_stay_whole_in_narrow_terminals() -> None:
+    name = "acme/heroes/01a207cd0cd076daa0427c143bc9104a"
+    console = Console(file=io.StringIO(), width=80)
+    console.print(
+        table(("picture", "file", "caption"), [(name, "p1.png", "a brown elephant in a forest " * 4)])
+    )
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert sum(name in line for line in lines) == 1
+    assert max(map(len, lines)) <= 80
