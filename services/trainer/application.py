@@ -39,13 +39,20 @@ from services.trainer.worker_servicer import ADMINISTRATORS_ONLY, TrainingWorker
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _WATCH_SECONDS: Final = 1.0
-_SWEEP_SECONDS: Final = 60.0
 
 
 class TrainerApplication:
     """The whole service in one object: `start`, then `run_until_stopped` or `stop`."""
 
-    def __init__(self, config: TrainerConfig, *, authenticator: Authenticator | None = None) -> None:
+    def __init__(
+        self,
+        config: TrainerConfig,
+        *,
+        authenticator: Authenticator | None = None,
+        sweep_seconds: float = 60.0,
+    ) -> None:
+        """`sweep_seconds` lie between two looks for checkpoints that are to be deleted."""
+        self._sweep_seconds = sweep_seconds
         self._config = config
         token = config.common.local_token()
         clock, bell = SystemClock(), LocalBell()
@@ -117,7 +124,7 @@ class TrainerApplication:
         workers, keep = self._workers, self._config.common.request_id_keep
         return Chores(
             Chore(_WATCH_SECONDS, workers.reap, executor.free_orphaned_leases, workers.measure),
-            Chore(_SWEEP_SECONDS, self._checkpoints.sweep),
+            Chore(self._sweep_seconds, self._checkpoints.sweep),
             forgetting(self._database, RequestIdRow, self._clock, keep),
         )
 

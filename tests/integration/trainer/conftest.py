@@ -173,6 +173,15 @@ def job_request(lora: str = "hero", **changes: Any) -> trainer_pb2.CreateTrainin
     )
 
 
+def steps(count: int, **changes: float) -> resources_pb2.OptimizationSpec:
+    fields = {"batch_size": 2, "learning_rate": 1e-3, **changes}
+    return resources_pb2.OptimizationSpec(max_steps=count, **fields)  # type: ignore[arg-type]
+
+
+def progress_from(step: int):  # type: ignore[no-untyped-def]
+    return lambda event: event.WhichOneof("event") == "progress" and event.progress.step >= step
+
+
 PATIENCE = Patience(600.0)
 Trainer = trainer_pb2_grpc.TrainerServiceStub
 Dial = Callable[[int], Awaitable[Trainer]]
@@ -267,7 +276,7 @@ class Bench:
 @pytest.fixture
 async def bench(world: World, dial: Dial) -> AsyncIterator[Bench]:
     environment = {**world.environment, "BRANDLOOM_TRAINER_WORKERS": "0"}
-    application = TrainerApplication(read_config(environment))
+    application = TrainerApplication(read_config(environment), sweep_seconds=3600.0)
     port = await application.start()
     async with AsyncExitStack() as stack:
         yield Bench(await dial(port), world, port, [], stack)

@@ -21,18 +21,18 @@ from servicekit.errors import Unavailable
 from services.trainer.worker.leases import LeasedJob
 from services.trainer.worker.patience import Patience
 from services.trainer.worker.publisher import Publisher, Result
-from tests.integration.trainer.conftest import BRAND, REVISION, Bench, add_revision, job_request, watch
+from tests.integration.trainer.conftest import (
+    BRAND,
+    REVISION,
+    Bench,
+    add_revision,
+    job_request,
+    progress_from,
+    steps,
+    watch,
+)
 
 pytestmark = pytest.mark.timeout(600)
-
-
-def steps(count: int, **changes: float) -> resources_pb2.OptimizationSpec:
-    fields = {"batch_size": 2, "learning_rate": 1e-3, **changes}
-    return resources_pb2.OptimizationSpec(max_steps=count, **fields)  # type: ignore[arg-type]
-
-
-def progress_from(step: int):  # type: ignore[no-untyped-def]
-    return lambda event: event.WhichOneof("event") == "progress" and event.progress.step >= step
 
 
 def tensors(data: bytes, path: Path) -> dict[str, bytes]:
@@ -277,23 +277,6 @@ async def test_a_stopped_worker_gives_its_jobs_back_with_a_checkpoint(bench: Ben
     assert job.state == job_pb2.JOB_STATE_QUEUED
     assert [artifact.kind for artifact in job.artifacts].count(resources_pb2.JobArtifact.KIND_CHECKPOINT) == 1
     assert list((bench.world.home / "cache" / "trainer").glob("*/*")) == []
-
-
-async def test_a_checkpoint_that_was_just_made_is_not_made_again_when_the_worker_stops(bench: Bench) -> None:
-    name = await bench.create(optimization=steps(400), checkpoint_interval_steps=1)
-    worker = await bench.worker()
-    await bench.until(name, progress_from(3))
-    worker.stop()
-    await asyncio.wait_for(bench.workers[0], 60)
-    request = trainer_pb2.CancelTrainingJobRequest(name=name)
-    await bench.trainer.CancelTrainingJob(request)
-    events = await watch(bench.trainer, name)
-    assert job_pb2.JOB_STATE_PREEMPTED in [event.state for event in events]
-    kind = resources_pb2.JobArtifact.KIND_CHECKPOINT
-    made = [event.artifact.step for event in events if event.artifact.kind == kind]
-    assert len(made) >= 3
-    assert made == sorted(set(made))
-    assert not [event.notice for event in events if "follows" in event.notice]  # no attempt has failed
 
 
 async def test_training_continues_from_a_version(bench: Bench) -> None:
