@@ -26,7 +26,8 @@ from services.trainer.worker.patience import Patience
 from services.trainer.worker.publisher import Publisher, Result
 from services.trainer.worker.results import Sample, Shelf
 
-_STOPS: Final = {Instruction.CANCEL: JobState.CANCELLED, Instruction.PREEMPT: JobState.PREEMPTED}
+STOPS: Final = {Instruction.CANCEL: JobState.CANCELLED, Instruction.PREEMPT: JobState.PREEMPTED}
+"""How a job ends that is told to stop."""
 _IDLE_SECONDS: Final = 0.02
 _log = structlog.get_logger(__name__)
 
@@ -107,15 +108,15 @@ class PackLoop:
             await self._drop(run)
         elif run.lost:
             run.close()
-        elif run.phase is Phase.PREPARING and run.instruction in _STOPS:
+        elif run.phase is Phase.PREPARING and run.instruction in STOPS:
             # Not when its pictures are there: the store may be away for long.
             run.phase = Phase.FINISHING
             run.abort()
-            run.then(run.complete(_STOPS[run.instruction]))
+            run.then(run.complete(STOPS[run.instruction]))
         elif run.phase is Phase.TRAINING and run.lease.name not in self._pack.job_ids:
             await self._enter(run)
-        elif run.phase is Phase.TRAINING and run.instruction in _STOPS:
-            await self._stop(run, _STOPS[run.instruction])
+        elif run.phase is Phase.TRAINING and run.instruction in STOPS:
+            await self._stop(run, STOPS[run.instruction])
 
     async def _drop(self, run: JobRun) -> None:
         await self._leave_pack(run)

@@ -6,24 +6,24 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
 from lorakit.families.sd15 import BaseModel
 from servicekit.errors import ServiceError
 from services.trainer.engine import Pack, choose_precision
-from services.trainer.events import Failure, JobState
+from services.trainer.events import Failure
 from services.trainer.leasing import PackKey
 from services.trainer.service_workers import Instruction
 from services.trainer.spec import Precision
 from services.trainer.worker.bases import BASE_UNAVAILABLE, BaseUnusableError, ResidentBase
 from services.trainer.worker.job_run import JobRun, Phase
 from services.trainer.worker.leases import LeasedJob
-from services.trainer.worker.pack_loop import PackLoop, Tools
+from services.trainer.worker.pack_loop import STOPS, PackLoop, Tools
 from services.trainer.worker.trainer_client import TrainerClient
 from services.trainer.worker_names import is_gone
 
@@ -84,7 +84,7 @@ class Worker:
         key = leases[0].pack_key
         runs = [self._open(lease) for lease in leases]
         try:
-            base = await self._unless_stopped(self._base.load(leases[0]))
+            base = await self._load_base(runs)
         except BaseUnusableError as error:
             for run in runs:
                 # A disk or network that is away for a moment may be back for the next attempt.
@@ -93,8 +93,6 @@ class Worker:
             await self._close(runs)
             return
         if base is None:
-            for run in runs:
-                run.then(run.complete(JobState.PREEMPTED))
             await self._close(runs)
             return
         precision = (
@@ -106,23 +104,33 @@ class Worker:
         loop = PackLoop(self._tools, base, pack)
         try:
             for run in runs:
-                loop.open(run)
+                if run.phase is Phase.PREPARING:
+                    loop.open(run)
             await self._turn_until_empty(loop, key)
         finally:
             await loop.done()
             await self._close(list(self._runs.values()))
             await self._tools.engine.run(pack.close)
 
-    async def _unless_stopped(self, loading: Coroutine[Any, Any, BaseModel]) -> BaseModel | None:
-        """The base; None when the worker is told to stop first, for fetching one may take long."""
-        task = asyncio.create_task(loading)
-        stopping = asyncio.create_task(self._stopping.wait())
+    async def _load_base(self, runs: Sequence[JobRun]) -> BaseModel | None:
+        """The jobs' base; None when nobody waits for it any more: fetching one may take long."""
+        loading = asyncio.create_task(self._base.load(runs[0].lease))
         try:
-            await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            return await task if task.done() else None
+            while not loading.done():
+                await asyncio.wait({loading}, timeout=_POLL_SECONDS)
+                if self._stopping.is_set():
+                    self._give_back()
+                for run in runs:
+                    if run.lost:
+                        run.close()
+                    elif run.phase is Phase.PREPARING and run.instruction in STOPS:
+                        run.phase = Phase.FINISHING
+                        run.then(run.complete(STOPS[run.instruction]))
+                if all(run.phase is not Phase.PREPARING for run in runs):
+                    return None
+            return await loading
         finally:
-            task.cancel()
-            stopping.cancel()
+            loading.cancel()
 
     async def _turn_until_empty(self, loop: PackLoop, key: PackKey) -> None:
         joining: asyncio.Task[list[LeasedJob]] | None = None

@@ -11,7 +11,7 @@ import pytest
 from brandloom.api.common.v1 import family_pb2, job_pb2
 from brandloom.api.registry.v1 import registry_pb2
 from brandloom.api.registry.v1 import resources_pb2 as registry_resources
-from brandloom.api.trainer.v1 import resources_pb2
+from brandloom.api.trainer.v1 import resources_pb2, trainer_pb2
 from tests.fixtures.base_sources import KINDS, BaseSources, put_base_sources
 from tests.fixtures.s3 import S3Server
 from tests.integration.trainer.conftest import Bench
@@ -75,18 +75,24 @@ async def test_wrong_sources_fail_the_job_with_their_reason(bench: Bench, source
         assert source in job.error.message
 
 
-async def test_a_worker_that_stops_leaves_a_base_unfetched(bench: Bench, sources: BaseSources) -> None:
-    """A store that answers nothing must not keep the worker, nor the job."""
-    with socket.socket() as silent:
+async def test_a_base_that_does_not_come_keeps_neither_job_nor_worker(
+    bench: Bench, sources: BaseSources
+) -> None:
+    with socket.socket() as silent:  # a store that takes connections and says nothing
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         bench.world.environment.update(sources.environment)
         bench.world.environment["BRANDLOOM_S3_ENDPOINT"] = f"127.0.0.1:{silent.getsockname()[1]}"
-        name = await job_on(bench, "slow", sources.sources["s3-directory"], sources.digests["s3-directory"])
-        worker = await bench.worker()
+        source, digest = sources.sources["s3-directory"], sources.digests["s3-directory"]
+        cancelled = await job_on(bench, "slow", source, digest)
+        worker = await bench.worker(pack_size=1)
         asked, _ = await asyncio.to_thread(silent.accept)
         with asked:
+            await bench.trainer.CancelTrainingJob(trainer_pb2.CancelTrainingJobRequest(name=cancelled))
+            assert (await bench.ended(cancelled)).state == job_pb2.JOB_STATE_CANCELLED
+            preempted = await bench.create("again", base_model="baseModels/slow", resolution=16)
+            await bench.until(preempted, lambda event: event.state == job_pb2.JOB_STATE_PREPARING)
             worker.stop()
-            await asyncio.wait_for(bench.workers[0], 10)
-    job = await bench.get(name)
+            await asyncio.wait_for(bench.workers[0], 20)
+    job = await bench.get(preempted)
     assert job.state in {job_pb2.JOB_STATE_PREEMPTED, job_pb2.JOB_STATE_QUEUED}
