@@ -56,6 +56,10 @@ bench-train: $(INSTALLED) ## Time packed training beside PEFT's (writes benchmar
 protos: $(INSTALLED) ## Generate the API's Python code from protos/.
 	$(BIN)/python protos/build.py generate
 
+.PHONY: docs
+docs: $(INSTALLED) ## Write the reference of the command line from its help.
+	$(BIN)/python -m brandloom.cli.reference > docs/reference/cli.md
+
 .PHONY: format
 format: $(INSTALLED) ## Format the code and mend what ruff can.
 	$(BIN)/ruff check --fix .

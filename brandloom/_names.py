@@ -18,14 +18,12 @@ class Named(Protocol):
 
 def brand(value: str | Named) -> str:
     """`acme` -> `brands/acme`."""
-    text = _text(value)
-    return text if "/" in text else f"brands/{_part(text, 'brand')}"
+    return _whole(_text(value), "brands/", "brand")
 
 
 def base_model(value: str | Named) -> str:
     """`sd-tiny` -> `baseModels/sd-tiny`."""
-    text = _text(value)
-    return text if "/" in text else f"baseModels/{_part(text, 'base_model')}"
+    return _whole(_text(value), "baseModels/", "base_model")
 
 
 def dataset(value: str | Named) -> str:
@@ -120,10 +118,12 @@ def _in_dataset(text: str, collection: str, field: str) -> str:
     return f"brands/{brand_id}/datasets/{dataset_id}/{collection}/{resource_id}"
 
 
-def _part(text: str, field: str) -> str:
+def _whole(text: str, prefix: str, field: str) -> str:
     if not text:
         raise _invalid(field, "must name one", text)
-    return text
+    if "/" in text.removeprefix(prefix):
+        raise _invalid(field, f"must be an id, alone or after {prefix!r}", text)
+    return prefix + text.removeprefix(prefix)
 
 
 def _invalid(field: str, description: str, text: str) -> InvalidArgument:

@@ -2,23 +2,40 @@
 
 A single file: the SHA-256 of its bytes. A directory (a diffusers pipeline, or a language model as
 transformers saves it): the SHA-256 over one line ``<relative path>\\0<SHA-256 of the file>\\n`` for each
-weight and configuration file, sorted by path. Read-me files, pictures and hidden files do not count, so a
-directory copied elsewhere or documented better keeps its digest.
+file that the engines read, sorted by path: the weights under their stock names, the configurations and the
+tokenizer's texts. Nothing else counts (read-me files, pictures, hidden files, weights in another precision
+beside the stock ones, the safety checker), so a model has one digest whether its directory was copied,
+documented better or fetched only in part.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+import re
 from pathlib import Path
 
 from lorakit.errors import BaseModelError
 
-COUNTED_SUFFIXES = frozenset({".safetensors", ".json", ".txt"})
-"""Weights, configurations, and the tokenizer's merges."""
-LANGUAGE_MODEL_SUFFIXES = COUNTED_SUFFIXES | {".jinja", ".model"}
-"""Chat templates and sentencepiece vocabularies too."""
+_INDEX = "model_index.json"
+_CONFIG = "config.json"
+# Weights, perhaps in several files and then with an index; configurations; the tokenizer's merges.
+_OF_PIPELINE = re.compile(
+    r"(?P<component>\w[\w-]*)/(?:(?:diffusion_pytorch_)?model(?:-\d{5}-of-\d{5})?\.safetensors"
+    r"|(?:diffusion_pytorch_)?model\.safetensors\.index\.json|\w[\w-]*\.(?:json|txt))",
+    re.ASCII,
+)
+# Chat templates and sentencepiece vocabularies too.
+_OF_LANGUAGE_MODEL = re.compile(
+    r"model(?:-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json|\w[\w-]*\.(?:json|txt|jinja|model)",
+    re.ASCII,
+)
+_UNREAD_COMPONENTS = frozenset({"safety_checker", "feature_extractor", "image_encoder"})
 _CHUNK_BYTES = 1 << 20
+
+
+def counts(name: str) -> bool:
+    """Whether the file at that path (relative to a model's directory, with slashes) may be part of it."""
+    return _OF_LANGUAGE_MODEL.fullmatch(name) is not None or _counts_in_pipeline(name)
 
 
 def counted_files(directory: Path) -> list[Path]:
@@ -27,23 +44,26 @@ def counted_files(directory: Path) -> list[Path]:
     Of a pipeline only ``model_index.json`` and the components beside it count: nothing deeper, nothing
     hidden. A language model, which has a ``config.json`` instead, lies in one directory without any below it.
     """
+    files = [file for file in directory.iterdir() if file.is_file()]
     if not is_pipeline(directory):
-        return sorted(_counted(directory, LANGUAGE_MODEL_SUFFIXES), key=lambda file: file.name)
-    found = [directory / "model_index.json"]
+        return sorted(
+            (file for file in files if _OF_LANGUAGE_MODEL.fullmatch(file.name)), key=lambda file: file.name
+        )
     for component in directory.iterdir():
-        if component.is_dir() and not component.name.startswith("."):
-            found += _counted(component, COUNTED_SUFFIXES)
-    return sorted(found, key=lambda file: file.relative_to(directory).as_posix())
+        if component.is_dir():
+            files += [file for file in component.iterdir() if file.is_file()]
+    names = {file.relative_to(directory).as_posix(): file for file in files}
+    return [names[name] for name in sorted(names) if _counts_in_pipeline(name)]
 
 
 def is_pipeline(directory: Path) -> bool:
     """Whether a directory is a diffusers pipeline."""
-    return (directory / "model_index.json").is_file()
+    return (directory / _INDEX).is_file()
 
 
 def is_language_model(directory: Path) -> bool:
     """Whether a directory is a model as transformers saves it."""
-    return not is_pipeline(directory) and (directory / "config.json").is_file()
+    return not is_pipeline(directory) and (directory / _CONFIG).is_file()
 
 
 def base_digest(path: Path) -> str:
@@ -52,21 +72,13 @@ def base_digest(path: Path) -> str:
         return _file_digest(path)
     if not is_pipeline(path) and not is_language_model(path):
         raise BaseModelError(
-            f"{path} is neither a checkpoint file nor a pipeline directory with a model_index.json "
-            "nor a language model's with a config.json"
+            f"{path} is neither a checkpoint file nor a pipeline directory with a {_INDEX} "
+            f"nor a language model's with a {_CONFIG}"
         )
     whole = hashlib.sha256()
     for file in counted_files(path):
         whole.update(f"{file.relative_to(path).as_posix()}\0{_file_digest(file)}\n".encode())
     return whole.hexdigest()
-
-
-def _counted(directory: Path, suffixes: Collection[str]) -> list[Path]:
-    return [
-        file
-        for file in directory.iterdir()
-        if file.is_file() and file.suffix in suffixes and not file.name.startswith(".")
-    ]
 
 
 def _file_digest(file: Path) -> str:
@@ -75,3 +87,8 @@ def _file_digest(file: Path) -> str:
         while chunk := stream.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def _counts_in_pipeline(name: str) -> bool:
+    match = _OF_PIPELINE.fullmatch(name)
+    return name == _INDEX or (match is not None and match["component"] not in _UNREAD_COMPONENTS)

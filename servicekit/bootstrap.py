@@ -72,7 +72,13 @@ def build_server(
         common.service,
         common.listen,
         server_interceptors(
-            authenticator=authenticator or LocalTokenAuthenticator(common.local_token()), metrics=metrics
+            authenticator=authenticator or LocalTokenAuthenticator(common.local_token()),
+            metrics=metrics,
+            administrators_only=frozenset(
+                f"/{registration.service_name}/{method}"
+                for registration in registrations
+                for method in registration.administrators_only
+            ),
         ),
         registrations,
         readiness,

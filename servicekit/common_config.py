@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 from servicekit.artifacts.open import StoreSettings, read_store_settings
@@ -26,6 +27,8 @@ class CommonConfig:
     token: str = field(repr=False)
     """Empty: the one in `home`"""
     drain_seconds: float
+    request_id_keep: timedelta
+    """For how long a repeated request is known for what it is"""
     log_level: str
     log_format: str
 
@@ -48,6 +51,7 @@ def read_common_config(reader: Settings, service: str, *, listen: str, metrics_l
         store=read_store_settings(reader, home),
         token=reader.text("BRANDLOOM_TOKEN", ""),
         drain_seconds=reader.number(f"{prefix}_DRAIN_SECONDS", 20.0, 0.0, 3600.0),
+        request_id_keep=timedelta(days=reader.number("BRANDLOOM_REQUEST_ID_DAYS", 30.0, 1.0, 3650.0)),
         log_level=reader.choice("BRANDLOOM_LOG_LEVEL", LEVELS, "INFO"),
         log_format=reader.choice("BRANDLOOM_LOG_FORMAT", FORMATS, "console"),
     )

@@ -16,16 +16,21 @@ async with database.transaction() as session:
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from sqlalchemy import CursorResult, String, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
+from servicekit.chores import Chore
+from servicekit.clock import Clock
 from servicekit.column_types import UtcDateTime
+from servicekit.database import Database
 from servicekit.errors import AlreadyExists, InvalidArgument
+
+_SWEEP_SECONDS: Final = 3600.0
 
 
 class RequestIdMixin:
@@ -83,6 +88,16 @@ async def remember(
             metadata={"request_id": request_id, "resource_name": first_name},
         )
     return str(first_name)
+
+
+def forgetting(database: Database, table: type[RequestIdMixin], clock: Clock, keep: timedelta) -> Chore:
+    """Forgets, every hour, the ids that are older than `keep`: their requests are not repeated any more."""
+
+    async def forget_request_ids() -> None:
+        async with database.transaction() as session:
+            await forget_before(session, table, clock.now() - keep)
+
+    return Chore(_SWEEP_SECONDS, forget_request_ids)
 
 
 async def forget_before(session: AsyncSession, table: type[RequestIdMixin], moment: datetime) -> int:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -45,6 +45,8 @@ class Registration:
     service_name: str
     add: Callable[[Any, grpc.aio.Server], None]
     servicer: object
+    administrators_only: Set[str] = frozenset()
+    """Names of the methods that only administrators may call"""
 
 
 class ServiceServer:

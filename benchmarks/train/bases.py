@@ -41,7 +41,8 @@ def save_base(size: Size, directory: Path) -> Path:
     """A pipeline directory of stock classes; the same seed gives the same weights."""
     torch.manual_seed(0)
     tokenizer = _tokenizer()
-    pipeline: Any = StableDiffusionPipeline(
+    made: Any = StableDiffusionPipeline  # its constructor's types are narrower than what it takes
+    made(
         vae=_autoencoder(),
         text_encoder=_text_encoder(tokenizer, size),
         tokenizer=tokenizer,
@@ -56,8 +57,7 @@ def save_base(size: Size, directory: Path) -> Path:
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
-    )
-    pipeline.save_pretrained(directory)
+    ).save_pretrained(directory)
     return directory
 
 

@@ -128,7 +128,10 @@ class AsyncBaseModels:
     ) -> BaseModel:
         """Changes what is given; family and digest never change."""
         changes = given(display_name=display_name, source=source, license=license, description=description)
-        message = resources_pb2.BaseModel(name=_names.base_model(base_model), etag=etag, **changes)
+        # The service checks the message as a whole, whatever its mask says: what must be there comes along.
+        now = await self.get(base_model)
+        fixed = {"family": enum_to_number(_FAMILIES, now.family), "source": now.source, "sha256": now.sha256}
+        message = resources_pb2.BaseModel(name=now.name, etag=etag, **{**fixed, **changes})
         request = registry_pb2.UpdateBaseModelRequest(base_model=message, update_mask=mask(changes))
         return from_proto(BaseModel, await self._registry.call("UpdateBaseModel", request))
 

@@ -7,6 +7,7 @@ import click
 from brandloom import Lora
 from brandloom._names import short
 from brandloom.cli.framework import Group
+from brandloom.cli.options import guarded
 from brandloom.cli.session import Session, pass_session
 
 
@@ -34,19 +35,21 @@ def list_aliases(session: Session, lora: str) -> None:
 @click.argument("lora")
 @click.argument("name")
 @click.argument("version", type=click.IntRange(min=1))
+@guarded
 @pass_session
-def set_alias(session: Session, lora: str, name: str, version: int) -> None:
+def set_alias(session: Session, lora: str, name: str, version: int, etag: str) -> None:
     """Point NAME of a LoRA (BRAND/LORA) to a version number."""
-    session.show(session.client.loras.set_alias(lora, name, version), _aliases)
+    session.show(session.client.loras.set_alias(lora, name, version, etag=etag), _aliases)
 
 
 @alias.command("delete")
 @click.argument("lora")
 @click.argument("name")
+@guarded
 @pass_session
-def delete_alias(session: Session, lora: str, name: str) -> None:
+def delete_alias(session: Session, lora: str, name: str, etag: str) -> None:
     """Take NAME away; the version stays."""
-    session.show(session.client.loras.delete_alias(lora, name), _aliases)
+    session.show(session.client.loras.delete_alias(lora, name, etag=etag), _aliases)
 
 
 def _aliases(lora: Lora) -> str:

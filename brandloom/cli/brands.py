@@ -9,7 +9,7 @@ import click
 from brandloom import Brand
 from brandloom._names import short
 from brandloom.cli.framework import Group
-from brandloom.cli.options import changes, confirmed, listing
+from brandloom.cli.options import changes, confirmed, guarded, listing
 from brandloom.cli.plain import moment
 from brandloom.cli.session import Session, facts, pass_session
 
@@ -21,8 +21,8 @@ def brands() -> None:
 
 @brands.command()
 @click.argument("brand_id")
-@click.option("--display-name", default="")
-@click.option("--description", default="")
+@click.option("--display-name", default="", help="A name for people.")
+@click.option("--description", default="", help="What it is and what it is for.")
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Repeatable.")
 @pass_session
 def create(
@@ -58,8 +58,8 @@ def get(session: Session, brand: str) -> None:
 
 @brands.command()
 @click.argument("brand")
-@click.option("--display-name")
-@click.option("--description")
+@click.option("--display-name", help="A name for people.")
+@click.option("--description", help="What it is and what it is for.")
 @click.option(
     "--label",
     "labels",
@@ -68,6 +68,7 @@ def get(session: Session, brand: str) -> None:
     help="A label to have, in place of all it has.",
 )
 @click.option("--no-labels", is_flag=True, help="Take all labels away.")
+@guarded
 @pass_session
 def update(
     session: Session,
@@ -76,22 +77,24 @@ def update(
     description: str | None,
     labels: tuple[str, ...],
     no_labels: bool,
+    etag: str,
 ) -> None:
     """Change a brand's texts and labels."""
     if labels and no_labels:
         raise click.UsageError("--label and --no-labels exclude each other")
     pairs = _pairs(labels) if labels or no_labels else None
     wanted = changes(display_name=display_name, description=description, labels=pairs)
-    session.show(session.client.brands.update(brand, **wanted), _facts)
+    session.show(session.client.brands.update(brand, etag=etag, **wanted), _facts)
 
 
 @brands.command()
 @click.argument("brand")
 @confirmed
+@guarded
 @pass_session
-def delete(session: Session, brand: str) -> None:
+def delete(session: Session, brand: str, etag: str) -> None:
     """Delete a brand that has no LoRAs."""
-    session.client.brands.delete(brand)
+    session.client.brands.delete(brand, etag=etag)
     session.deleted(brand)
 
 

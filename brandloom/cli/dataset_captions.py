@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from brandloom import CaptionFormat
 from brandloom.cli.framework import Command
 from brandloom.cli.progress import transfer
 from brandloom.cli.session import Session, pass_session
@@ -18,8 +19,8 @@ from brandloom.cli.session import Session, pass_session
 @click.option("--suffix", help="Put after every caption as it is.")
 @click.option("--find", help="Text to replace.")
 @click.option("--replace", "replacement", default="", help="What --find becomes.")
-@click.option("--ignore-case", is_flag=True)
-@click.option("--whole-words", is_flag=True)
+@click.option("--ignore-case", is_flag=True, help="For --find.")
+@click.option("--whole-words", is_flag=True, help="Replace --find only where it stands as whole words.")
 @click.option("--filter", "filter_", default="", help="Pictures to edit; all by default.")
 @pass_session
 def edit_captions(
@@ -59,13 +60,25 @@ def edit_captions(
 @click.command("import", cls=Command)
 @click.argument("dataset")
 @click.argument("path", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice([item.lower() for item in CaptionFormat]),
+    help="Layout of the file (default: as its suffix tells).",
+)
 @click.option("--ignore-unknown", is_flag=True, help="Pass over rows that name no picture.")
 @pass_session
-def import_captions(session: Session, dataset: str, path: Path, ignore_unknown: bool) -> None:
+def import_captions(
+    session: Session, dataset: str, path: Path, format_: str | None, ignore_unknown: bool
+) -> None:
     """Apply captions from metadata.csv, metadata.jsonl or a .zip of .txt files: all rows or none."""
     with transfer(session, f"importing {path.name}") as report:
         done = session.client.captions.import_file(
-            dataset, path, ignore_unknown=ignore_unknown, on_progress=report
+            dataset,
+            path,
+            format=CaptionFormat(format_.upper()) if format_ else None,
+            ignore_unknown=ignore_unknown,
+            on_progress=report,
         )
     session.show(
         done, lambda result: f"{result.changed_count} captions changed, {result.unknown_count} rows unknown"

@@ -13,7 +13,7 @@ from brandloom.cli import exit_codes
 from brandloom.cli.dataset_captions import edit_captions, import_captions
 from brandloom.cli.framework import Group
 from brandloom.cli.labels import follow_label_job, label_facts
-from brandloom.cli.options import changes, confirmed, listing
+from brandloom.cli.options import changes, confirmed, guarded, listing
 from brandloom.cli.plain import moment, words
 from brandloom.cli.progress import transfer
 from brandloom.cli.revisions import revision_facts
@@ -27,8 +27,8 @@ def datasets() -> None:
 
 @datasets.command()
 @click.argument("dataset")
-@click.option("--display-name", default="")
-@click.option("--description", default="")
+@click.option("--display-name", default="", help="A name for people.")
+@click.option("--description", default="", help="What it is and what it is for.")
 @pass_session
 def create(session: Session, dataset: str, display_name: str, description: str) -> None:
     """Make a dataset (BRAND/DATASET)."""
@@ -73,23 +73,27 @@ def get(session: Session, dataset: str) -> None:
 
 @datasets.command()
 @click.argument("dataset")
-@click.option("--display-name")
-@click.option("--description")
+@click.option("--display-name", help="A name for people.")
+@click.option("--description", help="What it is and what it is for.")
+@guarded
 @pass_session
-def update(session: Session, dataset: str, display_name: str | None, description: str | None) -> None:
+def update(
+    session: Session, dataset: str, display_name: str | None, description: str | None, etag: str
+) -> None:
     """Change a dataset's texts."""
     wanted = changes(display_name=display_name, description=description)
-    session.show(session.client.datasets.update(dataset, **wanted), _facts)
+    session.show(session.client.datasets.update(dataset, etag=etag, **wanted), _facts)
 
 
 @datasets.command()
 @click.argument("dataset")
 @click.option("--force", is_flag=True, help="Although it has pictures. Sealed revisions stay.")
 @confirmed
+@guarded
 @pass_session
-def delete(session: Session, dataset: str, force: bool) -> None:
+def delete(session: Session, dataset: str, force: bool, etag: str) -> None:
     """Delete a dataset."""
-    session.client.datasets.delete(dataset, force=force)
+    session.client.datasets.delete(dataset, force=force, etag=etag)
     session.deleted(dataset)
 
 
@@ -117,9 +121,12 @@ def upload(session: Session, dataset: str, paths: tuple[Path, ...], sidecars: bo
                 (item.source_name, item.outcome.lower(), words(item.flags).lower(), _why(item.failure))
                 for item in remarkable
             ]
-            session.out.print(table(("file", "outcome", "flags", "why"), rows))
-        unchanged = sum(item.outcome is UploadOutcome.UNCHANGED for item in result.results)
-        session.note(f"{result.added_count} added, {result.rejected_count} rejected, {unchanged} unchanged")
+            session.print(table(("file", "outcome", "flags", "why"), rows))
+        outcomes = [item.outcome for item in result.results]
+        twice = outcomes.count(UploadOutcome.DUPLICATE)
+        added = f"{result.added_count} added" + (f" ({twice} excluded as duplicates)" if twice else "")
+        unchanged = outcomes.count(UploadOutcome.UNCHANGED)
+        session.note(f"{added}, {result.rejected_count} rejected, {unchanged} unchanged")
     if result.rejected_count:
         click.get_current_context().exit(exit_codes.FAILED)
 
@@ -159,8 +166,8 @@ def label(
 @datasets.command()
 @click.argument("dataset")
 @click.option("--trigger-word", "trigger_words", multiple=True, help="Words that will call the LoRA.")
-@click.option("--note", default="")
-@click.option("--allow-empty-captions", is_flag=True)
+@click.option("--note", default="", help="What is new in it.")
+@click.option("--allow-empty-captions", is_flag=True, help="Although pictures have no caption.")
 @pass_session
 def seal(
     session: Session, dataset: str, trigger_words: tuple[str, ...], note: str, allow_empty_captions: bool
@@ -176,7 +183,12 @@ def seal(
 @click.argument("dataset")
 @click.argument("destination", type=click.Path(path_type=Path))
 @click.option(
-    "--format", "format_", type=click.Choice([item.lower() for item in CaptionFormat]), default="csv"
+    "--format",
+    "format_",
+    type=click.Choice([item.lower() for item in CaptionFormat]),
+    default="csv",
+    show_default=True,
+    help="Layout of the captions.",
 )
 @click.option("--images", "include_images", is_flag=True, help="A .zip with the pictures too.")
 @pass_session

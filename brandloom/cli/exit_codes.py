@@ -19,7 +19,7 @@ INTERRUPTED: Final = 130
 HELP: Final = """\b
 Exit status:
   0    done
-  1    the job failed, or the service did
+  1    the job failed, or the service did, or a file could not be written
   2    wrong usage or an invalid argument
   3    no such resource
   4    not permitted, or no valid token

@@ -16,6 +16,7 @@ from brandloom import (
     SigmaSchedule,
     StackEntry,
 )
+from brandloom._names import short
 from brandloom.cli.framework import Command
 from brandloom.cli.plain import size
 from brandloom.cli.progress import counting
@@ -31,19 +32,22 @@ _SAMPLERS = [member.lower() for member in Sampler if member is not Sampler.UNSPE
 @click.option(
     "--lora", "stack", multiple=True, type=StackParameter(), help="Repeatable: hero, hero@prod:0.6."
 )
-@click.option("--negative-prompt", default="")
-@click.option("--count", default=1, type=click.IntRange(1, 64))
+@click.option("--negative-prompt", default="", help="What shall not be in the picture.")
+@click.option("--count", default=1, show_default=True, type=click.IntRange(1, 64), help="Pictures to make.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Picture i uses seed + i.")
 @click.option("--steps", default=0, help="Denoising steps (default: 25).")
-@click.option("--guidance", type=float, help="Default: 5.")
+@click.option("--guidance", type=float, help="How much the prompt counts (default: 5).")
 @click.option("--sampler", type=click.Choice(_SAMPLERS), help="Default: dpmpp_2m.")
 @click.option("--karras", is_flag=True, help="Karras' spacing of the noise levels.")
-@click.option("--width", default=0)
-@click.option("--height", default=0)
-@click.option("--clip-skip", default=0)
-@click.option("--base-model", default="")
+@click.option("--width", default=0, help="Pixels, a multiple of 8 (default: the base's own).")
+@click.option("--height", default=0, help="Pixels, a multiple of 8 (default: the base's own).")
+@click.option("--clip-skip", default=0, help="Layers of the text encoder to skip from its end.")
+@click.option("--base-model", default="", help="Name of a base model (default: the service's own).")
 @click.option(
-    "--output", type=click.Path(path_type=Path), default=Path(), help="A folder, or a .png for one."
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path(),
+    help="A folder, or a .png for one (default: this folder).",
 )
 @pass_session
 def generate(
@@ -62,6 +66,7 @@ def generate(
 ) -> None:
     """Make pictures with a stack of LoRAs.
 
+    \b
     brandloom generate acme '<lora:hero:0.6> riding a motorcycle' --count 4
     """
     if output.suffix.lower() == ".png" and count > 1:
@@ -86,6 +91,7 @@ def generate(
             match event:
                 case Queued():
                     stack_used = event
+                    _tell(session, event)
                 case GenerationProgress():
                     report(event.step, event.total_steps)
                 case GeneratedImage():
@@ -97,6 +103,15 @@ def generate(
     )
 
 
+def _tell(session: Session, event: Queued) -> None:
+    if event.position:
+        session.note(f"{event.position} requests before this one")
+    for lora in event.stack:
+        text_encoder = lora.text_encoder_weight
+        apart = "" if text_encoder == lora.weight else f" ({text_encoder:g} in the text encoder)"
+        session.note(f"with {short(lora.version)} at {lora.weight:g}{apart}")
+
+
 @click.command(cls=Command)
 @pass_session
 def capacity(session: Session) -> None:
@@ -105,7 +120,11 @@ def capacity(session: Session) -> None:
 
 
 def _capacity(now: Capacity) -> Any:
-    bases = [f"{base.source}{' (default)' if base.default else ''}  {base.sha256[:12]}" for base in now.bases]
+    # The service tells administrators alone where a base lies.
+    bases = [
+        "  ".join(part for part in (base.source, base.sha256[:12], "default" if base.default else "") if part)
+        for base in now.bases
+    ]
     caches = [
         (cache.level, size(cache.used_bytes), size(cache.budget_bytes), cache.hits, cache.misses)
         for cache in now.caches

@@ -10,7 +10,7 @@ import click
 from brandloom import Image
 from brandloom._names import short
 from brandloom.cli.framework import Group
-from brandloom.cli.options import changes, confirmed, listing, new_tags, retagged
+from brandloom.cli.options import changes, confirmed, guarded, listing, new_tags, retagged
 from brandloom.cli.plain import moment, words
 from brandloom.cli.session import Session, facts, pass_session
 
@@ -54,10 +54,11 @@ def get(session: Session, image: str) -> None:
 @images.command()
 @click.argument("image")
 @click.argument("text")
+@guarded
 @pass_session
-def caption(session: Session, image: str, text: str) -> None:
+def caption(session: Session, image: str, text: str, etag: str) -> None:
     """Write a picture's caption, as a reviewer."""
-    session.show(session.client.captions.set(image, text), _facts)
+    session.show(session.client.captions.set(image, text, etag=etag), _facts)
 
 
 @images.command()
@@ -65,6 +66,7 @@ def caption(session: Session, image: str, text: str) -> None:
 @click.option("--split", type=click.Choice(["train", "validation"]), help="What it is used for.")
 @click.option("--exclude/--include", "excluded", default=None, help="Whether revisions leave it out.")
 @retagged
+@guarded
 @pass_session
 def update(
     session: Session,
@@ -73,10 +75,11 @@ def update(
     excluded: bool | None,
     tags: tuple[str, ...],
     no_tags: bool,
+    etag: str,
 ) -> None:
     """Change a picture's tags and split, or whether revisions leave it out."""
     wanted = changes(split=split, excluded=excluded, tags=new_tags(tags, no_tags))
-    session.show(session.client.datasets.update_image(image, **wanted), _facts)
+    session.show(session.client.datasets.update_image(image, etag=etag, **wanted), _facts)
 
 
 @images.command()
@@ -92,10 +95,11 @@ def download(session: Session, image: str, destination: Path) -> None:
 @images.command()
 @click.argument("image")
 @confirmed
+@guarded
 @pass_session
-def delete(session: Session, image: str) -> None:
+def delete(session: Session, image: str, etag: str) -> None:
     """Take a picture out of its dataset; sealed revisions keep it."""
-    session.client.datasets.delete_image(image)
+    session.client.datasets.delete_image(image, etag=etag)
     session.deleted(image)
 
 

@@ -121,10 +121,8 @@ def event_line(job: TrainingJob, event: TrainingEvent) -> str:
             return f"{lora}: {state.lower()}"
         case ProgressEvent(progress=now):
             left = f", {span(now.time_left)} left" if now.time_left else ""
-            return (
-                f"{lora}: step {now.step} of {now.total_steps}, loss {now.smoothed_loss:.4f},"
-                f" {now.images_per_second:.1f} images/s{left}"
-            )
+            speed = f", {now.images_per_second:.1f} images/s" if now.images_per_second else ""
+            return f"{lora}: step {now.step} of {now.total_steps}, loss {now.smoothed_loss:.4f}{speed}{left}"
         case ErrorEvent(error=error):
             return f"{lora}: {error.message} ({error.reason})"
         case NoticeEvent(notice=notice):

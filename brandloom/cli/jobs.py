@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from brandloom._names import short
 from brandloom.cli.framework import Group
 from brandloom.cli.job_board import JobBoard, follow_jobs, show_jobs
 from brandloom.cli.options import listing
-from brandloom.cli.plain import moment, size, span
+from brandloom.cli.plain import moment, size, span, words
 from brandloom.cli.progress import transfer
 from brandloom.cli.session import Session, facts, pass_session, table
 from brandloom.cli.training_options import chosen, training_settings
@@ -41,8 +42,8 @@ def jobs() -> None:
 @jobs.command()
 @click.argument("lora")
 @click.option("--dataset", required=True, help="BRAND/DATASET for its latest revision, or BRAND/DATASET@N.")
-@click.option("--base-model", required=True)
-@click.option("--display-name", default="")
+@click.option("--base-model", required=True, help="Name of a registered model.")
+@click.option("--display-name", default="", help="A name for people.")
 @click.option("--priority", default=0, help="Larger goes first (-100 to 100).")
 @click.option("--dry-run", is_flag=True, help="Show the spec with its defaults and advice; start nothing.")
 @training_settings
@@ -120,7 +121,13 @@ def watch(session: Session, names: tuple[str, ...]) -> None:
 
     A broken connection is made again, and no event is lost. Exits with 1 when a job failed or was cancelled.
     """
-    board = asyncio.run(_watch(session, names))
+    try:
+        board = asyncio.run(_watch(session, names))
+    except KeyboardInterrupt:
+        session.note(
+            "jobs go on: `brandloom jobs watch` follows them again, `brandloom jobs cancel` stops one"
+        )
+        raise
     if not board.jobs:
         session.note("no job is running")
     for job in board.jobs.values():
@@ -142,7 +149,7 @@ def metrics(session: Session, job: str, points: int) -> None:
             f"{point.loss:.4f}",
             f"{point.smoothed_loss:.4f}",
             f"{point.learning_rate:.3g}",
-            f"{point.images_per_second:.1f}",
+            f"{point.images_per_second:.1f}" if point.images_per_second else "",
         ),
     )
 
@@ -206,11 +213,11 @@ def _facts(job: TrainingJob) -> Any:
             ("name", job.name),
             ("display name", job.display_name),
             ("state", job.state.lower()),
-            ("queue", f"{job.queue_position} before it" if job.state is JobState.QUEUED else ""),
+            ("queue", _queue(job)),
             ("error", f"{job.error.message} ({job.error.reason})" if job.error else ""),
             ("step", f"{now.step} of {now.total_steps}" if now else ""),
             ("loss", f"{now.smoothed_loss:.4f}" if now and now.step else ""),
-            ("left", span(now.time_left) if now else ""),
+            ("left", span(now.time_left) if now and not job.state.ended else ""),
             ("version", job.lora_version),
             ("created", moment(job.create_time)),
             ("ended", moment(job.end_time)),
@@ -231,18 +238,35 @@ def _check_facts(check: brandloom.SpecCheck) -> Any:
     )
 
 
+def _queue(job: TrainingJob) -> str:
+    if job.state is not JobState.QUEUED:
+        return ""
+    return f"{job.queue_position} before it" if job.queue_position else "next"
+
+
 def _spec_facts(spec: TrainingSpec) -> Any:
+    """The settings by the names of their options."""
     pairs: list[tuple[str, object]] = []
     for name, value in asdict(spec).items():
         if isinstance(value, dict):
-            pairs += [(key, _setting(item)) for key, item in value.items()]
+            prefix = "sample " if name == "samples" else ""
+            pairs += [(prefix + key.replace("_", " "), _setting(item)) for key, item in value.items()]
         else:
-            pairs.append((name, _setting(value)))
+            pairs.append((name.replace("_", " "), _setting(value)))
     return facts(pairs)
 
 
 def _setting(value: object) -> object:
-    return ", ".join(str(item) for item in value) if isinstance(value, tuple) else value
+    match value:
+        case tuple():
+            return words([str(_setting(item)) for item in value])
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:g}"
+        case StrEnum():
+            return "" if value == "UNSPECIFIED" else value.lower()
+    return value
 
 
 def _files(job: TrainingJob) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from brandloom import LabelJob, LabelProgressEvent
+from brandloom._names import short
 from brandloom.cli.progress import counting
 from brandloom.cli.session import Session, facts
 
@@ -12,10 +13,15 @@ from brandloom.cli.session import Session, facts
 def follow_label_job(session: Session, job: LabelJob) -> LabelJob:
     """Shows the job's progress until it ends; gives its last state."""
     labeling = session.client.labeling
-    with counting(session, "captioning") as report:
-        for event in labeling.watch(job):
-            if isinstance(event, LabelProgressEvent):
-                report(event.progress.done, event.progress.total)
+    try:
+        with counting(session, "captioning") as report:
+            for event in labeling.watch(job):
+                if isinstance(event, LabelProgressEvent):
+                    report(event.progress.done, event.progress.total)
+    except KeyboardInterrupt:
+        name = short(job.name)
+        session.note(f"the job goes on: `brandloom label-jobs watch {name}` or `... cancel {name}`")
+        raise
     return labeling.get(job)
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from brandloom import Change, Lora
+from brandloom import Change, ChangeKind, Lora
 from brandloom._names import short
 from brandloom.cli.framework import Group
-from brandloom.cli.options import changes, confirmed, listing, new_tags, retagged
+from brandloom.cli.options import changes, confirmed, guarded, listing, new_tags, retagged
 from brandloom.cli.plain import moment, words
 from brandloom.cli.session import Session, facts, pass_session
 
@@ -25,8 +25,8 @@ def loras() -> None:
 
 @loras.command()
 @click.argument("lora")
-@click.option("--display-name", default="")
-@click.option("--description", default="")
+@click.option("--display-name", default="", help="A name for people.")
+@click.option("--description", default="", help="What it is and what it is for.")
 @click.option("--tag", "tags", multiple=True, help="Repeatable.")
 @pass_session
 def create(session: Session, lora: str, display_name: str, description: str, tags: tuple[str, ...]) -> None:
@@ -65,9 +65,10 @@ def get(session: Session, lora: str) -> None:
 
 @loras.command()
 @click.argument("lora")
-@click.option("--display-name")
-@click.option("--description")
+@click.option("--display-name", help="A name for people.")
+@click.option("--description", help="What it is and what it is for.")
 @retagged
+@guarded
 @pass_session
 def update(
     session: Session,
@@ -76,20 +77,22 @@ def update(
     description: str | None,
     tags: tuple[str, ...],
     no_tags: bool,
+    etag: str,
 ) -> None:
     """Change a LoRA's texts and tags."""
     wanted = changes(display_name=display_name, description=description, tags=new_tags(tags, no_tags))
-    session.show(session.client.loras.update(lora, **wanted), _facts)
+    session.show(session.client.loras.update(lora, etag=etag, **wanted), _facts)
 
 
 @loras.command()
 @click.argument("lora")
 @click.option("--force", is_flag=True, help="With its versions and aliases.")
 @confirmed
+@guarded
 @pass_session
-def delete(session: Session, lora: str, force: bool) -> None:
+def delete(session: Session, lora: str, force: bool, etag: str) -> None:
     """Delete a LoRA."""
-    session.client.loras.delete(lora, force=force)
+    session.client.loras.delete(lora, force=force, etag=etag)
     session.deleted(lora)
 
 
@@ -113,14 +116,21 @@ def watch(session: Session, brand: str | None, after_sequence: int | None, limit
         if session.json:
             session.write_json_line(change)
         else:
-            session.out.print(_change_line(change), highlight=False, markup=False)
+            click.echo(_change_line(change))
 
 
 def _change_line(change: Change) -> str:
-    words_of_kind = change.kind.lower().replace("_", " ")
-    alias = f" {change.alias}" if change.alias else ""
-    version = f" version {change.version}" if change.version else ""
-    return f"{change.sequence}  {moment(change.time)}  {short(change.lora)}: {words_of_kind}{alias}{version}"
+    lora = short(change.lora)
+    match change.kind:
+        case ChangeKind.VERSION_ADDED:
+            what = f"{lora}@{change.version} is new"
+        case ChangeKind.ALIAS_SET:
+            what = f"{lora}@{change.alias} -> {lora}@{change.version}"
+        case ChangeKind.ALIAS_DELETED:
+            what = f"{lora}@{change.alias} is gone"
+        case kind:
+            what = f"{lora}: {kind.lower().replace('_', ' ')}"
+    return f"{change.sequence}  {moment(change.time)}  {what}"
 
 
 def _aliases(lora: Lora) -> str:

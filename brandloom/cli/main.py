@@ -39,7 +39,14 @@ _CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 1
 @click.option(
     "--home", type=click.Path(), help="Folder of the token; else $BRANDLOOM_HOME, else ~/.brandloom."
 )
-@click.option("--timeout", type=click.FloatRange(min=0.1), default=60.0, help="Seconds for a single answer.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0.1),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="For a single answer.",
+)
 @click.version_option(package_name="brandloom")
 @pass_session
 def cli(
@@ -106,6 +113,10 @@ def main() -> NoReturn:
         # The reader of our output (`head`) has gone: nothing is wrong, and nothing can be told.
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        click.echo(f"Error: {place}{error.strerror or error}", err=True)
+        sys.exit(exit_codes.FAILED)
     sys.exit(status if isinstance(status, int) else 0)
 
 

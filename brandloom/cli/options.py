@@ -26,6 +26,13 @@ def confirmed(function: F) -> F:
     return click.confirmation_option("--yes", prompt="Delete it?", help="Do not ask.")(function)
 
 
+def guarded(function: F) -> F:
+    """`--etag`, for commands that must not overwrite what somebody else has just changed."""
+    return click.option(
+        "--etag", default="", help="Only if it still has this etag, which --json shows; else exit with 6."
+    )(function)
+
+
 def retagged(function: F) -> F:
     """`--tag` and `--no-tags`, for commands that change the tags of something."""
     for option in (

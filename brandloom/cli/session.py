@@ -70,7 +70,17 @@ class Session:
         if self.json:
             self.write_json(value)
         else:
-            self.out.print(render(value), highlight=False)
+            self.print(render(value))
+
+    def print(self, result: Any) -> None:
+        """Something for people on stdout; in a pipe without the blanks that fill up a table's lines."""
+        if self.out.is_terminal:
+            self.out.print(result, highlight=False)
+            return
+        with self.out.capture() as captured:
+            self.out.print(result, highlight=False)
+        for line in captured.get().splitlines():
+            click.echo(line.rstrip())
 
     def deleted(self, name: str) -> None:
         """Something is gone; with --json a document says so."""
@@ -104,14 +114,15 @@ class Session:
         if not found:
             self.note("nothing found")
             return
-        self.out.print(table(columns, [row(item) for item in found]))
+        self.print(table(columns, [row(item) for item in found]))
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
     """A table of text; names are never cut off."""
     result = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
-    for column in columns:
-        result.add_column(column, overflow="fold")
+    for number, column in enumerate(columns):
+        # The first one is the name, which people copy: it stays on one line as long as that can be.
+        result.add_column(column, overflow="fold", no_wrap=number == 0)
     for row in rows:
         result.add_row(*(_cell(cell) for cell in row))
     return result

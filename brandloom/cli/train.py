@@ -34,7 +34,13 @@ _EPILOG: Final = "Keys: " + ", ".join(KEYS) + ". Only train_data_dir and base_mo
 
 
 @click.command(cls=Command, epilog=_EPILOG)
-@click.option("--config", "config_path", required=True, type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--config",
+    "config_path",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The YAML file; its paths count from the current folder.",
+)
 @pass_session
 def train(session: Session, config_path: Path) -> None:
     """Train a LoRA as a YAML file says.

@@ -12,7 +12,7 @@ from rich.tree import Tree
 from brandloom import DownloadUrl, Lineage, LoraVersion
 from brandloom._names import short
 from brandloom.cli.framework import Group
-from brandloom.cli.options import changes, listing, new_tags, retagged
+from brandloom.cli.options import changes, guarded, listing, new_tags, retagged
 from brandloom.cli.plain import moment, size, words
 from brandloom.cli.progress import transfer
 from brandloom.cli.session import Session, facts, pass_session
@@ -58,11 +58,11 @@ def get(session: Session, version: str) -> None:
 @versions.command()
 @click.argument("lora")
 @click.argument("path", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--base-model", default="")
-@click.option("--trigger-word", "trigger_words", multiple=True)
-@click.option("--tag", "tags", multiple=True)
-@click.option("--description", default="")
-@click.option("--license", "license_", default="")
+@click.option("--base-model", default="", help="Name of the registered model that it was made for.")
+@click.option("--trigger-word", "trigger_words", multiple=True, help="Words that call it; repeatable.")
+@click.option("--tag", "tags", multiple=True, help="Repeatable.")
+@click.option("--description", default="", help="What it is and what it is for.")
+@click.option("--license", "license_", default="", help="Name of the licence, such as apache-2.0.")
 @pass_session
 def upload(
     session: Session,
@@ -91,9 +91,10 @@ def upload(
 
 @versions.command()
 @click.argument("version")
-@click.option("--description")
-@click.option("--license", "license_")
+@click.option("--description", help="What it is and what it is for.")
+@click.option("--license", "license_", help="Name of the licence, such as apache-2.0.")
 @retagged
+@guarded
 @pass_session
 def update(
     session: Session,
@@ -102,10 +103,11 @@ def update(
     license_: str | None,
     tags: tuple[str, ...],
     no_tags: bool,
+    etag: str,
 ) -> None:
     """Correct a version's description, licence or tags; all else of it is fixed."""
     wanted = changes(description=description, license=license_, tags=new_tags(tags, no_tags))
-    session.show(session.client.versions.update(version, **wanted), _facts)
+    session.show(session.client.versions.update(version, etag=etag, **wanted), _facts)
 
 
 @versions.command()
@@ -202,7 +204,10 @@ def _facts(version: LoraVersion) -> Any:
             ("dataset", origin.dataset_revision),
             ("dataset sha256", origin.dataset_sha256),
             ("parent", origin.parent_version),
-            ("evaluation", "\n".join(f"{key} {value:g}" for key, value in version.evaluation.items())),
+            (
+                "evaluation",
+                "\n".join(f"{key} {value:g}" for key, value in sorted(version.evaluation.items())),
+            ),
             ("created", f"{moment(version.create_time)} by {version.creator}"),
         ]
     )

@@ -28,7 +28,12 @@ def directory_family(path: Path) -> str:
 
 
 def load_diffusion_base(
-    path: Path, *, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+    path: Path,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+    configs: Path | None = None,
+    tokenizer: Path | None = None,
 ) -> DiffusionBase:
     """Load a pipeline directory of any family, or a single file of SD 1.5; see those modules.
 
@@ -36,4 +41,4 @@ def load_diffusion_base(
     """
     if path.is_dir() and directory_family(path) == sdxl.FAMILY:
         return sdxl.load_base(path, dtype=dtype, device=device)
-    return sd15.load_base(path, dtype=dtype, device=device)
+    return sd15.load_base(path, dtype=dtype, device=device, configs=configs, tokenizer=tokenizer)

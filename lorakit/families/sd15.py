@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
-from transformers import CLIPTextModel, CLIPTokenizer
 
 from lorakit.base_digest import base_digest
 from lorakit.errors import BaseModelError
@@ -26,7 +24,7 @@ from lorakit.families.diffusion_base import (
     training_schedule,
 )
 from lorakit.families.naming import TEXT_ENCODER, UNET
-from lorakit.families.pipeline_files import load_model, load_part, pipeline_class, read_json
+from lorakit.families.sd15_parts import parts_of_directory, parts_of_file
 from lorakit.families.targets import Target, module_shapes, routable_paths, target_modules
 from lorakit.module_shape import Component
 
@@ -46,7 +44,6 @@ __all__ = [
 
 FAMILY = "sd15"
 COMPONENTS: tuple[Component, ...] = (UNET, TEXT_ENCODER)
-_PIPELINE = "StableDiffusionPipeline"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,28 +80,29 @@ def load_base(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
     configs: Path | None = None,
+    tokenizer: Path | None = None,
 ) -> BaseModel:
     """Load a pipeline directory, or a single-file checkpoint, from safetensors alone; nothing is fetched or
     unpickled.
 
-    A single file holds no configurations and no tokenizer: ``configs`` is a pipeline directory that does.
+    A single file holds no configurations and no tokenizer: see lorakit.families.sd15_parts.parts_of_file.
     Raises BaseModelError saying what is missing or wrong.
     """
     digest = base_digest(path)
     if path.is_file():
-        unet, text_encoder, vae, tokenizer, scheduler_config = _parts_of_file(path, configs, dtype)
+        parts = parts_of_file(path, dtype, configs=configs, tokenizer=tokenizer)
     else:
-        unet, text_encoder, vae, tokenizer, scheduler_config = _parts_of_directory(path, dtype)
-    _check_architecture(unet, text_encoder, vae, path)
-    for model in (unet, text_encoder, vae):
+        parts = parts_of_directory(path, dtype)
+    _check_architecture(parts.unet, parts.text_encoder, parts.vae, path)
+    for model in parts.models:
         model.requires_grad_(False).eval().to(device=device)
     return BaseModel(
-        unet=unet,
-        text_encoder=text_encoder,
-        vae=vae,
-        tokenizer=tokenizer,
-        noise_schedule=training_schedule(scheduler_config, path),
-        scheduler_config=scheduler_config,
+        unet=parts.unet,
+        text_encoder=parts.text_encoder,
+        vae=parts.vae,
+        tokenizer=parts.tokenizer,
+        noise_schedule=training_schedule(parts.scheduler_config, path),
+        scheduler_config=parts.scheduler_config,
         sha256=digest,
     )
 
@@ -136,46 +134,6 @@ def encode_tokens(base: BaseModel, ids_BN: torch.Tensor, *, clip_skip: int = 0) 
 def encode_prompt(base: BaseModel, prompts: Sequence[str], *, clip_skip: int = 0) -> torch.Tensor:
     """Embeddings [B, N, D] of prompts."""
     return encode_tokens(base, tokenize(base, prompts), clip_skip=clip_skip)
-
-
-def _parts_of_directory(path: Path, dtype: torch.dtype) -> tuple[Any, Any, Any, Any, Mapping[str, Any]]:
-    found = pipeline_class(path)
-    if found != _PIPELINE:
-        raise BaseModelError(f"{path} is a {found!r}, not a {_PIPELINE}")
-    unet = load_model(UNet2DConditionModel, path, "unet", dtype=dtype)
-    vae = load_model(AutoencoderKL, path, "vae", dtype=dtype)
-    text_encoder = load_model(CLIPTextModel, path, "text_encoder", dtype=dtype)
-    tokenizer = load_part(CLIPTokenizer, path, "tokenizer")
-    return unet, text_encoder, vae, tokenizer, read_json(path / "scheduler" / "scheduler_config.json")
-
-
-def _parts_of_file(
-    path: Path, configs: Path | None, dtype: torch.dtype
-) -> tuple[Any, Any, Any, Any, Mapping[str, Any]]:
-    if path.suffix != ".safetensors":
-        raise BaseModelError(f"{path.name}: only .safetensors checkpoints are read")
-    if configs is None:
-        raise BaseModelError(
-            f"{path.name}: a single file needs a pipeline directory with configurations beside it"
-        )
-    try:
-        pipeline = StableDiffusionPipeline.from_single_file(
-            str(path),
-            config=str(configs),
-            dtype=dtype,
-            local_files_only=True,
-            safety_checker=None,
-            feature_extractor=None,
-        )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise BaseModelError(f"{path.name} cannot be loaded: {error}") from error
-    return (
-        pipeline.unet,
-        pipeline.text_encoder,
-        pipeline.vae,
-        pipeline.tokenizer,
-        dict(pipeline.scheduler.config),
-    )
 
 
 def _check_architecture(unet: Any, text_encoder: Any, vae: Any, path: Path) -> None:

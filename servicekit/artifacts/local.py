@@ -75,6 +75,10 @@ class LocalStore:
         """Always None: a directory has no URLs that another machine could use."""
         return None
 
+    async def delete(self, sha256: str) -> None:
+        """Unlinks the file; those who are reading it read on to its end."""
+        await asyncio.to_thread(self._path(sha256).unlink, missing_ok=True)
+
     async def ready(self) -> bool:
         """Whether the directory can be written to."""
         return await asyncio.to_thread(os.access, self._drafts, os.W_OK | os.X_OK)

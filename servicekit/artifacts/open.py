@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
 import urllib3
@@ -18,12 +18,17 @@ from servicekit.artifacts.local import LocalStore
 from servicekit.artifacts.port import ArtifactStore
 from servicekit.settings import Settings
 
+if TYPE_CHECKING:
+    from minio import Minio
+
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\Z")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoreSettings:
-    """Where the artifact store is. The S3 fields count only for `s3://` URLs."""
+    """Where the artifact store is, and how to reach S3: needed for `s3://` URLs, and else where base models
+    lie in S3.
+    """
 
     url: str
     """`file:///directory` or `s3://bucket`"""
@@ -44,14 +49,18 @@ def read_store_settings(reader: Settings, home: Path) -> StoreSettings:
     """Reads BRANDLOOM_STORE_URL and BRANDLOOM_S3_*; faults go to the reader."""
     url = reader.text("BRANDLOOM_STORE_URL", (home.absolute() / "store").as_uri())
     parts = urlsplit(url)
-    if parts.scheme == "file" and parts.path.startswith("/") and not parts.netloc:
-        return StoreSettings(url=url)
-    if parts.scheme != "s3" or not _BUCKET.match(parts.netloc) or parts.path.strip("/"):
+    local = parts.scheme == "file" and parts.path.startswith("/") and not parts.netloc
+    in_s3 = parts.scheme == "s3" and _BUCKET.match(parts.netloc) and not parts.path.strip("/")
+    if not local and not in_s3:
         reader.fault("BRANDLOOM_STORE_URL", f"must be file:///directory or s3://bucket, not {url!r}")
+        return StoreSettings(url=url)
+    needless = "" if local else None
+    endpoint = reader.address("BRANDLOOM_S3_ENDPOINT", needless, allow_empty=local)
+    if local and not endpoint:
         return StoreSettings(url=url)
     return StoreSettings(
         url=url,
-        endpoint=reader.address("BRANDLOOM_S3_ENDPOINT"),
+        endpoint=endpoint,
         public_endpoint=reader.address("BRANDLOOM_S3_PUBLIC_ENDPOINT", "", allow_empty=True),
         access_key=reader.text("BRANDLOOM_S3_ACCESS_KEY"),
         secret_key=reader.text("BRANDLOOM_S3_SECRET_KEY"),
@@ -71,25 +80,27 @@ def open_store(url: str, settings: StoreSettings | None = None) -> ArtifactStore
     raise ValueError(f"no artifact store can be opened at {url!r}")
 
 
-def _open_s3(bucket: str, settings: StoreSettings) -> ArtifactStore:
+def s3_client(settings: StoreSettings, endpoint: str = "") -> Minio:
+    """A client for the S3 server of the settings, or at another endpoint. Connects on first use."""
     # Imported here: with the embedded default no S3 client need be installed.
     from minio import Minio
 
+    return Minio(
+        endpoint or settings.endpoint,
+        access_key=settings.access_key,
+        secret_key=settings.secret_key,
+        region=settings.region,
+        secure=settings.secure,
+        http_client=_http_client(),
+    )
+
+
+def _open_s3(bucket: str, settings: StoreSettings) -> ArtifactStore:
     from servicekit.artifacts.s3 import S3Store
 
-    def connect(endpoint: str) -> Minio:
-        return Minio(
-            endpoint,
-            access_key=settings.access_key,
-            secret_key=settings.secret_key,
-            region=settings.region,
-            secure=settings.secure,
-            http_client=_http_client(),
-        )
-
-    public = connect(settings.public_endpoint) if settings.public_endpoint else None
+    public = s3_client(settings, settings.public_endpoint) if settings.public_endpoint else None
     return S3Store(
-        connect(settings.endpoint), bucket, presigning_client=public, create_bucket=settings.create_bucket
+        s3_client(settings), bucket, presigning_client=public, create_bucket=settings.create_bucket
     )
 
 

@@ -84,6 +84,14 @@ class ArtifactStore(Protocol):
         none."""
         ...
 
+    async def delete(self, sha256: str) -> None:
+        """Removes the blob, if there is one.
+
+        The store knows nobody's references: the caller must know that nobody has one or will ever make one.
+        Whoever puts the same bytes at this moment may find them present, and have them deleted after that.
+        """
+        ...
+
     async def ready(self) -> bool:
         """Whether the store can be used at this moment; never raises."""
         ...

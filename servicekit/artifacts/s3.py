@@ -108,6 +108,10 @@ class S3Store:
         )
         return url
 
+    async def delete(self, sha256: str) -> None:
+        """Removes the object, which S3 grants also when there is none."""
+        await _call(self._client.remove_object, self._bucket, artifact_key(sha256))
+
     async def ready(self) -> bool:
         """Whether the bucket is there; makes it first where that is allowed."""
         try:

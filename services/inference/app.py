@@ -7,10 +7,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from brandloom.api.inference.v1 import inference_pb2, inference_pb2_grpc
+from lorakit.base_digest import base_digest, counts
+from lorakit.families.sd15_configs import TOKENIZER_REPOSITORY
 from servicekit.artifacts.open import open_store
+from servicekit.base_models.files import BaseModelFiles
 from servicekit.bootstrap import build_server
 from servicekit.channels import open_channel
 from servicekit.drain import Drain
+from servicekit.identity import Authenticator
 from servicekit.metrics import ServiceMetrics
 from servicekit.server import Registration, ServiceServer
 from services.inference.config import InferenceConfig
@@ -38,7 +42,9 @@ class InferenceApp:
 
 
 @asynccontextmanager
-async def inference_app(config: InferenceConfig) -> AsyncIterator[InferenceApp]:
+async def inference_app(
+    config: InferenceConfig, *, authenticator: Authenticator | None = None
+) -> AsyncIterator[InferenceApp]:
     """The service with its engine being started; the server is the caller's to start. All is undone at the
     end.
     """
@@ -52,7 +58,14 @@ async def inference_app(config: InferenceConfig) -> AsyncIterator[InferenceApp]:
         engine = EngineProcess(config.engine, on_step=meter.step_taken, on_restart=meter.engine_restarted)
         service = InferenceService(
             registry=RegistryClient(channel),
-            local_bases=FileSystemBases(),
+            local_bases=FileSystemBases(
+                BaseModelFiles(
+                    config.base_models,
+                    digest=base_digest,
+                    counts=counts,
+                    tokenizer_repository=TOKENIZER_REPOSITORY,
+                )
+            ),
             files=DiskCache(
                 config.cache_directory,
                 store,
@@ -75,6 +88,7 @@ async def inference_app(config: InferenceConfig) -> AsyncIterator[InferenceApp]:
             drain=Drain(),
             readiness_poll_seconds=0.5,
             max_message_bytes=MAX_MESSAGE_BYTES,
+            authenticator=authenticator,
         )
         engine.start()
         stack.push_async_callback(engine.stop)

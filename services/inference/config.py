@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from servicekit.base_models.settings import BaseModelSettings, read_base_model_settings
 from servicekit.common_config import CommonConfig, read_common_config
 from servicekit.settings import Settings
 from services.inference.domain import Limits
@@ -23,6 +24,7 @@ class InferenceConfig:
     registry_address: str
     default_base: str
     """`baseModels/{id}` or an absolute path; empty: requests must name one."""
+    base_models: BaseModelSettings
     cache_directory: Path
     disk_budget_bytes: int
     max_file_bytes: int
@@ -36,12 +38,14 @@ def read_config(environment: Mapping[str, str] = os.environ) -> InferenceConfig:
     common = read_common_config(
         reader, "inference", listen="127.0.0.1:50054", metrics_listen="127.0.0.1:9104"
     )
+    base_models = read_base_model_settings(reader, common.home, common.store)
     default_base = _default_base(reader)
     local = default_base if Path(default_base).is_absolute() else ""
     config = InferenceConfig(
         common=common,
         registry_address=reader.address("BRANDLOOM_REGISTRY_ADDRESS", "127.0.0.1:50051"),
         default_base=default_base,
+        base_models=base_models,
         cache_directory=reader.path("BRANDLOOM_INFERENCE_CACHE", common.home / "cache" / "inference"),
         disk_budget_bytes=_MIB * reader.integer("BRANDLOOM_INFERENCE_DISK_CACHE_MIB", 8192, minimum=1),
         max_file_bytes=_MIB * reader.integer("BRANDLOOM_INFERENCE_MAX_LORA_MIB", 2048, minimum=1),
@@ -58,7 +62,8 @@ def read_config(environment: Mapping[str, str] = os.environ) -> InferenceConfig:
             text_memory_bytes=_MIB * reader.integer("BRANDLOOM_INFERENCE_TEXT_MEMORY_MIB", 64, minimum=1),
             max_bases=reader.integer("BRANDLOOM_INFERENCE_MAX_BASES", 2, minimum=1, maximum=64),
             preload=local,
-            configs=reader.text("BRANDLOOM_INFERENCE_SINGLE_FILE_CONFIGS", ""),
+            configs=base_models.configs,
+            tokenizer=base_models.tokenizer,
             log_level=common.log_level,
             log_format=common.log_format,
         ),

@@ -120,15 +120,15 @@ def picture_message(picture: Picture) -> inference_pb2.GeneratedImage:
     )
 
 
-def capacity_response(capacity: Capacity) -> inference_pb2.GetCapacityResponse:
-    """Capacity as a message."""
+def capacity_response(capacity: Capacity, *, show_sources: bool) -> inference_pb2.GetCapacityResponse:
+    """Capacity as a message. Sources of base models may be paths of this host: shown where asked for."""
     return inference_pb2.GetCapacityResponse(
         engine_ready=capacity.engine_ready,
         active_rows=capacity.active_rows,
         max_rows=capacity.max_rows,
         queued_requests=capacity.queued_requests,
         max_queued_requests=capacity.limits.max_queued,
-        bases=[_base_message(base) for base in capacity.bases],
+        bases=[_base_message(base, show_source=show_sources) for base in capacity.bases],
         caches=[_cache_message(cache) for cache in capacity.caches],
         samplers=[_SAMPLER_NUMBERS[sampler] for sampler in capacity.samplers],
         max_width=capacity.limits.max_side,
@@ -136,11 +136,11 @@ def capacity_response(capacity: Capacity) -> inference_pb2.GetCapacityResponse:
     )
 
 
-def _base_message(base: LoadedBase) -> inference_pb2.LoadedBase:
+def _base_message(base: LoadedBase, *, show_source: bool) -> inference_pb2.LoadedBase:
     return inference_pb2.LoadedBase(
         sha256=base.sha256,
         family=_FAMILIES.get(base.family, family_pb2.MODEL_FAMILY_UNSPECIFIED),
-        source=base.source,
+        source=base.source if show_source else "",
         default=base.default,
     )
 

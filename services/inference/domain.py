@@ -97,10 +97,12 @@ class BaseRef:
     name: str
     """`baseModels/{id}`, or the file name of a local one."""
     source: str
-    """A pipeline directory or a single-file checkpoint."""
+    """A pipeline directory or a single-file checkpoint: a path, a hub id or an s3:// address."""
     sha256: str
     """Digest as lorakit.base_digest computes it."""
     family: str = SD15_FAMILY
+    path: str = ""
+    """Where it lies on this host, once that is known; empty: the source is that path."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -61,7 +61,9 @@ class EngineSettings:
     preload: str = ""
     """A base model to load before the first request."""
     configs: str = ""
-    """Pipeline directory with the configurations for single-file checkpoints."""
+    """Pipeline directory with the configurations for single-file checkpoints; empty: worked out."""
+    tokenizer: str = ""
+    """Where single-file checkpoints get CLIP's tokenizer; empty: the hub's cache."""
     log_level: str = "INFO"
     log_format: str = "console"
 

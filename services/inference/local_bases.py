@@ -1,20 +1,24 @@
-"""The LocalBases port over this host's file system."""
+"""The LocalBases port over this host's file system and what fetches into it."""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 from lorakit.base_digest import base_digest
 from lorakit.errors import BaseModelError
-from servicekit.errors import FailedPrecondition
+from servicekit.base_models.faults import UNUSABLE
+from servicekit.base_models.files import BaseModelFiles
+from servicekit.errors import FailedPrecondition, ServiceError
 from services.inference.domain import BaseRef
 
 
 class FileSystemBases:
     """Digests each base once; a base model's files do not change under a running service."""
 
-    def __init__(self) -> None:
+    def __init__(self, files: BaseModelFiles) -> None:
+        self._files = files
         self._known: dict[str, BaseRef] = {}
         self._lock = asyncio.Lock()
 
@@ -27,7 +31,16 @@ class FileSystemBases:
                     digest = await asyncio.to_thread(base_digest, path)
                 except (BaseModelError, OSError) as error:
                     raise FailedPrecondition(
-                        f"the default base model cannot be used: {error}", reason="BASE_MODEL_UNUSABLE"
+                        f"the default base model cannot be used: {error}", reason=UNUSABLE
                     ) from error
                 self._known[source] = BaseRef(name=path.stem, source=source, sha256=digest)
             return self._known[source]
+
+    async def locate(self, base: BaseRef) -> BaseRef:
+        """See the port."""
+        try:
+            path = await self._files.locate(base.source, base.sha256)
+        except ServiceError as error:
+            error.metadata["base_model"] = base.name
+            raise
+        return replace(base, path=str(path))

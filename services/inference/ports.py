@@ -35,6 +35,13 @@ class LocalBases(Protocol):
         """The base at a path; FailedPrecondition if there is none."""
         ...
 
+    async def locate(self, base: BaseRef) -> BaseRef:
+        """The base with its path on this host, fetched if need be.
+
+        FailedPrecondition when its source holds no base or another one, Unavailable when it cannot be read.
+        """
+        ...
+
 
 class LoraFiles(Protocol):
     """LoRA files by digest, on this host's disk."""

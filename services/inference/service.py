@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lorakit.prompt_syntax import WeightedReference, format_tag
@@ -114,6 +114,8 @@ class InferenceService:
                 yield Queued(
                     position=self._waiting - 1, stack=stack, seed=job.seed, base_model_sha256=base.sha256
                 )
+                # After the first message: fetching a base may take minutes.
+                job = replace(job, base=await self._local_bases.locate(base))
                 tags = " ".join(format_tag(entry) for entry in explicit_entries(request))
                 full_prompt = f"{request.prompt} {tags}" if tags else request.prompt
                 async for event in self._run(request.brand, full_prompt, job, stack, waiting, leases):

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from copy import copy
+from typing import Any, Final
 
 import grpc.aio
+import structlog
 
 from brandloom.api.inference.v1 import inference_pb2, inference_pb2_grpc
-from servicekit.identity import require_brand
+from servicekit.errors import ServiceError
+from servicekit.identity import current_principal
 from services.inference import convert
 from services.inference.service import InferenceService
+
+_BASE_MODEL_REASONS: Final = "BASE_MODEL_"
+_log = structlog.get_logger(__name__)
 
 
 class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
@@ -24,12 +30,27 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
     ) -> AsyncIterator[inference_pb2.GenerateImagesResponse]:
         """Queued, progress and pictures."""
         wanted = convert.image_request(request)
-        require_brand(wanted.brand)
-        async for event in self._service.generate_images(wanted):
-            yield convert.image_response(event)
+        try:
+            async for event in self._service.generate_images(wanted):
+                yield convert.image_response(event)
+        except ServiceError as error:
+            if current_principal().administrator or not error.reason.startswith(_BASE_MODEL_REASONS):
+                raise
+            raise _without_places(error) from error
 
     async def GetCapacity(  # noqa: N802
         self, request: inference_pb2.GetCapacityRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> inference_pb2.GetCapacityResponse:
-        """What the service can take now."""
-        return convert.capacity_response(self._service.capacity())
+        """What the service can take now; where base models lie is told to administrators only."""
+        administrator = current_principal().administrator
+        return convert.capacity_response(self._service.capacity(), show_sources=administrator)
+
+
+def _without_places(error: ServiceError) -> ServiceError:
+    """Where base models lie is told to administrators only; the log has it."""
+    name = error.metadata.get("base_model", "")
+    _log.warning("a base model cannot be used", base_model=name, reason=error.reason, message=error.message)
+    told = copy(error)
+    told.message = f"the base model {name} cannot be used; administrators are told why"
+    told.metadata = {"base_model": name}
+    return told

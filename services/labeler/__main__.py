@@ -15,11 +15,13 @@ from brandloom.api.labeler.v1 import labeler_pb2, labeler_pb2_grpc
 from servicekit.artifacts.open import open_store
 from servicekit.artifacts.port import ArtifactStore
 from servicekit.bootstrap import build_server, run_main, serve_until_stopped
+from servicekit.chores import Chores
 from servicekit.clock import SystemClock
 from servicekit.database import Database, migrate
 from servicekit.drain import Drain
 from servicekit.identity import Authenticator
 from servicekit.metrics import ServiceMetrics
+from servicekit.request_ids import forgetting
 from servicekit.server import Registration, ServiceServer
 from services.labeler.archive_reader import ZipArchiveReader
 from services.labeler.bell import Bell
@@ -36,6 +38,7 @@ from services.labeler.service_revisions import RevisionService
 from services.labeler.service_runner import LabelJobRunner
 from services.labeler.service_uploads import UploadService
 from services.labeler.servicer import LabelerServicer, Services
+from services.labeler.tables import RequestIdRow
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 SERVICE_NAME: Final = labeler_pb2.DESCRIPTOR.services_by_name["LabelerService"].full_name
@@ -58,6 +61,9 @@ async def opened_server(
         meter, bell, drain = PrometheusMeter(metrics), Bell(), Drain()
         services = _services(config, records, store, meter, bell, stack)
         await stack.enter_async_context(_running_jobs(config, records, store, meter, bell))
+        keep = config.common.request_id_keep
+        chores = Chores(forgetting(database, RequestIdRow, SystemClock(), keep))
+        await stack.enter_async_context(chores.running())
         servicer = LabelerServicer(services, drain, max_caption_file_bytes=config.limits.max_file_bytes)
         add = labeler_pb2_grpc.add_LabelerServiceServicer_to_server
         yield build_server(

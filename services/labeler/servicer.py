@@ -1,21 +1,21 @@
 # ruff: noqa: N802 -- names and descriptions are those of the .proto.
-"""The RPC methods: authorise, convert, call, convert."""
+"""The RPC methods: convert, call, convert. Who may call what is settled before (servicekit.interceptors)."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from google.protobuf.empty_pb2 import Empty
 
 from brandloom.api.common.v1 import artifact_pb2
 from brandloom.api.labeler.v1 import labeler_pb2, labeler_pb2_grpc, resources_pb2
 from servicekit.drain import Drain
-from servicekit.identity import require_brand
+from servicekit.identity import current_principal
 from services.labeler import convert, convert_answers, streams
 from services.labeler.domain import UploadOutcome
-from services.labeler.keys import DatasetKey, ImageKey, JobKey, RevisionKey
+from services.labeler.keys import DatasetKey
 from services.labeler.service import DatasetService, ImageService
 from services.labeler.service_captions import CaptionService
 from services.labeler.service_labeling import LabelJobService
@@ -24,7 +24,6 @@ from services.labeler.service_uploads import UploadService
 
 # A page of pictures with the longest captions has to fit into one message.
 MAX_IMAGE_PAGE_SIZE: Final = 200
-Key = TypeVar("Key", ImageKey, JobKey, RevisionKey)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +50,6 @@ class LabelerServicer(labeler_pb2_grpc.LabelerServiceServicer):
         self, request: labeler_pb2.CreateDatasetRequest, context: Any
     ) -> resources_pb2.Dataset:
         brand = convert.brand_id(request.parent)
-        require_brand(brand)
         dataset = await self._services.datasets.create(
             DatasetKey(brand, request.dataset_id),
             request.dataset.display_name,
@@ -61,14 +59,13 @@ class LabelerServicer(labeler_pb2_grpc.LabelerServiceServicer):
         return convert_answers.dataset_to_proto(dataset)
 
     async def GetDataset(self, request: labeler_pb2.GetDatasetRequest, context: Any) -> resources_pb2.Dataset:
-        key = _dataset(request.name)
+        key = convert.dataset_key(request.name)
         return convert_answers.dataset_to_proto(await self._services.datasets.get(key))
 
     async def ListDatasets(
         self, request: labeler_pb2.ListDatasetsRequest, context: Any
     ) -> labeler_pb2.ListDatasetsResponse:
         brand = convert.brand_id(request.parent)
-        require_brand(brand)
         page = await self._services.datasets.page(brand, convert.list_query(request))
         datasets = [convert_answers.dataset_to_proto(dataset) for dataset in page.items]
         return labeler_pb2.ListDatasetsResponse(datasets=datasets, next_page_token=page.next_page_token)
@@ -77,7 +74,7 @@ class LabelerServicer(labeler_pb2_grpc.LabelerServiceServicer):
         self, request: labeler_pb2.UpdateDatasetRequest, context: Any
     ) -> resources_pb2.Dataset:
         sent = request.dataset
-        key = _dataset(sent.name, "dataset.name")
+        key = convert.dataset_key(sent.name, "dataset.name")
         paths = convert.mask_paths(sent, request.update_mask, ("display_name", "description"), "dataset")
         dataset = await self._services.datasets.update(
             key,
@@ -88,14 +85,15 @@ class LabelerServicer(labeler_pb2_grpc.LabelerServiceServicer):
         return convert_answers.dataset_to_proto(dataset)
 
     async def DeleteDataset(self, request: labeler_pb2.DeleteDatasetRequest, context: Any) -> Empty:
-        await self._services.datasets.delete(_dataset(request.name), etag=request.etag, force=request.force)
+        key = convert.dataset_key(request.name)
+        await self._services.datasets.delete(key, etag=request.etag, force=request.force)
         return Empty()
 
     async def UploadImages(
         self, request_iterator: AsyncIterator[labeler_pb2.UploadImagesRequest], context: Any
     ) -> labeler_pb2.UploadImagesResponse:
         header = await streams.header_of(request_iterator)
-        parent = _dataset(header.parent, "header.parent")
+        parent = convert.dataset_key(header.parent, "header.parent")
         results = await self._services.uploads.upload(
             parent, header.min_side, streams.upload_parts(request_iterator)
         )
@@ -109,46 +107,46 @@ class LabelerServicer(labeler_pb2_grpc.LabelerServiceServicer):
     async def ListImages(
         self, request: labeler_pb2.ListImagesRequest, context: Any
     ) -> labeler_pb2.ListImagesResponse:
-        parent = _dataset(request.parent, "parent")
+        parent = convert.dataset_key(request.parent, "parent")
         query = convert.list_query(request, max_page_size=MAX_IMAGE_PAGE_SIZE)
         page = await self._services.images.page(parent, query)
         images = [convert_answers.image_to_proto(image) for image in page.items]
         return labeler_pb2.ListImagesResponse(images=images, next_page_token=page.next_page_token)
 
     async def GetImage(self, request: labeler_pb2.GetImageRequest, context: Any) -> resources_pb2.Image:
-        key = _authorised(convert.image_key(request.name))
+        key = convert.image_key(request.name)
         return convert_answers.image_to_proto(await self._services.images.get(key))
 
     async def DownloadImage(
         self, request: labeler_pb2.DownloadImageRequest, context: Any
     ) -> AsyncIterator[artifact_pb2.FileChunk]:
-        key = _authorised(convert.image_key(request.name))
+        key = convert.image_key(request.name)
         image, chunks = await self._services.images.download(key)
         async for message in streams.image_chunks(image, chunks):
             yield message
 
     async def UpdateImage(self, request: labeler_pb2.UpdateImageRequest, context: Any) -> resources_pb2.Image:
-        key = _authorised(convert.image_key(request.image.name, "image.name"))
+        key = convert.image_key(request.image.name, "image.name")
         changes = convert.image_changes(request.image, request.update_mask)
         image = await self._services.images.update(key, changes, etag=request.image.etag)
         return convert_answers.image_to_proto(image)
 
     async def DeleteImage(self, request: labeler_pb2.DeleteImageRequest, context: Any) -> Empty:
-        key = _authorised(convert.image_key(request.name))
+        key = convert.image_key(request.name)
         await self._services.images.delete(key, etag=request.etag)
         return Empty()
 
     async def UpdateCaption(
         self, request: labeler_pb2.UpdateCaptionRequest, context: Any
     ) -> resources_pb2.Image:
-        key = _authorised(convert.image_key(request.name))
+        key = convert.image_key(request.name)
         image = await self._services.captions.update(key, request.caption, etag=request.etag)
         return convert_answers.image_to_proto(image)
 
     async def BatchUpdateCaptions(
         self, request: labeler_pb2.BatchUpdateCaptionsRequest, context: Any
     ) -> labeler_pb2.BatchUpdateCaptionsResponse:
-        parent = _dataset(request.parent, "parent")
+        parent = convert.dataset_key(request.parent, "parent")
         condition = convert.filter_of(request)
         edit = convert.caption_edit(request)
         changed, matched = await self._services.captions.update_many(parent, condition, edit)
@@ -158,7 +156,7 @@ class LabelerServicer(labeler_pb2_grpc.LabelerServiceServicer):
         self, request: labeler_pb2.CreateLabelJobRequest, context: Any
     ) -> resources_pb2.LabelJob:
         job = await self._services.jobs.create(
-            _dataset(request.parent, "parent"),
+            convert.dataset_key(request.parent, "parent"),
             convert.label_settings(request.label_job),
             convert.request_id(request, request.request_id),
         )
@@ -167,13 +165,13 @@ class LabelerServicer(labeler_pb2_grpc.LabelerServiceServicer):
     async def GetLabelJob(
         self, request: labeler_pb2.GetLabelJobRequest, context: Any
     ) -> resources_pb2.LabelJob:
-        key = _authorised(convert.job_key(request.name))
+        key = convert.job_key(request.name)
         return convert_answers.job_to_proto(await self._services.jobs.get(key))
 
     async def ListLabelJobs(
         self, request: labeler_pb2.ListLabelJobsRequest, context: Any
     ) -> labeler_pb2.ListLabelJobsResponse:
-        parent = _dataset(request.parent, "parent")
+        parent = convert.dataset_key(request.parent, "parent")
         page = await self._services.jobs.page(parent, convert.list_query(request))
         jobs = [convert_answers.job_to_proto(job) for job in page.items]
         return labeler_pb2.ListLabelJobsResponse(label_jobs=jobs, next_page_token=page.next_page_token)
@@ -181,13 +179,13 @@ class LabelerServicer(labeler_pb2_grpc.LabelerServiceServicer):
     async def CancelLabelJob(
         self, request: labeler_pb2.CancelLabelJobRequest, context: Any
     ) -> resources_pb2.LabelJob:
-        key = _authorised(convert.job_key(request.name))
+        key = convert.job_key(request.name)
         return convert_answers.job_to_proto(await self._services.jobs.cancel(key))
 
     async def WatchLabelJob(
         self, request: labeler_pb2.WatchLabelJobRequest, context: Any
     ) -> AsyncIterator[resources_pb2.LabelEvent]:
-        key = _authorised(convert.job_key(request.name))
+        key = convert.job_key(request.name)
         events = self._services.jobs.watch(key, request.after_sequence)
         async for event in self._drain.until_begun(events):
             yield convert_answers.event_to_proto(event)
@@ -196,11 +194,10 @@ class LabelerServicer(labeler_pb2_grpc.LabelerServiceServicer):
         self, request: labeler_pb2.SealRevisionRequest, context: Any
     ) -> resources_pb2.DatasetRevision:
         parent = convert.dataset_key(request.parent, "parent")
-        caller = require_brand(parent.brand)
         asked = SealRequest(
             trigger_words=tuple(request.trigger_words),
             note=request.note,
-            creator=caller.subject,
+            creator=current_principal().subject,
             allow_empty_captions=request.allow_empty_captions,
             request=convert.request_id(request, request.request_id),
         )
@@ -209,13 +206,13 @@ class LabelerServicer(labeler_pb2_grpc.LabelerServiceServicer):
     async def GetDatasetRevision(
         self, request: labeler_pb2.GetDatasetRevisionRequest, context: Any
     ) -> resources_pb2.DatasetRevision:
-        key = _authorised(convert.revision_key(request.name))
+        key = convert.revision_key(request.name)
         return convert_answers.revision_to_proto(await self._services.revisions.get(key))
 
     async def ListDatasetRevisions(
         self, request: labeler_pb2.ListDatasetRevisionsRequest, context: Any
     ) -> labeler_pb2.ListDatasetRevisionsResponse:
-        parent = _dataset(request.parent, "parent")
+        parent = convert.dataset_key(request.parent, "parent")
         page = await self._services.revisions.page(parent, convert.list_query(request))
         revisions = [convert_answers.revision_to_proto(revision) for revision in page.items]
         return labeler_pb2.ListDatasetRevisionsResponse(
@@ -226,7 +223,7 @@ class LabelerServicer(labeler_pb2_grpc.LabelerServiceServicer):
         self, request_iterator: AsyncIterator[labeler_pb2.ImportCaptionsRequest], context: Any
     ) -> labeler_pb2.ImportCaptionsResponse:
         header = await streams.header_of(request_iterator)
-        parent = _dataset(header.parent, "header.parent")
+        parent = convert.dataset_key(header.parent, "header.parent")
         data = await streams.caption_file(request_iterator, max_bytes=self._max_caption_file_bytes)
         changed, unknown = await self._services.captions.import_file(
             parent, data, convert.FORMATS[header.format], ignore_unknown=header.ignore_unknown
@@ -237,20 +234,7 @@ class LabelerServicer(labeler_pb2_grpc.LabelerServiceServicer):
         self, request: labeler_pb2.ExportDatasetRequest, context: Any
     ) -> AsyncIterator[artifact_pb2.FileChunk]:
         key = convert.export_key(request.name)
-        require_brand(key.brand if isinstance(key, DatasetKey) else key.parent.brand)
         form = convert.FORMATS[request.format]
         chunks = await self._services.revisions.export(key, form, include_images=request.include_images)
         async for message in streams.export_chunks(key, form, chunks, include_images=request.include_images):
             yield message
-
-
-def _dataset(name: str, field: str = "name") -> DatasetKey:
-    """The dataset that the caller means and may use."""
-    key = convert.dataset_key(name, field)
-    require_brand(key.brand)
-    return key
-
-
-def _authorised(key: Key) -> Key:
-    require_brand(key.parent.brand)
-    return key

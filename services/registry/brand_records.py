@@ -48,7 +48,6 @@ _BASE_FIELDS: Final = {
     "name": FilterField(BaseModelRow.name, FieldKind.TEXT),
     "family": FilterField(BaseModelRow.family, FieldKind.CHOICE, choices=FAMILY_CHOICES),
     "sha256": FilterField(BaseModelRow.sha256, FieldKind.TEXT),
-    "source": FilterField(BaseModelRow.source, FieldKind.TEXT),
     "display_name": FilterField(BaseModelRow.display_name, FieldKind.TEXT),
     "create_time": FilterField(BaseModelRow.create_time, FieldKind.TIME),
     "update_time": FilterField(BaseModelRow.update_time, FieldKind.TIME),

@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from servicekit.identity import current_principal, require_brand
+from servicekit.identity import current_principal
 from services.registry.domain import Change
 from services.registry.ports import Brands, Figures, RecordStore
 
@@ -33,8 +33,7 @@ class ChangeCases:
 
         An empty brand stands for all brands of the caller.
         """
-        principal = require_brand(brand_id) if brand_id else current_principal()
-        brands = frozenset({brand_id}) if brand_id else principal.brands
+        brands = frozenset({brand_id}) if brand_id else current_principal().brands
         return self._follow(brands, after if after >= 0 else await self._last_sequence())
 
     async def _follow(self, brands: Brands, sent: int) -> AsyncIterator[Change]:

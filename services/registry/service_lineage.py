@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from servicekit.identity import require_brand
+from servicekit.identity import current_principal
 from services.registry.domain import LoraVersion, VersionKey, base_model_name
 from services.registry.ports import RecordStore
 from services.registry.service_versions import locate
@@ -72,7 +72,7 @@ class LineageCases:
 
     async def walk(self, key: VersionKey, depth: int) -> Lineage:
         """`depth` steps each way, 0 for the usual 8. Versions of brands closed to the caller stay hidden."""
-        brands = require_brand(key.lora.brand).brands
+        brands = current_principal().brands
         steps = depth or DEFAULT_DEPTH
         # One step and one version more than are shown tell whether the walk would go on.
         bounds: Any = {"brands": brands, "depth": steps + 1, "limit": MAX_VERSIONS + 1}

@@ -8,7 +8,7 @@ from typing import Any
 
 from servicekit.clock import Clock
 from servicekit.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
-from servicekit.identity import current_principal, require_brand
+from servicekit.identity import current_principal
 from servicekit.ids import new_id
 from services.registry.domain import LATEST, ChangeKind, ListQuery, Lora, LoraKey, Page, RequestId, brand_name
 from services.registry.domain_search_words import words_of
@@ -36,7 +36,6 @@ class LoraCases:
         self, key: LoraKey, *, display_name: str, description: str, tags: Sequence[str], request: RequestId
     ) -> Lora:
         """The new LoRA without versions; AlreadyExists when the id is taken by another request."""
-        require_brand(key.brand)
         now = self._clock.now()
         lora = Lora(
             key=key,
@@ -57,13 +56,11 @@ class LoraCases:
 
     async def get(self, key: LoraKey) -> Lora:
         """NotFound when there is none."""
-        require_brand(key.brand)
         async with self._store.snapshot() as records:
             return await records.loras.get(key)
 
     async def list(self, brand_id: str, query: ListQuery) -> Page[Lora]:
         """The brand's LoRAs; NotFound when there is no such brand."""
-        require_brand(brand_id)
         async with self._store.snapshot() as records:
             await records.brands.get(brand_id)
             return await records.loras.list(brand_id, query)
@@ -76,7 +73,6 @@ class LoraCases:
 
     async def update(self, key: LoraKey, values: Mapping[str, Any], etag: str) -> Lora:
         """The LoRA with the given fields replaced."""
-        require_brand(key.brand)
         async with self._store.transaction() as records:
             lora = await records.loras.get(key, lock=True)
             check_etag(etag, lora.etag, str(key))
@@ -87,7 +83,6 @@ class LoraCases:
 
     async def delete(self, key: LoraKey, etag: str, *, force: bool) -> None:
         """FailedPrecondition while it has versions, unless forced. The files stay in the store."""
-        require_brand(key.brand)
         async with self._store.transaction() as records:
             lora = await records.loras.get(key, lock=True)
             check_etag(etag, lora.etag, str(key))
@@ -102,7 +97,6 @@ class LoraCases:
 
     async def set_alias(self, key: LoraKey, alias: str, version: int, etag: str) -> Lora:
         """Points the alias at a version; NotFound when there is no such version."""
-        require_brand(key.brand)
         if alias == LATEST:
             raise InvalidArgument.of("alias", "`latest` always means the newest version and cannot be set")
         async with self._store.transaction() as records:
@@ -118,7 +112,6 @@ class LoraCases:
 
     async def delete_alias(self, key: LoraKey, alias: str, etag: str) -> Lora:
         """NotFound when the LoRA has no such alias."""
-        require_brand(key.brand)
         async with self._store.transaction() as records:
             lora = await records.loras.get(key, lock=True)
             check_etag(etag, lora.etag, str(key))

@@ -52,7 +52,6 @@ class StackCases:
         return stack
 
     async def _resolve(self, brand_id: str, references: Sequence[str], base_model_id: str) -> ResolvedStack:
-        require_brand(brand_id)
         faults: dict[int, ReferenceFault] = {}
         parsed: dict[int, LoraReference] = {}
         for index, text in enumerate(references):

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from servicekit.clock import Clock
 from servicekit.errors import FieldViolation, InvalidArgument, NotFound, Unimplemented
-from servicekit.identity import require_brand
+from servicekit.identity import current_principal, require_administrator
 from servicekit.ids import new_id
 from services.registry.domain import (
     FileFacts,
@@ -85,8 +85,12 @@ class VersionCases:
         self._max_upload_bytes = max_upload_bytes
 
     async def upload(self, header: UploadHeader, chunks: AsyncIterator[bytes]) -> LoraVersion:
-        """Stores a file and registers it; nothing is left when its header, digest or size is wrong."""
-        principal = require_brand(header.key.brand)
+        """Stores a file and registers it; nothing is left when its header, digest or size is wrong.
+
+        Previews are named by digests, which tell no owner: PermissionDenied unless the caller administers.
+        """
+        if header.draft.previews:
+            require_administrator()
         if header.size_bytes > self._max_upload_bytes:
             raise InvalidArgument.of(
                 "header.size_bytes", f"must be at most {self._max_upload_bytes}", reason="ARTIFACT_TOO_LARGE"
@@ -107,7 +111,7 @@ class VersionCases:
                 draft=header.draft,
                 file=replace(stored, media_type=MEDIA_TYPE),
                 facts=watched.facts,
-                creator=principal.subject,
+                creator=current_principal().subject,
                 request=replace(header.request, digest=body),
             )
         )
@@ -116,7 +120,6 @@ class VersionCases:
         self, key: LoraKey, file: StoredFile, draft: VersionDraft, request: RequestId
     ) -> LoraVersion:
         """Registers a file of the store, once for each request id; its bytes are read and verified first."""
-        principal = require_brand(key.brand)
         async with self._store.snapshot() as records:
             await records.brands.get(key.brand)
             answered = await records.requests.find(brand_name(key.brand), request)
@@ -134,26 +137,23 @@ class VersionCases:
                 draft=draft,
                 file=replace(stored, media_type=file.media_type or MEDIA_TYPE),
                 facts=await probe.finish(),
-                creator=principal.subject,
+                creator=current_principal().subject,
                 request=request,
             )
         )
 
     async def get(self, key: VersionKey) -> LoraVersion:
         """The version with all its details; NotFound."""
-        require_brand(key.lora.brand)
         async with self._store.snapshot() as records:
             return await locate(records, key, details=True)
 
     async def list(self, key: LoraKey, query: ListQuery) -> Page[LoraVersion]:
         """The LoRA's versions without their details, newest first unless asked otherwise."""
-        require_brand(key.brand)
         async with self._store.snapshot() as records:
             return await records.versions.list(key, query)
 
     async def correct(self, key: VersionKey, values: Mapping[str, Any], etag: str) -> LoraVersion:
         """The version with its description, tags or licence replaced."""
-        require_brand(key.lora.brand)
         async with self._store.transaction() as records:
             await records.loras.get(key.lora, lock=True)
             version = await locate(records, key, details=True)
@@ -182,7 +182,6 @@ class VersionCases:
         return url, version
 
     async def _described(self, key: VersionKey) -> LoraVersion:
-        require_brand(key.lora.brand)
         async with self._store.snapshot() as records:
             return await locate(records, key)
 

@@ -1,11 +1,12 @@
 # ruff: noqa: N802 -- names and descriptions are those of the .proto.
-"""The RPC methods: convert, call, convert."""
+"""The RPC methods: convert, call, convert. Who may call what is settled before (servicekit.interceptors)."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from google.protobuf.empty_pb2 import Empty
 
@@ -13,10 +14,25 @@ from brandloom.api.common.v1 import artifact_pb2
 from brandloom.api.registry.v1 import registry_pb2, registry_pb2_grpc, resources_pb2
 from servicekit.drain import Drain
 from servicekit.errors import InvalidArgument
+from servicekit.identity import current_principal
 from services.registry import convert, convert_answers
+from services.registry.domain import BaseModel
 from services.registry.service import RegistryService
 from services.registry.service_versions import DEFAULT_EXPIRY_SECONDS, UploadHeader
 from services.registry.text_rules import refuse_nul
+
+# A file that is registered is named by its digest alone, and the store does not know whose it is: only those
+# who may see every brand, such as the workers that have made it, may name one. All others upload.
+ADMINISTRATORS_ONLY: Final = frozenset(
+    {
+        "CreateBrand",
+        "DeleteBrand",
+        "CreateBaseModel",
+        "UpdateBaseModel",
+        "DeleteBaseModel",
+        "RegisterVersion",
+    }
+)
 
 
 class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
@@ -82,15 +98,15 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
     async def GetBaseModel(
         self, request: registry_pb2.GetBaseModelRequest, context: Any
     ) -> resources_pb2.BaseModel:
-        base_model_id = convert.base_model_id(request.name)
-        return convert.base_model_to_proto(await self._service.base_models.get(base_model_id))
+        base = await self._service.base_models.get(convert.base_model_id(request.name))
+        return convert.base_model_to_proto(_shown(base))
 
     async def ListBaseModels(
         self, request: registry_pb2.ListBaseModelsRequest, context: Any
     ) -> registry_pb2.ListBaseModelsResponse:
         refuse_nul(request)
         page = await self._service.base_models.list(convert.list_query(request))
-        base_models = [convert.base_model_to_proto(base) for base in page.items]
+        base_models = [convert.base_model_to_proto(_shown(base)) for base in page.items]
         return registry_pb2.ListBaseModelsResponse(
             base_models=base_models, next_page_token=page.next_page_token
         )
@@ -230,7 +246,8 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
         brand_id = convert.brand_id(request.parent, "parent")
         base_model_id = convert.base_model_id(request.base_model, "base_model")
         stack = await self._service.stacks.resolve(brand_id, request.references, base_model_id)
-        return convert_answers.stack_to_proto(stack)
+        shown = replace(stack, base=_shown(stack.base) if stack.base else None)
+        return convert_answers.stack_to_proto(shown)
 
     async def GetLineage(
         self, request: registry_pb2.GetLineageRequest, context: Any
@@ -247,6 +264,11 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
         await context.send_initial_metadata(())
         async for change in self._drain.until_begun(changes):
             yield convert_answers.change_to_proto(change)
+
+
+def _shown(base: BaseModel) -> BaseModel:
+    """The base model as the caller may see it: paths on the services' hosts are for administrators."""
+    return base if current_principal().administrator else replace(base, source="")
 
 
 def _upload_header(message: registry_pb2.UploadVersionRequest | None) -> UploadHeader:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -11,17 +12,19 @@ from brandloom.api.trainer.v1 import trainer_pb2, trainer_pb2_grpc, worker_pb2, 
 from servicekit.artifacts.open import open_store
 from servicekit.bootstrap import build_server
 from servicekit.channels import open_channel
+from servicekit.chores import Chore, Chores
 from servicekit.clock import SystemClock
 from servicekit.database import Database
 from servicekit.drain import Drain
+from servicekit.identity import Authenticator
 from servicekit.metrics import MetricsExporter, ServiceMetrics, serve_metrics
 from servicekit.migrations import migrate
+from servicekit.request_ids import forgetting
 from servicekit.server import Registration
 from services.trainer.bell import LocalBell
 from services.trainer.config import TrainerConfig
 from services.trainer.domain import RetryPolicy
 from services.trainer.executor import ExecutorSettings, LocalExecutor
-from services.trainer.housekeeping import Housekeeping
 from services.trainer.labeler_client import LabelerClient
 from services.trainer.metrics import PrometheusMeters
 from services.trainer.optimizer_libraries import missing_libraries
@@ -29,20 +32,32 @@ from services.trainer.planning import Planner
 from services.trainer.registry_client import RegistryClient
 from services.trainer.repository import SqlJobs
 from services.trainer.service import TrainerService
+from services.trainer.service_checkpoints import CheckpointKeeper
 from services.trainer.service_workers import LeaseRules, WorkerService
 from services.trainer.servicer import TrainerServicer
-from services.trainer.worker_servicer import TrainingWorkerServicer
+from services.trainer.tables import RequestIdRow
+from services.trainer.worker_servicer import ADMINISTRATORS_ONLY, TrainingWorkerServicer
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
+_WATCH_SECONDS: Final = 1.0
 
 
 class TrainerApplication:
     """The whole service in one object: `start`, then `run_until_stopped` or `stop`."""
 
-    def __init__(self, config: TrainerConfig) -> None:
+    def __init__(
+        self,
+        config: TrainerConfig,
+        *,
+        authenticator: Authenticator | None = None,
+        sweep_seconds: float = 60.0,
+    ) -> None:
+        """`sweep_seconds` lie between two looks for checkpoints that are to be deleted."""
+        self._sweep_seconds = sweep_seconds
         self._config = config
         token = config.common.local_token()
         clock, bell = SystemClock(), LocalBell()
+        self._clock = clock
         self._metrics = ServiceMetrics("trainer")
         meters = PrometheusMeters(self._metrics)
         self._database = Database(config.database_url)
@@ -51,6 +66,7 @@ class TrainerApplication:
         self._channels = (labeler, registry)
         store = open_store(config.common.store.url, config.common.store)
         jobs = SqlJobs(self._database, clock)
+        self._checkpoints = CheckpointKeeper(jobs, store, clock, keep=config.checkpoint_keep)
         # Workers elsewhere may have more than this service.
         missing = missing_libraries() if config.workers else {}
         planner = Planner(LabelerClient(labeler), RegistryClient(registry), store, missing=missing)
@@ -64,10 +80,11 @@ class TrainerApplication:
             readiness={"database": self._database.ready, "store": store.ready},
             drain=drain,
             before_stop=self._stop_workers,
+            authenticator=authenticator,
         )
         self._executor: LocalExecutor | None = None
         self._exporter: MetricsExporter | None = None
-        self._housekeeping: Housekeeping | None = None
+        self._running = AsyncExitStack()
 
     @property
     def worker_pids(self) -> list[int]:
@@ -85,9 +102,8 @@ class TrainerApplication:
             stop_seconds=self._config.common.drain_seconds * 0.75,
         )
         self._executor = LocalExecutor(settings, self._workers, self._meters.worker_restarted)
-        self._housekeeping = Housekeeping(self._workers, self._executor)
         await self._executor.start()
-        self._housekeeping.start()
+        await self._running.enter_async_context(self._chores(self._executor).running())
         return port
 
     async def run_until_stopped(self) -> None:
@@ -106,13 +122,21 @@ class TrainerApplication:
         finally:
             await self._close()
 
+    def _chores(self, executor: LocalExecutor) -> Chores:
+        """Taking jobs from silent workers, measuring the queue; and, less often, throwing old things away."""
+        workers, keep = self._workers, self._config.common.request_id_keep
+        return Chores(
+            Chore(_WATCH_SECONDS, workers.reap, executor.free_orphaned_leases, workers.measure),
+            Chore(self._sweep_seconds, self._checkpoints.sweep),
+            forgetting(self._database, RequestIdRow, self._clock, keep),
+        )
+
     async def _stop_workers(self) -> None:
         if self._executor is not None:
             await self._executor.stop()
 
     async def _close(self) -> None:
-        if self._housekeeping is not None:
-            await self._housekeeping.stop()
+        await self._running.aclose()
         if self._executor is not None:
             self._executor.kill()
         for channel in self._channels:
@@ -133,6 +157,7 @@ def _registrations(service: TrainerService, workers: WorkerService, drain: Drain
             worker_pb2.DESCRIPTOR.services_by_name["TrainingWorkerService"].full_name,
             worker_pb2_grpc.add_TrainingWorkerServiceServicer_to_server,
             TrainingWorkerServicer(workers),
+            ADMINISTRATORS_ONLY,
         ),
     ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from servicekit.common_config import CommonConfig, read_common_config
 from servicekit.settings import Settings
@@ -32,6 +33,8 @@ class TrainerConfig:
     max_retries: int
     retry_wait_seconds: float
     """Wait before the first retry; it doubles with each."""
+    checkpoint_keep: timedelta
+    """For how long a failed or cancelled job can be resumed from its last checkpoint."""
     environment: Mapping[str, str] = field(repr=False)
     """What local workers inherit."""
 
@@ -57,6 +60,7 @@ def read_config(environment: Mapping[str, str] = os.environ) -> TrainerConfig:
         longest_wait_seconds=reader.number("BRANDLOOM_TRAINER_LONGEST_WAIT_SECONDS", 120.0, 0.0),
         max_retries=reader.integer("BRANDLOOM_TRAINER_MAX_RETRIES", 3, 0, 100),
         retry_wait_seconds=reader.number("BRANDLOOM_TRAINER_RETRY_WAIT_SECONDS", 2.0, 0.0, 3600.0),
+        checkpoint_keep=timedelta(days=reader.number("BRANDLOOM_TRAINER_CHECKPOINT_DAYS", 14.0, 0.0, 3650.0)),
         environment=dict(environment),
     )
     reader.check()

@@ -199,6 +199,13 @@ class Job:
         self.error = None
         self.end_time = None
 
+    def give_up_checkpoint(self, ended_before: datetime) -> None:
+        """Forgets the checkpoint of a job that has succeeded, or that ended before that time: should it be
+        resumed, it begins again."""
+        late = self.end_time is not None and self.end_time < ended_before
+        if self.state is JobState.SUCCEEDED or (self.state in ENDED and late):
+            self.checkpoint = None
+
     def _give_back(self, now: datetime) -> None:
         if self.state is JobState.CANCELLING:
             self._end(JobState.CANCELLED, now)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final
 
-from sqlalchemy import Select, and_, func, or_, select
+from sqlalchemy import Select, and_, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from servicekit.errors import AlreadyExists, InvalidArgument
 from servicekit.filtering import FieldKind, FilterField
@@ -19,7 +21,7 @@ from services.trainer.job_codec import read_event, read_job
 from services.trainer.ports import JobHead, JobPage, JobQuery, JobRecord, QueueFigures
 from services.trainer.sources import Blob
 from services.trainer.states import LEASED
-from services.trainer.tables import ArtifactRow, EventRow, JobRow, PointRow, RequestIdRow
+from services.trainer.tables import ArtifactRow, DiscardedFileRow, EventRow, JobRow, PointRow, RequestIdRow
 
 # Both `state = RUNNING` and, as the API spells it, `state = JOB_STATE_RUNNING`.
 _STATES: Final = {
@@ -38,6 +40,7 @@ FIELDS: Final[Mapping[str, FilterField]] = MappingProxyType(
         "end_time": FilterField(JobRow.end_time, FieldKind.TIME),
     }
 )
+_CHECKPOINT: Final = ArtifactKind.CHECKPOINT.value
 _MOST_FILES: Final = 64
 _FEWEST_FILES: Final = 1
 """Files of one kind in an answer about one job, and about each of many."""
@@ -157,6 +160,34 @@ class SqlJobReader:
         loss = select(func.coalesce(func.avg(JobRow.loss), 0.0)).where(training).scalar_subquery()
         row = (await self._session.execute(select(waiting, leased, rate, loss))).one()
         return QueueFigures(row[0], row[1], row[2], row[3])
+
+    async def worn_checkpoints(self, ended_before: datetime, *, limit: int) -> list[str]:
+        """See JobReader; in the order of the names."""
+        newer = aliased(ArtifactRow)
+        superseded = exists().where(
+            newer.job == ArtifactRow.job, newer.kind == _CHECKPOINT, newer.step > ArtifactRow.step
+        )
+        resumable = JobRow.state.in_([JobState.FAILED.value, JobState.CANCELLED.value])
+        found = await self._session.scalars(
+            select(ArtifactRow.job)
+            .distinct()
+            .join(JobRow, JobRow.name == ArtifactRow.job)
+            .where(
+                ArtifactRow.kind == _CHECKPOINT,
+                or_(
+                    JobRow.state == JobState.SUCCEEDED.value,
+                    and_(resumable, JobRow.end_time < ended_before),
+                    superseded,
+                ),
+            )
+            .order_by(ArtifactRow.job)
+            .limit(limit)
+        )
+        return list(found)
+
+    async def discarded_files(self, *, limit: int) -> list[str]:
+        """See JobReader."""
+        return list(await self._session.scalars(select(DiscardedFileRow.sha256).limit(limit)))
 
     async def _records(self, rows: list[JobRow]) -> list[JobRecord]:
         files: defaultdict[str, list[JobArtifact]] = defaultdict(list)

@@ -100,6 +100,15 @@ class JobReader(Protocol):
         """Sizes of the queue."""
         ...
 
+    async def worn_checkpoints(self, ended_before: datetime, *, limit: int) -> list[str]:
+        """Names of jobs with checkpoints that nothing will go on from: there is a newer one, or the job has
+        succeeded, or it has ended in another way before that time."""
+        ...
+
+    async def discarded_files(self, *, limit: int) -> list[str]:
+        """Digests of files that are to be deleted from the store."""
+        ...
+
 
 class JobTransaction(JobReader, Protocol):
     """A view that may change; all changes become visible together or not at all."""
@@ -147,6 +156,19 @@ class JobTransaction(JobReader, Protocol):
         """
         ...
 
+    async def discard_checkpoints(self, name: str, *, keep: str) -> None:
+        """Takes from the job all checkpoints but the one with that digest (empty: all); their files are to be
+        deleted."""
+        ...
+
+    async def forget_discarded(self, sha256: str) -> None:
+        """The file is deleted, or it is not to be."""
+        ...
+
+    async def is_referenced(self, sha256: str) -> bool:
+        """Whether any job has a file of that digest."""
+        ...
+
 
 class Jobs(Protocol):
     """Where jobs are kept."""
@@ -185,7 +207,7 @@ class Registry(Protocol):
 
 
 class Artifacts(Protocol):
-    """The artifact store, as far as the use cases read it."""
+    """The artifact store, as far as the use cases need it."""
 
     async def get_bytes(self, sha256: str, *, max_bytes: int) -> bytes:
         """The whole blob."""
@@ -193,6 +215,10 @@ class Artifacts(Protocol):
 
     def open(self, sha256: str) -> AsyncIterator[bytes]:
         """The blob in chunks of 1 MiB at most."""
+        ...
+
+    async def delete(self, sha256: str) -> None:
+        """Removes the blob, if there is one."""
         ...
 
 

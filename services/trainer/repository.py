@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -14,13 +14,13 @@ from servicekit.clock import Clock
 from servicekit.database import Database
 from servicekit.request_ids import remember
 from services.trainer.domain import Job
-from services.trainer.events import JobArtifact, MetricPoint
+from services.trainer.events import ArtifactKind, JobArtifact, MetricPoint
 from services.trainer.job_codec import read_job, write_event, write_job
 from services.trainer.job_reader import SqlJobReader
 from services.trainer.leasing import Candidate, PackKey, Wish
 from services.trainer.spec import Precision
 from services.trainer.states import LEASED
-from services.trainer.tables import ArtifactRow, JobRow, PointRow, RequestIdRow
+from services.trainer.tables import ArtifactRow, Base, DiscardedFileRow, JobRow, PointRow, RequestIdRow
 
 _LEASED = tuple(sorted(state.value for state in LEASED))
 
@@ -149,6 +149,28 @@ class SqlJobTransaction(SqlJobReader):
             now=self._clock.now(),
         )
 
+    async def discard_checkpoints(self, name: str, *, keep: str) -> None:
+        """See JobTransaction."""
+        worn = (
+            ArtifactRow.job == name,
+            ArtifactRow.kind == ArtifactKind.CHECKPOINT.value,
+            ArtifactRow.sha256 != keep,
+        )
+        files = set(await self._session.scalars(select(ArtifactRow.sha256).where(*worn)))
+        if files:
+            rows = [{"sha256": sha256} for sha256 in files]
+            await self._session.execute(self._insert(DiscardedFileRow).on_conflict_do_nothing(), rows)
+            await self._session.execute(delete(ArtifactRow).where(*worn))
+
+    async def forget_discarded(self, sha256: str) -> None:
+        """See JobTransaction."""
+        await self._session.execute(delete(DiscardedFileRow).where(DiscardedFileRow.sha256 == sha256))
+
+    async def is_referenced(self, sha256: str) -> bool:
+        """See JobTransaction."""
+        found = select(ArtifactRow.job).where(ArtifactRow.sha256 == sha256).limit(1)
+        return await self._session.scalar(found) is not None
+
     async def _locked(self, statement: Select[JobRow], *, skip_locked: bool = False) -> list[Job]:
         found = await self._session.scalars(
             statement.order_by(JobRow.name)
@@ -181,7 +203,7 @@ class SqlJobTransaction(SqlJobReader):
             statement.on_conflict_do_update(index_elements=["job", "file_name"], set_=values)
         )
 
-    def _insert(self, table: type[PointRow] | type[ArtifactRow]) -> postgresql.Insert | sqlite.Insert:
+    def _insert(self, table: type[Base]) -> postgresql.Insert | sqlite.Insert:
         if self._session.get_bind().dialect.name == "postgresql":
             return postgresql.insert(table)
         return sqlite.insert(table)

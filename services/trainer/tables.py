@@ -93,6 +93,10 @@ class ArtifactRow(Base):
     """A file that a job made."""
 
     __tablename__ = "training_artifacts"
+    __table_args__ = (
+        Index("ix_training_artifacts_kind", "kind"),
+        Index("ix_training_artifacts_sha256", "sha256"),
+    )
 
     job: Mapped[str] = mapped_column(ForeignKey(JobRow.name, ondelete="CASCADE"), primary_key=True)
     file_name: Mapped[str] = mapped_column(String(255), primary_key=True)
@@ -102,6 +106,14 @@ class ArtifactRow(Base):
     media_type: Mapped[str] = mapped_column(String(127))
     step: Mapped[int] = mapped_column(BigInteger)
     prompt: Mapped[str] = mapped_column(Text)
+
+
+class DiscardedFileRow(Base):
+    """A file of the artifact store that no job has any more and that is to be deleted."""
+
+    __tablename__ = "training_discarded_files"
+
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
 
 
 class RequestIdRow(RequestIdMixin, Base):

@@ -32,6 +32,11 @@ _ACTIONS: Final = {
 }
 
 
+# Workers act on the jobs of every brand.
+_SERVICE: Final = pb.DESCRIPTOR.services_by_name["TrainingWorkerService"]
+ADMINISTRATORS_ONLY: Final = frozenset(_SERVICE.methods_by_name)
+
+
 class TrainingWorkerServicer(worker_pb2_grpc.TrainingWorkerServiceServicer):
     """Leases of jobs, for workers."""
 

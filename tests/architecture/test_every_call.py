@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
@@ -54,7 +55,7 @@ COMMANDS = {
     "ListBrands": "brands list",
     "UpdateBrand": "brands update acme --no-labels",
     "DeleteBrand": "brands delete acme --yes",
-    "CreateBaseModel": "base-models register sd {model}",
+    "CreateBaseModel": "base-models register sd {model} --family sd15 --resolution 512",
     "GetBaseModel": "base-models get sd",
     "ListBaseModels": "base-models list",
     "UpdateBaseModel": "base-models update sd --license mit",
@@ -185,28 +186,42 @@ def places(tmp_path: Path) -> dict[str, Path]:
     return {"folder": tmp_path, "file": picture, "captions": captions, "model": model}
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_every_rpc_has_its_command(
-    method: str,
-    recorder: tuple[Recorder, str],
-    places: dict[str, Path],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    if method in NOT_IN_THE_COMMAND:
-        assert method not in COMMANDS
-        return
+@pytest.fixture
+def run(
+    recorder: tuple[Recorder, str], places: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], Result]:
+    """Runs a command against the recording server."""
     handler, address = recorder
     handler.called.clear()
     monkeypatch.setenv("BRANDLOOM_TOKEN", "t")
-    words = [word.format(**places) for word in COMMANDS[method].split()]
     addresses = [
         part
         for service in ("registry", "labeler", "trainer", "inference")
         for part in (f"--{service}", address)
     ]
-    done = CliRunner().invoke(cli, [*addresses, *words], obj=Session())
-    assert method in handler.called, done.output
+
+    def call(command: str) -> Result:
+        words = [word.format(**places) for word in command.split()]
+        return CliRunner().invoke(cli, [*addresses, *words], obj=Session())
+
+    return call
+
+
+@pytest.mark.parametrize("method", COMMANDS)
+def test_every_rpc_has_its_command(
+    method: str, recorder: tuple[Recorder, str], run: Callable[[str], Result]
+) -> None:
+    done = run(COMMANDS[method])
+    assert method in recorder[0].called, done.output
     assert done.exception is None or isinstance(done.exception, BrandloomError), done.output
+
+
+@pytest.mark.parametrize("method", [name for name in COMMANDS if not METHODS[name].server_streaming])
+def test_every_answer_can_be_had_as_json(method: str, run: Callable[[str], Result]) -> None:
+    done = run(f"{COMMANDS[method]} --json")
+    assert done.exception is None, done.output
+    json.loads(done.stdout)
+    assert done.stderr == ""
 
 
 def test_no_reason_is_given_for_what_there_is_not() -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from brandloom._names import short
 from tests.e2e.conftest import Done, World
 from tests.fixtures.pictures import png
 
@@ -109,6 +111,42 @@ def test_captions_are_labelled_edited_and_exported(
     lines = Path(exported.stdout.strip()).read_text().splitlines()
     assert {"file_name", "text"} == set(json.loads(lines[0]))
     assert any("a quiet street" in line for line in lines)
+
+
+def test_everything_can_be_corrected(
+    brandloom_command: Run, world: World, pictures: Path, tmp_path: Path
+) -> None:
+    def told(*arguments: str) -> Any:
+        done = brandloom_command(*arguments, "--json")
+        assert done.status == 0, done.stderr
+        return json.loads(done.stdout)
+
+    told("base-models", "register", "to-correct", str(world.base))
+    model = told("base-models", "update", "to-correct", "--license", "cc0")
+    assert (model["license"], model["source"]) == ("cc0", str(world.base.resolve()))
+    assert told("base-models", "delete", "to-correct", "--yes") == {"deleted": "to-correct"}
+
+    told("brands", "create", "right", "--label", "team=web")
+    assert told("brands", "update", "right", "--no-labels")["labels"] == {}
+    told("loras", "create", "right/hero", "--tag", "old")
+    stale = told("loras", "get", "right/hero")["etag"]
+    assert told("loras", "update", "right/hero", "--tag", "new", "--etag", stale)["tags"] == ["new"]
+    assert brandloom_command("loras", "update", "right/hero", "--no-tags", "--etag", stale).status == 6
+    assert told("alias", "list", "right/hero") == []
+    changes = brandloom_command("loras", "watch", "right", "--after", "0", "--limit", "2", "--json")
+    kinds = [json.loads(line)["kind"] for line in changes.stdout.splitlines()]
+    assert kinds == ["LORA_CREATED", "LORA_UPDATED"]
+
+    told("datasets", "create", "right/set")
+    assert told("datasets", "update", "right/set", "--description", "four")["description"] == "four"
+    told("datasets", "upload", "right/set", str(pictures))
+    name = told("images", "list", "right/set")[0]["name"]
+    image = told("images", "update", name, "--exclude", "--split", "validation", "--tag", "night")
+    assert (image["excluded"], image["split"], image["tags"]) == (True, "validation", ["night"])
+    path = Path(told("images", "download", name, str(tmp_path / "copy.png"))["path"])
+    assert path.read_bytes().startswith(b"\x89PNG")
+    told("images", "delete", short(name), "--yes")
+    assert len(told("images", "list", "right/set")) == 3
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,9 @@ class MemoryArtifacts:
     async def open(self, sha256: str) -> AsyncIterator[bytes]:
         yield self.blobs[sha256]
 
+    async def delete(self, sha256: str) -> None:
+        self.blobs.pop(sha256, None)
+
 
 class CountingMeters:
     """Remembers what it was told."""

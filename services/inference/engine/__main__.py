@@ -63,6 +63,7 @@ class EngineProcess:
             getattr(torch, settings.dtype),
             settings.max_bases,
             Path(settings.configs) if settings.configs else None,
+            Path(settings.tokenizer) if settings.tokenizer else None,
         )
         self._stacks = Stacks(settings.lora_memory_bytes)
         self._texts = Texts(settings.text_memory_bytes)

@@ -57,13 +57,14 @@ class Bases:
     dtype: torch.dtype
     max_bases: int
     configs: Path | None = None
+    tokenizer: Path | None = None
     on_change: Callable[[], None] = lambda: None
     _loaded: OrderedDict[str, LoadedBase] = field(default_factory=OrderedDict)
 
     def get(self, ref: BaseRef) -> LoadedBase:
         """The base of that digest; JobError if its files are missing, broken or of another digest."""
         if ref.sha256 not in self._loaded:
-            loaded = self._load(ref.source, ref.name)
+            loaded = self._load(ref.source, ref.name, ref.path or ref.source)
             if loaded.model.sha256 != ref.sha256:
                 raise JobError(
                     f"the files of {ref.name} are not those it was registered with: they have the digest "
@@ -77,7 +78,7 @@ class Bases:
 
     def preload(self, source: str) -> LoadedBase:
         """Load a base before anyone asks for it. Raises JobError."""
-        loaded = self._load(source, Path(source).name)
+        loaded = self._load(source, Path(source).name, source)
         self._keep(loaded)
         return loaded
 
@@ -92,9 +93,15 @@ class Bases:
             self._loaded.popitem(last=False)
         self.on_change()
 
-    def _load(self, source: str, name: str) -> LoadedBase:
+    def _load(self, source: str, name: str, path: str) -> LoadedBase:
         try:
-            model = sd15.load_base(Path(source), dtype=self.dtype, device=self.device, configs=self.configs)
+            model = sd15.load_base(
+                Path(path),
+                dtype=self.dtype,
+                device=self.device,
+                configs=self.configs,
+                tokenizer=self.tokenizer,
+            )
         except (BaseModelError, OSError) as error:
             raise JobError(
                 f"the base model {name} cannot be loaded: {error}",

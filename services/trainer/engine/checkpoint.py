@@ -1,13 +1,14 @@
 """A job's whole state in one safetensors file: going on from it is, bit for bit, never having stopped.
 
 Tensors `parameters/*`, `average/*`, `best/*`, `optimizer/*`, `generators/*`, `order/*`; the JSON under
-`brandloom_checkpoint` in the header holds the plain numbers of the optimizer and the evaluations, bit for bit too,
-and says what the state belongs to. Nothing is pickled, nothing is unpickled.
+`brandloom_checkpoint` in the header holds the plain numbers of the optimizer and the evaluations, bit for bit
+too, and says what the state belongs to. Nothing is pickled, nothing is unpickled.
 """
 
 from __future__ import annotations
 
 import json
+import uuid
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ def save_checkpoint(job: Job, base_sha256: str, path: Path) -> str:
         "step": job.step,
         "optimizer": numbers,
         "validation": job.validation.numbers() if job.validation else {},
+        # No two checkpoints are the same bytes, even of equal jobs: who deletes one deletes nobody else's.
+        "nonce": uuid.uuid4().hex,
     }
     return write_safetensors(
         path,

@@ -24,7 +24,7 @@ async def work(config: WorkerConfig) -> None:
     # Imported here: a worker whose parent is gone before torch is loaded should end at once.
     import torch
 
-    from services.trainer.worker.bases import choose_device
+    from services.trainer.worker.bases import ResidentBase, choose_device
     from services.trainer.worker.engine_thread import EngineThread
     from services.trainer.worker.pack_loop import Tools
     from services.trainer.worker.patience import Patience
@@ -42,11 +42,13 @@ async def work(config: WorkerConfig) -> None:
     engine = EngineThread()
     patience = Patience(config.patience_seconds)
     home = config.home / "cache" / "trainer"
+    device = choose_device(config.device)
     worker = Worker(
         name,
         TrainerClient(trainer, name, patience),
         Tools(engine, store, Shelf(store, patience), Publisher(registry, patience), patience),
-        device=choose_device(config.device),
+        ResidentBase(config.base_models, engine, device),
+        device=device,
         pack_size=config.pack_size,
         home=home,
     )

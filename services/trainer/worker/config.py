@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from servicekit.artifacts.open import StoreSettings, read_store_settings
+from servicekit.base_models.settings import BaseModelSettings, read_base_model_settings
 from servicekit.logs import FORMATS, LEVELS
 from servicekit.settings import Settings
 
@@ -18,6 +19,7 @@ class WorkerConfig:
 
     home: Path
     store: StoreSettings
+    base_models: BaseModelSettings
     token: str
     """Empty: the local token in `home`."""
     trainer_address: str
@@ -38,9 +40,11 @@ def read_config(environment: Mapping[str, str] = os.environ) -> WorkerConfig:
     reader = Settings(environment)
     home = reader.path("BRANDLOOM_HOME", "~/.brandloom")
     threads = reader.integer("BRANDLOOM_TRAINER_THREADS", 0, 0, 1024)
+    store = read_store_settings(reader, home)
     config = WorkerConfig(
         home=home,
-        store=read_store_settings(reader, home),
+        store=store,
+        base_models=read_base_model_settings(reader, home, store),
         token=reader.text("BRANDLOOM_TOKEN", ""),
         trainer_address=reader.address("BRANDLOOM_TRAINER_ADDRESS", "127.0.0.1:50053"),
         registry_address=reader.address("BRANDLOOM_REGISTRY_ADDRESS", "127.0.0.1:50051"),

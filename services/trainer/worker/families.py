@@ -14,11 +14,16 @@ from services.trainer.engine import DiffusionFamily, Family, LanguageFamily
 Base = DiffusionBase | LanguageModel
 
 
-def load_any_base(path: Path, *, device: str) -> Base:
-    """The base by what its files are. Raises BaseModelError, OSError."""
+def load_any_base(
+    path: Path, *, device: str, configs: Path | None = None, tokenizer: Path | None = None
+) -> Base:
+    """The base by what its files are; `configs` and `tokenizer` are for single files that hold none.
+
+    Raises BaseModelError, OSError.
+    """
     if is_language_model(path):
         return load_language_model(path, device=device)
-    return load_diffusion_base(path, device=device)
+    return load_diffusion_base(path, device=device, configs=configs, tokenizer=tokenizer)
 
 
 def family_on(base: Base, *, resolution: int) -> Family[Any, Any]:

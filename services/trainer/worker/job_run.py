@@ -46,7 +46,7 @@ class JobRun:
         self.phase = Phase.PREPARING
         self.materials: Materials | None = None
         self.started_at = datetime.now(UTC)
-        self.step = lease.checkpoint_step
+        self.step = self.saved_step = lease.checkpoint_step
         self.last: Progress | None = None
         self.log = TensorBoardLog(directory / "tensorboard")
         self._meter = ProgressMeter()

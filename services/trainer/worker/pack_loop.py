@@ -25,7 +25,8 @@ from services.trainer.worker.patience import Patience
 from services.trainer.worker.publisher import Publisher, Result
 from services.trainer.worker.results import Sample, Shelf
 
-_STOPS: Final = {Instruction.CANCEL: JobState.CANCELLED, Instruction.PREEMPT: JobState.PREEMPTED}
+STOPS: Final = {Instruction.CANCEL: JobState.CANCELLED, Instruction.PREEMPT: JobState.PREEMPTED}
+"""How a job ends that is told to stop."""
 _IDLE_SECONDS: Final = 0.02
 _log = structlog.get_logger(__name__)
 
@@ -106,15 +107,15 @@ class PackLoop:
             await self._drop(run)
         elif run.lost:
             run.close()
-        elif run.phase is Phase.PREPARING and run.instruction in _STOPS:
+        elif run.phase is Phase.PREPARING and run.instruction in STOPS:
             # Not when its pictures are there: the store may be away for long.
             run.phase = Phase.FINISHING
             run.abort()
-            run.then(run.complete(_STOPS[run.instruction]))
+            run.then(run.complete(STOPS[run.instruction]))
         elif run.phase is Phase.TRAINING and run.lease.name not in self._pack.job_ids:
             await self._enter(run)
-        elif run.phase is Phase.TRAINING and run.instruction in _STOPS:
-            await self._stop(run, _STOPS[run.instruction])
+        elif run.phase is Phase.TRAINING and run.instruction in STOPS:
+            await self._stop(run, STOPS[run.instruction])
 
     async def _drop(self, run: JobRun) -> None:
         await self._leave_pack(run)
@@ -180,7 +181,7 @@ class PackLoop:
     async def _finish(self, run: JobRun) -> None:
         """The job is trained: what needs the engine is done here, the rest while the others go on."""
         run.phase = Phase.FINISHING
-        if run.step > run.lease.checkpoint_step:
+        if run.step > run.saved_step:
             # Whatever happens until the version is registered, nothing is trained twice.
             await self._checkpoint(run)
         made = await self._sample(run)
@@ -190,7 +191,7 @@ class PackLoop:
 
     async def _stop(self, run: JobRun, state: JobState) -> None:
         run.phase = Phase.FINISHING
-        if run.step > run.lease.checkpoint_step:
+        if run.step > run.saved_step:
             await self._checkpoint(run)
         await self._leave_pack(run)
         run.then(self._tools.shelf.put_tensorboard(run))
@@ -200,6 +201,7 @@ class PackLoop:
         self._pause_all()
         path = run.directory / f"checkpoint-{run.step:06d}.safetensors"
         await self._tools.engine.run(partial(self._pack.save_checkpoint, run.lease.name, path))
+        run.saved_step = run.step
         run.then(self._tools.shelf.put_checkpoint(run, path, run.step))
 
     async def _sample(self, run: JobRun) -> list[Sample]:

@@ -20,10 +20,10 @@ from services.trainer.leasing import PackKey
 from services.trainer.service_workers import Instruction
 from services.trainer.spec import Precision
 from services.trainer.worker.bases import BASE_UNAVAILABLE, BaseUnusableError, ResidentBase
-from services.trainer.worker.families import family_on, prediction_type
+from services.trainer.worker.families import Base, family_on, prediction_type
 from services.trainer.worker.job_run import JobRun, Phase
 from services.trainer.worker.leases import LeasedJob
-from services.trainer.worker.pack_loop import PackLoop, Tools
+from services.trainer.worker.pack_loop import STOPS, PackLoop, Tools
 from services.trainer.worker.trainer_client import TrainerClient
 from services.trainer.worker_names import is_gone
 
@@ -39,7 +39,15 @@ class Worker:
     """Works until `stop`."""
 
     def __init__(
-        self, name: str, trainer: TrainerClient, tools: Tools, *, device: str, pack_size: int, home: Path
+        self,
+        name: str,
+        trainer: TrainerClient,
+        tools: Tools,
+        base: ResidentBase,
+        *,
+        device: str,
+        pack_size: int,
+        home: Path,
     ) -> None:
         self._name = name
         self._trainer = trainer
@@ -47,7 +55,7 @@ class Worker:
         self._device = device
         self._pack_size = pack_size
         self._home = home
-        self._base = ResidentBase(device)
+        self._base = base
         self._runs: dict[str, JobRun] = {}
         self._stopping = asyncio.Event()
 
@@ -76,12 +84,15 @@ class Worker:
         key = leases[0].pack_key
         runs = [self._open(lease) for lease in leases]
         try:
-            base = await self._tools.engine.run(partial(self._base.load, leases[0]))
+            base = await self._load_base(runs)
         except BaseUnusableError as error:
             for run in runs:
                 # A disk or network that is away for a moment may be back for the next attempt.
                 retryable = error.reason == BASE_UNAVAILABLE
                 run.then(run.fail(Failure(error.reason, error.message), retryable=retryable))
+            await self._close(runs)
+            return
+        if base is None:
             await self._close(runs)
             return
         precision = (
@@ -98,12 +109,33 @@ class Worker:
         loop = PackLoop(self._tools, prediction_type(base), pack)
         try:
             for run in runs:
-                loop.open(run)
+                if run.phase is Phase.PREPARING:
+                    loop.open(run)
             await self._turn_until_empty(loop, key)
         finally:
             await loop.done()
             await self._close(list(self._runs.values()))
             await self._tools.engine.run(pack.close)
+
+    async def _load_base(self, runs: Sequence[JobRun]) -> Base | None:
+        """The jobs' base; None when nobody waits for it any more: fetching one may take long."""
+        loading = asyncio.create_task(self._base.load(runs[0].lease))
+        try:
+            while not loading.done():
+                await asyncio.wait({loading}, timeout=_POLL_SECONDS)
+                if self._stopping.is_set():
+                    self._give_back()
+                for run in runs:
+                    if run.lost:
+                        run.close()
+                    elif run.phase is Phase.PREPARING and run.instruction in STOPS:
+                        run.phase = Phase.FINISHING
+                        run.then(run.complete(STOPS[run.instruction]))
+                if all(run.phase is not Phase.PREPARING for run in runs):
+                    return None
+            return await loading
+        finally:
+            loading.cancel()
 
     async def _turn_until_empty(self, loop: PackLoop, key: PackKey) -> None:
         joining: asyncio.Task[list[LeasedJob]] | None = None

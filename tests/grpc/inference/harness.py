@@ -19,6 +19,7 @@ from lorakit.families import sd15
 from servicekit.channels import open_channel
 from services.inference.app import InferenceApp, inference_app
 from services.inference.config import read_config
+from tests.fakes.identities import AdministratorAndGuest
 from tests.fixtures.tiny_loras import write_lora
 from tests.fixtures.tiny_sd import save_tiny_pipeline
 from tests.grpc.registry.harness import SD15, TOKEN, Registry, running_registry
@@ -99,7 +100,7 @@ async def running_inference(home: Path, **environment: str) -> AsyncIterator[Inf
                 **environment,
             }
         )
-        async with inference_app(config) as app:
+        async with inference_app(config, authenticator=AdministratorAndGuest(TOKEN, "acme")) as app:
             port = await app.server.start()
             async with open_channel(f"127.0.0.1:{port}", token=TOKEN, max_message_bytes=32 << 20) as channel:
                 stub = inference_pb2_grpc.InferenceServiceStub(channel)

@@ -21,6 +21,7 @@ from brandloom.api.registry.v1 import resources_pb2
 from lorakit.families import sd15
 from lorakit.picture_metadata import parse_infotext, parse_record, read_png
 from servicekit.channels import open_channel
+from tests.fakes.identities import GUEST_TOKEN
 from tests.fixtures.tiny_loras import write_lora
 from tests.fixtures.tiny_sd import save_tiny_pipeline
 from tests.grpc.inference.harness import Inference
@@ -236,6 +237,27 @@ async def test_capacity_tells_bases_caches_and_samplers(inference: Inference) ->
         assert value is not None and float(value[1]) > 0, name
     assert 'brandloom_inference_cache_used_bytes{level="memory"}' in scraped
     assert "brandloom_inference_engine_ready 1.0" in scraped
+
+
+async def test_where_base_models_lie_is_told_to_administrators_only(inference: Inference) -> None:
+    await inference.generate()
+    request = inference_pb2.GetCapacityRequest()
+    (base,) = (await inference.stub.GetCapacity(request)).bases
+    assert base.source == str(inference.folder / "base" / "tiny")
+    async with open_channel(f"127.0.0.1:{inference.port}", token=GUEST_TOKEN) as channel:
+        (shown,) = (await type(inference.stub)(channel).GetCapacity(request)).bases
+    assert (shown.sha256, shown.default, shown.source) == (base.sha256, True, "")
+
+
+async def test_other_brands_are_refused_before_anything_else(inference: Inference) -> None:
+    async with open_channel(f"127.0.0.1:{inference.port}", token=GUEST_TOKEN) as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await (
+                type(inference.stub)(channel)
+                .GenerateImages(inference.request(parent="brands/globex", steps=100_000))
+                .read()
+            )
+    assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
 
 
 async def test_a_stranger_is_not_served(inference: Inference) -> None:

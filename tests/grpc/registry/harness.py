@@ -22,6 +22,7 @@ from servicekit.metrics import ServiceMetrics
 from servicekit.server import ServiceServer
 from services.registry.__main__ import opened_server
 from services.registry.config import read_config
+from tests.fakes.identities import AdministratorAndGuest
 
 TOKEN = "a-token-for-tests"
 BASE_SHA256 = "b" * 64
@@ -135,7 +136,7 @@ async def running_registry(
         }
     )
     metrics = ServiceMetrics("registry")
-    async with opened_server(config, metrics) as server:
+    async with opened_server(config, metrics, authenticator=AdministratorAndGuest(TOKEN, "acme")) as server:
         port = await server.start()
         channel = open_channel(f"127.0.0.1:{port}", token=TOKEN)
         try:

@@ -1,12 +1,8 @@
+"""Health, readiness, reflection, limits and retries over a real server."""
+
 from __future__ import annotations
 
-import asyncio
-import os
-import signal
 import socket
-import sys
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -19,12 +15,9 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from servicekit import errors
 from servicekit.channels import open_channel
 from servicekit.server import ServiceServer
-from servicekit.status import from_rpc_error
 from tests.fakes.servicekit_echo import SERVICE, EchoServicer
 from tests.fakes.servicekit_messages import Order
-
-GOOD = Order(name="a")
-Status = health_pb2.HealthCheckResponse
+from tests.grpc.servicekit.harness import GOOD, Status, ask, check
 
 
 class Switch:
@@ -37,11 +30,6 @@ class Switch:
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
-
-
-async def check(channel: grpc.aio.Channel, service: str = "") -> int:
-    request = health_pb2.HealthCheckRequest(service=service)
-    return (await health_pb2_grpc.HealthStub(channel).Check(request)).status
 
 
 async def test_health_needs_no_credentials_and_knows_each_service(start: Any) -> None:
@@ -99,95 +87,6 @@ async def test_reflection_lists_the_services(start: Any) -> None:
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",
     }
-
-
-async def test_stopping_lets_calls_under_way_finish_and_takes_no_new_ones(start: Any) -> None:
-    begun, release = asyncio.Event(), asyncio.Event()
-
-    async def wait(request: Any, _context: Any) -> Any:
-        begun.set()
-        await release.wait()
-        return request
-
-    running = await start(EchoServicer(unary=wait))
-    watch = health_pb2_grpc.HealthStub(running.channel).Watch(health_pb2.HealthCheckRequest())
-    assert (await watch.read()).status == Status.SERVING
-    under_way = asyncio.ensure_future(running.stub.unary(GOOD))
-    await begun.wait()
-    stopping = asyncio.create_task(running.server.stop())
-    assert (await watch.read()).status == Status.NOT_SERVING
-    assert await watch.read() is grpc.aio.EOF
-    async with open_channel(f"127.0.0.1:{running.port}", token="let-me-in") as late:
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await late.unary_unary(f"/{SERVICE}/Unary")(GOOD.SerializeToString())
-    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
-    release.set()
-    assert (await under_way).name == "a"
-    await asyncio.wait_for(stopping, 3)
-
-
-async def test_endless_streams_end_when_the_drain_begins(start: Any) -> None:
-    closed = asyncio.Event()
-
-    async def changes() -> AsyncIterator[Any]:
-        try:
-            yield GOOD
-            await asyncio.Event().wait()
-        finally:
-            closed.set()
-
-    async def watch(_request: Any, _context: Any) -> AsyncIterator[Any]:
-        async for change in running.server.drain.until_begun(changes()):
-            yield change
-
-    running = await start(EchoServicer(server_stream=watch))
-    call = running.stub.server_stream(GOOD)
-    assert (await call.read()).name == "a"
-    await asyncio.wait_for(running.server.stop(), 3)
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call.read()
-    received = from_rpc_error(caught.value)
-    assert isinstance(received, errors.Unavailable)
-    assert (received.reason, received.retry_after_seconds) == ("SERVER_STOPPING", 1.0)
-    assert closed.is_set()
-
-
-async def test_the_drain_has_an_end(start: Any) -> None:
-    begun = asyncio.Event()
-
-    async def stuck(_request: Any, _context: Any) -> Any:
-        begun.set()
-        await asyncio.sleep(60)
-
-    running = await start(EchoServicer(unary=stuck))
-    call = asyncio.ensure_future(running.stub.unary(GOOD))
-    await begun.wait()
-    await asyncio.wait_for(running.server.stop(drain_seconds=0.1), 5)
-    with pytest.raises(grpc.aio.AioRpcError):
-        await call
-
-
-async def test_the_last_work_is_done_while_calls_are_still_taken(start: Any) -> None:
-    answers: list[str] = []
-
-    async def report() -> None:
-        assert await check(running.channel) == Status.NOT_SERVING
-        assert running.server.drain.begun
-        answers.append((await running.stub.unary(GOOD)).name)
-
-    running = await start(before_stop=report)
-    await running.server.stop()
-    assert answers == ["a"]
-
-
-@pytest.mark.parametrize("seconds", [0.0, 60.0])
-async def test_last_work_that_fails_or_hangs_holds_up_no_stop(start: Any, seconds: float) -> None:
-    async def hang() -> None:
-        await asyncio.sleep(seconds)
-        raise RuntimeError("worker is gone")
-
-    running = await start(before_stop=hang)
-    await asyncio.wait_for(running.server.stop(drain_seconds=0.2), 5)
 
 
 async def test_an_address_in_use_is_refused_in_words() -> None:
@@ -250,101 +149,9 @@ async def test_both_ends_can_prove_who_they_are() -> None:
         root, theirs.private_key_pem.bytes(), theirs.cert_chain_pems[0].bytes()
     )
     async with open_channel(f"localhost:{port}", credentials=proof) as channel:
-        assert (await _call(channel)).name == "trainer.brandloom"
+        assert (await ask(channel)).name == "trainer.brandloom"
     async with open_channel(f"localhost:{port}", credentials=grpc.ssl_channel_credentials(root)) as stranger:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await _call(stranger)
+            await ask(stranger)
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
     await server.stop(0)
-
-
-async def test_a_server_has_stopped_only_when_the_last_handler_has_cleaned_up(start: Any) -> None:
-    begun, cleaned_up = asyncio.Event(), asyncio.Event()
-
-    async def slow_to_leave(request: Any, _context: Any) -> Any:
-        begun.set()
-        try:
-            await asyncio.sleep(60)
-        finally:
-            await asyncio.sleep(0.3)
-            cleaned_up.set()
-        return request
-
-    running = await start(EchoServicer(unary=slow_to_leave))
-    call = running.stub.unary(GOOD)
-    await begun.wait()
-    call.cancel()
-    await running.server.stop(0)
-    assert cleaned_up.is_set()
-
-
-PROGRAM = """
-import asyncio
-from servicekit.logs import configure_logs
-from servicekit.server import ServiceServer
-from tests.fakes.servicekit_echo import EchoServicer
-
-async def slow(request, context):
-    print("begun", flush=True)
-    await asyncio.sleep({seconds})
-    return request
-
-async def main():
-    configure_logs(service="test")
-    registrations = [EchoServicer(unary=slow).registration()]
-    server = ServiceServer("test", "127.0.0.1:0", [], registrations, {{}}, drain_seconds=30)
-    print(await server.start(), flush=True)
-    await server.run_until_stopped()
-    print("stopped", flush=True)
-
-asyncio.run(main())
-"""
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal_drains_and_the_process_ends_well(number: signal.Signals) -> None:
-    process, channel = await _spawn(0.3)
-    call = asyncio.ensure_future(_call(channel))
-    assert await _line(process) == "begun"
-    process.send_signal(number)
-    assert (await call).name == "a"
-    assert await _line(process) == "stopped"
-    assert await process.wait() == 0
-    await channel.close()
-
-
-async def test_a_second_signal_cuts_the_drain_short() -> None:
-    process, channel = await _spawn(50)
-    call = asyncio.ensure_future(_call(channel))
-    assert await _line(process) == "begun"
-    process.send_signal(signal.SIGTERM)
-    await asyncio.sleep(0.3)
-    process.send_signal(signal.SIGTERM)
-    assert await asyncio.wait_for(process.wait(), 10) == 0
-    with pytest.raises(grpc.aio.AioRpcError):
-        await call
-    await channel.close()
-
-
-async def _spawn(seconds: float) -> tuple[asyncio.subprocess.Process, grpc.aio.Channel]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-c",
-        PROGRAM.format(seconds=seconds),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        cwd=Path(__file__).parents[3],
-        env={**os.environ, "PYTHONPATH": "."},
-    )
-    port = await _line(process)
-    return process, open_channel(f"127.0.0.1:{port}")
-
-
-async def _call(channel: grpc.aio.Channel) -> Any:
-    coders = {"request_serializer": Order.SerializeToString, "response_deserializer": Order.FromString}
-    return await channel.unary_unary(f"/{SERVICE}/Unary", **coders)(GOOD)
-
-
-async def _line(process: asyncio.subprocess.Process) -> str:
-    assert process.stdout is not None
-    return (await asyncio.wait_for(process.stdout.readline(), 20)).decode().strip()

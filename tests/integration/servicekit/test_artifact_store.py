@@ -130,5 +130,19 @@ async def test_a_reader_may_leave_early(store: ArtifactStore) -> None:
     assert len(await read(store, artifact.sha256)) == 4
 
 
+async def test_what_is_deleted_is_gone_and_may_come_back(store: ArtifactStore) -> None:
+    kept, artifact = await store.put_bytes(content(10)), await store.put_bytes(content(2000))
+    for _ in range(2):  # the second time there is nothing to delete
+        await store.delete(artifact.sha256)
+        assert await store.stat(artifact.sha256) is None
+    with pytest.raises(NotFound):
+        await read(store, artifact.sha256)
+    assert await store.stat(kept.sha256) == kept
+    assert await store.put_bytes(content(2000)) == artifact
+    assert await store.get_bytes(artifact.sha256, max_bytes=2000) == content(2000)
+    with pytest.raises(InvalidArgument, match="sha256"):
+        await store.delete("../drafts")
+
+
 async def test_ready(store: ArtifactStore) -> None:
     assert await store.ready()

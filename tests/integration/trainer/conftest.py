@@ -31,6 +31,8 @@ from services.registry.config import read_config as read_registry_config
 from services.trainer.application import TrainerApplication
 from services.trainer.config import read_config
 from services.trainer.sources import Blob, DatasetRevision
+from services.trainer.worker.bases import ResidentBase
+from services.trainer.worker.config import read_config as read_worker_config
 from services.trainer.worker.engine_thread import EngineThread
 from services.trainer.worker.pack_loop import Tools
 from services.trainer.worker.patience import Patience
@@ -171,6 +173,15 @@ def job_request(lora: str = "hero", **changes: Any) -> trainer_pb2.CreateTrainin
     )
 
 
+def steps(count: int, **changes: float) -> resources_pb2.OptimizationSpec:
+    fields = {"batch_size": 2, "learning_rate": 1e-3, **changes}
+    return resources_pb2.OptimizationSpec(max_steps=count, **fields)  # type: ignore[arg-type]
+
+
+def progress_from(step: int):  # type: ignore[no-untyped-def]
+    return lambda event: event.WhichOneof("event") == "progress" and event.progress.step >= step
+
+
 PATIENCE = Patience(600.0)
 Trainer = trainer_pb2_grpc.TrainerServiceStub
 Dial = Callable[[int], Awaitable[Trainer]]
@@ -220,6 +231,7 @@ class Bench:
             name,
             TrainerClient(channel, name, patience),
             tools,
+            ResidentBase(read_worker_config(self.world.environment).base_models, engine, "cpu"),
             device="cpu",
             pack_size=pack_size,
             home=self.world.home / "cache" / "trainer",
@@ -264,7 +276,7 @@ class Bench:
 @pytest.fixture
 async def bench(world: World, dial: Dial) -> AsyncIterator[Bench]:
     environment = {**world.environment, "BRANDLOOM_TRAINER_WORKERS": "0"}
-    application = TrainerApplication(read_config(environment))
+    application = TrainerApplication(read_config(environment), sweep_seconds=3600.0)
     port = await application.start()
     async with AsyncExitStack() as stack:
         yield Bench(await dial(port), world, port, [], stack)

@@ -21,18 +21,18 @@ from servicekit.errors import Unavailable
 from services.trainer.worker.leases import LeasedJob
 from services.trainer.worker.patience import Patience
 from services.trainer.worker.publisher import Publisher, Result
-from tests.integration.trainer.conftest import BRAND, REVISION, Bench, add_revision, job_request, watch
+from tests.integration.trainer.conftest import (
+    BRAND,
+    REVISION,
+    Bench,
+    add_revision,
+    job_request,
+    progress_from,
+    steps,
+    watch,
+)
 
 pytestmark = pytest.mark.timeout(600)
-
-
-def steps(count: int, **changes: float) -> resources_pb2.OptimizationSpec:
-    fields = {"batch_size": 2, "learning_rate": 1e-3, **changes}
-    return resources_pb2.OptimizationSpec(max_steps=count, **fields)  # type: ignore[arg-type]
-
-
-def progress_from(step: int):  # type: ignore[no-untyped-def]
-    return lambda event: event.WhichOneof("event") == "progress" and event.progress.step >= step
 
 
 def tensors(data: bytes, path: Path) -> dict[str, bytes]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from brandloom import Brand, Change, ChangeKind, Dataset, DownloadUrl, Image, Lora, LoraVersion
+from brandloom import BaseModel, Brand, Change, ChangeKind, Dataset, DownloadUrl, Image, Lora, LoraVersion
 from brandloom._convert.fields import from_proto
 from brandloom.api.labeler.v1 import resources_pb2 as labeler_pb2
 from brandloom.api.registry.v1 import registry_pb2
@@ -26,6 +26,7 @@ LORA = from_proto(
     Lora, registry_resources.Lora(name="brands/acme/loras/hero", aliases={"prod": 3, "beta": 4}, tags=["new"])
 )
 VERSION = from_proto(LoraVersion, registry_resources.LoraVersion(name="brands/acme/loras/hero/versions/3"))
+BASE = from_proto(BaseModel, registry_resources.BaseModel(name="baseModels/b"))
 DATASET = from_proto(Dataset, labeler_pb2.Dataset(name="brands/acme/datasets/set"))
 IMAGE = from_proto(Image, labeler_pb2.Image(name="brands/acme/datasets/set/images/1", excluded=True))
 
@@ -88,7 +89,36 @@ def test_only_what_is_given_changes(group: str, answer: Any, arguments: str, cal
     answering = Answering(answer)
     done = run(group, answering, *arguments.split())
     assert done.exit_code == 0, done.output
-    assert answering.calls == [call]
+    name, positional, settings = call
+    assert answering.calls == [(name, positional, {"etag": "", **settings})]
+
+
+@pytest.mark.parametrize(
+    ("group", "command"),
+    [
+        ("brands", "brands update a --label a=b"),
+        ("brands", "brands delete a --yes"),
+        ("base_models", "base-models update b --license mit"),
+        ("base_models", "base-models delete b --yes"),
+        ("datasets", "datasets update a/s --description x"),
+        ("datasets", "datasets delete a/s --yes"),
+        ("captions", "images caption a/s/1 text"),
+        ("datasets", "images update a/s/1 --exclude"),
+        ("datasets", "images delete a/s/1 --yes"),
+        ("loras", "loras update a/b --tag x"),
+        ("loras", "loras delete a/b --yes"),
+        ("loras", "alias set a/b prod 1"),
+        ("loras", "alias delete a/b prod"),
+        ("versions", "versions update a/b@3 --license mit"),
+    ],
+)
+def test_an_etag_goes_along(group: str, command: str) -> None:
+    answers = {"brands": BRAND, "base_models": BASE, "loras": LORA, "versions": VERSION, "captions": IMAGE}
+    answer = answers.get(group, IMAGE if command.startswith("images") else DATASET)
+    answering = Answering(answer)
+    done = run(group, answering, *command.split(), "--etag", "abc")
+    assert done.exit_code == 0, done.output
+    assert answering.calls[0][2]["etag"] == "abc"
 
 
 @pytest.mark.parametrize(
@@ -163,10 +193,10 @@ class Changing:
 def test_changes_are_followed() -> None:
     changing = Changing()
     lines = run("loras", changing, "loras", "watch").stdout.splitlines()
-    assert [line.partition("acme/hero: ")[2] for line in lines] == [
-        "version added version 3",
-        "alias set prod version 3",
-        "lora updated",
+    assert [line.partition("acme")[2] for line in lines] == [
+        "/hero@3 is new",
+        "/hero@prod -> acme/hero@3",
+        "/hero: lora updated",
     ]
     found = run("loras", changing, "loras", "watch", "acme", "--after", "6", "--limit", "2", "--json").stdout
     assert [json.loads(line)["kind"] for line in found.splitlines()] == ["VERSION_ADDED", "ALIAS_SET"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -60,6 +61,8 @@ def test_every_command_explains_itself_and_takes_json(path: tuple[str, ...], com
     context = click.Context(command, info_name=" ".join(path))
     assert command.help
     assert "--json" in command.get_help(context)
+    options = [option for option in command.params if isinstance(option, click.Option)]
+    assert [option.name for option in options if not option.help] == []
 
 
 def test_the_help_tells_the_exit_statuses(run: Callable[..., Done]) -> None:
@@ -85,6 +88,27 @@ def test_completion_answers_a_shell() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment
     )
     assert "plain,upload" in done.stdout.splitlines()
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not here")
+def test_the_script_completes_in_bash(tmp_path: Path) -> None:
+    command = tmp_path / "brandloom"
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m brandloom "$@"\n')
+    command.chmod(0o755)
+    script = """
+        eval "$(brandloom completion bash)"
+        complete -p brandloom
+        COMP_WORDS=(brandloom versions u) COMP_CWORD=2
+        _brandloom_completion brandloom u versions
+        printf '%s\n' "${COMPREPLY[@]}"
+    """
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", "--norc", "-c", script], capture_output=True, text=True, check=True, env=environment
+    )
+    first, *completions = done.stdout.splitlines()
+    assert first.startswith("complete") and first.endswith("_brandloom_completion brandloom")
+    assert sorted(completions) == ["update", "upload", "url"]
 
 
 def test_no_token_is_a_usage_error(run: Callable[..., Done], tmp_path: Path) -> None:

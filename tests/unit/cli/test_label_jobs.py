@@ -118,6 +118,17 @@ def test_watch_follows_to_the_end() -> None:
     assert "succeeded" in done.stdout
 
 
+def test_ctrl_c_says_that_the_job_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = labeling()
+
+    def watch(job: LabelJob) -> Iterator[LabelEvent]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fake, "watch", watch)
+    done = run(fake, "watch", JOB)
+    assert "the job goes on: `brandloom label-jobs watch acme/heroes/1`" in done.stderr
+
+
 def test_watch_writes_each_event_as_a_line_of_json() -> None:
     events = [json.loads(line) for line in run(labeling(), "watch", JOB, "--json").stdout.splitlines()]
     assert [(event["job"], event["event"]) for event in events] == [

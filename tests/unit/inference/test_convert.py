@@ -98,7 +98,7 @@ def test_capacity_becomes_a_message() -> None:
         bases=(LoadedBase(sha256="ab", family="sd15", source="/x", default=True),),
         caches=(CacheUsage(level="disk", used_bytes=1, budget_bytes=2, hits=3, misses=4),),
     )
-    message = convert.capacity_response(capacity)
+    message = convert.capacity_response(capacity, show_sources=True)
     assert (message.active_rows, message.max_rows, message.max_width, message.max_queued_requests) == (
         3,
         8,

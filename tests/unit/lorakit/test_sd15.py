@@ -129,10 +129,27 @@ def test_digest_counts_weights_and_configurations_only(directory: Path, tmp_path
     (copy / "README.md").write_text("a card")
     (copy / ".cache").mkdir()
     (copy / ".cache" / "x.json").write_text("{}")
+    # What a hub's repository has beside the files that are read, and a partial download has not.
+    for unread in (
+        "safety_checker/config.json",
+        "safety_checker/model.safetensors",
+        "feature_extractor/preprocessor_config.json",
+        "unet/diffusion_pytorch_model.fp16.safetensors",
+        "unet/diffusion_pytorch_model.non_ema.safetensors",
+        "unet/diffusion_pytorch_model.safetensors.index.fp16.json",
+        "text_encoder/pytorch_model.bin",
+        "vae/deeper/config.json",
+    ):
+        (copy / unread).parent.mkdir(exist_ok=True)
+        (copy / unread).write_text("{}")
     assert base_digest(copy) == base_digest(directory)
     scheduler = copy / "scheduler" / "scheduler_config.json"
     scheduler.write_text(scheduler.read_text() + " ")
     assert base_digest(copy) != base_digest(directory)
+    for read in ("unet/diffusion_pytorch_model-00001-of-00002.safetensors", "tokenizer/merges.txt"):
+        before = base_digest(copy)
+        (copy / read).write_text("x")
+        assert base_digest(copy) != before
 
 
 def test_nothing_is_unpickled(directory: Path, tmp_path: Path) -> None:
@@ -209,14 +226,14 @@ def test_a_single_file_is_the_model_that_its_directory_is(
     assert single.sampler_settings(Sampler.DDIM).steps_offset == 1
 
 
-def test_single_files_must_be_safetensors_and_come_with_configurations(tmp_path: Path) -> None:
+def test_single_files_must_be_sound_safetensors(tmp_path: Path) -> None:
     checkpoint = tmp_path / "model.ckpt"
     checkpoint.write_bytes(b"x")
     with pytest.raises(BaseModelError, match=r"only \.safetensors"):
         sd15.load_base(checkpoint)
     file = tmp_path / "model.safetensors"
     file.write_bytes(b"x")
-    with pytest.raises(BaseModelError, match="needs a pipeline directory"):
+    with pytest.raises(BaseModelError, match="no sound safetensors file"):
         sd15.load_base(file)
     with pytest.raises(BaseModelError, match="cannot be loaded"):
         sd15.load_base(file, configs=tmp_path)

@@ -46,6 +46,12 @@ def test_a_name_that_cannot_be_is_refused_with_its_field(given: str) -> None:
     assert caught.value.violations[0].field == "lora"
 
 
+@pytest.mark.parametrize(("function", "given"), [(_names.brand, "acme/hero"), (_names.base_model, "")])
+def test_a_name_of_one_part_is_refused_here(function: object, given: str) -> None:
+    with pytest.raises(errors.InvalidArgument, match="must "):
+        function(given)  # type: ignore[operator]
+
+
 @pytest.mark.parametrize("given", ["01", "acme/01", "acme//01", ""])
 def test_a_picture_goes_by_brand_dataset_and_id(given: str) -> None:
     with pytest.raises(errors.InvalidArgument, match="must look like brand/dataset/image"):
@@ -121,22 +127,34 @@ def test_an_unknown_setting_is_a_type_error() -> None:
 
 
 def test_the_digest_of_a_base_model_is_the_engines(tmp_path: Path) -> None:
-    for name in ("model_index.json", "unet/config.json", "unet/m.safetensors", "tokenizer/merges.txt"):
+    weights = "unet/diffusion_pytorch_model.safetensors"
+    more = "vae/diffusion_pytorch_model-00001-of-00002.safetensors"
+    for name in ("model_index.json", "unet/config.json", weights, more, "tokenizer/merges.txt"):
         file = tmp_path / name
         file.parent.mkdir(exist_ok=True)
         file.write_text(name)
-    for ignored in ("README.md", "unet/.hidden.json", "unet/picture.png"):
+    for ignored in (
+        "README.md",
+        "unet/.hidden.json",
+        "unet/picture.png",
+        "unet/diffusion_pytorch_model.fp16.safetensors",
+        "safety_checker/model.safetensors",
+    ):
+        (tmp_path / ignored).parent.mkdir(exist_ok=True)
         (tmp_path / ignored).write_text("x")
     (tmp_path / "unet" / "deeper").mkdir()
     (tmp_path / "unet" / "deeper" / "x.json").write_text("x")
     assert base_model_digest(tmp_path) == base_digest(tmp_path)
+    counted = base_digest(tmp_path)
+    (tmp_path / more).write_text("other")
+    assert base_model_digest(tmp_path) == base_digest(tmp_path) != counted
     language_model = tmp_path / "lm"
     language_model.mkdir()
     for name in ("config.json", "model.safetensors", "chat_template.jinja", "tokenizer.model"):
         before = base_model_digest(language_model) if (language_model / "config.json").is_file() else ""
         (language_model / name).write_text(name)
         assert base_model_digest(language_model) == base_digest(language_model) != before
-    single = tmp_path / "unet" / "m.safetensors"
+    single = tmp_path / weights
     assert base_model_digest(single) == base_digest(single)
     with pytest.raises(errors.ConfigurationError, match="model_index"):
         base_model_digest(tmp_path / "unet" / "deeper")

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from servicekit.clock import SystemClock
-from servicekit.database import Database, migrate
 from servicekit.errors import AlreadyExists, InvalidArgument
 from servicekit.migrations import schema_drift
-from services.trainer.application import MIGRATIONS
-from services.trainer.domain import Checkpoint, Job, RetryPolicy
+from services.trainer.domain import Checkpoint, RetryPolicy
 from services.trainer.events import (
     ArtifactKind,
     Failure,
@@ -24,30 +19,16 @@ from services.trainer.events import (
     JobState,
     MetricPoint,
     Notice,
-    Payload,
-    Progress,
     VersionRegistered,
 )
-from services.trainer.leasing import Wish
-from services.trainer.ports import JobQuery, QueueFigures
+from services.trainer.ports import JobQuery
 from services.trainer.repository import SqlJobs
 from services.trainer.sources import Blob, Sources
 from services.trainer.tables import Base
 from tests.fixtures.trainer_jobs import BASE, NOW, PARENT, REVISION, job, spec
+from tests.fixtures.trainer_rows import MINUTE, PROGRESS, insert, lease
 
-MINUTE = timedelta(minutes=1)
 REQUEST = "0b0f7a55-2a86-4d9c-9a53-3f0d0f6f1234"
-PROGRESS = Progress(
-    step=4,
-    total_steps=300,
-    epoch=1,
-    loss=0.25,
-    smoothed_loss=0.5,
-    learning_rate=1e-4,
-    images_per_second=12.0,
-    seconds_left=9.5,
-    pack_size=2,
-)
 SAMPLE = JobArtifact(
     kind=ArtifactKind.SAMPLE,
     file_name="sample.png",
@@ -56,31 +37,6 @@ SAMPLE = JobArtifact(
     step=4,
     prompt="a cat",
 )
-
-
-@pytest.fixture
-async def jobs(database_url: str) -> AsyncIterator[SqlJobs]:
-    await asyncio.to_thread(migrate, database_url, MIGRATIONS)
-    database = Database(database_url)
-    yield SqlJobs(database, SystemClock())
-    await database.dispose()
-
-
-async def insert(jobs: SqlJobs, *made: Job) -> None:
-    async with jobs.transaction() as transaction:
-        for one in made:
-            await transaction.insert(one)
-
-
-async def lease(jobs: SqlJobs, name: str, worker: str = "w1", *payloads: Payload) -> Job:
-    async with jobs.transaction() as transaction:
-        found = await transaction.lock(name)
-        assert found is not None
-        found.lease_to(worker, NOW, MINUTE)
-        for payload in payloads:
-            found.report(payload, NOW)
-        await transaction.save(found)
-        return found
 
 
 def query(**changes: Any) -> JobQuery:
@@ -269,64 +225,6 @@ async def test_evaluations_stay_when_figures_are_thinned(jobs: SqlJobs, at_most:
     losses = {one.step: one.validation_loss for one in found if one.validation_loss is not None}
     assert len(losses) >= kept and losses.items() <= evaluated.items()
     assert at_most < 100 or len(found) == 100
-
-
-async def test_candidates_are_the_first_of_each_brand_whose_time_has_come(jobs: SqlJobs) -> None:
-    await insert(
-        jobs,
-        *(job(f"a{n}", create_time=NOW + timedelta(seconds=n)) for n in range(4)),
-        job("urgent", priority=1, create_time=NOW + MINUTE),
-        job("z", brand="zeta"),
-        job("waiting", brand="zeta", not_before=NOW + 10 * MINUTE),
-    )
-    async with jobs.transaction() as transaction:
-        found = await transaction.candidates(NOW + 2 * MINUTE, Wish(max_jobs=2))
-    assert {one.name.rpartition("/")[2] for one in found} == {"urgent", "a0", "z"}
-
-
-async def test_candidates_for_a_pack_are_found_behind_others(jobs: SqlJobs) -> None:
-    other = job("other").sources
-    await insert(
-        jobs,
-        *(job(f"a{n}", create_time=NOW + timedelta(seconds=n)) for n in range(3)),
-        job("small", create_time=NOW + MINUTE, spec=spec(resolution=256), sources=other),
-    )
-    key = job(spec=spec(resolution=256)).pack_key
-    async with jobs.transaction() as transaction:
-        found = await transaction.candidates(NOW + MINUTE, Wish(max_jobs=1, joining=key))
-    assert {one.name.rpartition("/")[2] for one in found} == {"a0", "small"}
-
-
-async def test_two_workers_never_get_the_same_job(jobs: SqlJobs) -> None:
-    await insert(jobs, *(job(f"j{n}") for n in range(6)))
-    names = [f"brands/acme/trainingJobs/j{n}" for n in range(6)]
-
-    async def take(worker: str) -> set[str]:
-        async with jobs.transaction() as transaction:
-            found = await transaction.lock_queued(names)
-            for one in found:
-                await asyncio.sleep(0.005)
-                one.lease_to(worker, NOW, MINUTE)
-                await transaction.save(one)
-            return {one.name for one in found}
-
-    taken = await asyncio.gather(*(take(f"w{n}") for n in range(3)))
-    assert sum(len(names) for names in taken) == 6
-    assert set().union(*taken) == set(names)
-
-
-async def test_expired_and_held_leases(jobs: SqlJobs) -> None:
-    await insert(jobs, job("a"), job("b"))
-    await lease(jobs, "brands/acme/trainingJobs/a", "host.1.pid-7", JobState.RUNNING, PROGRESS)
-    async with jobs.transaction() as transaction:
-        assert await transaction.lock_expired(NOW + MINUTE) == []
-        assert [one.name[-1] for one in await transaction.lock_expired(NOW + 2 * MINUTE)] == ["a"]
-        assert [one.name[-1] for one in await transaction.lock_held_by("host.1.pid-7")] == ["a"]
-        assert await transaction.lock_held_by("w2") == []
-        assert await transaction.running_by_brand() == {"acme": 1}
-        assert await transaction.lease_holders("host.1") == {"host.1.pid-7"}
-        assert await transaction.lease_holders("host_1") == set()
-        assert await transaction.figures() == QueueFigures(1, 1, 12.0, 0.25)
 
 
 async def test_request_ids(jobs: SqlJobs) -> None:

@@ -294,7 +294,8 @@ class RegistryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RegisterVersion(self, request, context):
-        """Registers a file that is already in the artifact store.
+        """Registers a file that is already in the artifact store. The store does not know whose a file is, so only
+        administrators and workers may name one by its digest; everybody else uploads.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

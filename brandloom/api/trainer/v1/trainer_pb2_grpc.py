@@ -113,7 +113,8 @@ class TrainerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ResumeTrainingJob(self, request, context):
-        """A failed or cancelled job goes on from its last checkpoint.
+        """A failed or cancelled job goes on from its last checkpoint, which is kept for a while after the end; later, from
+        the beginning.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

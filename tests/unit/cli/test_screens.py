@@ -1,0 +1,128 @@
+"""What commands print: for people, for pipes, and when files cannot be written."""
+
+from __future__ import annotations
+
+import io
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from rich.console import Console
+
+from brandloom import (
+    GeneratedImage,
+    GenerationProgress,
+    JobState,
+    Queued,
+    TrainingJob,
+    UploadOutcome,
+    UploadReport,
+    UploadResult,
+    UsedLora,
+)
+from brandloom._convert.fields import from_proto
+from brandloom.api.trainer.v1 import resources_pb2
+from brandloom.cli import main as command
+from brandloom.cli.main import cli
+from brandloom.cli.session import Session, table
+
+NOW = datetime(2026, 5, 1, tzinfo=UTC)
+
+
+def run(client: SimpleNamespace, *arguments: str) -> Result:
+    session: Any = Session()
+    session.client = client
+    return CliRunner().invoke(cli, arguments, obj=session)
+
+
+def a_job(state: JobState, queue_position: int) -> TrainingJob:
+    spec = resources_pb2.TrainingSpec(lora="brands/acme/loras/hero", base_model="baseModels/sd")
+    spec.samples.prompts.append("a cat")
+    spec.adapter.rank, spec.adapter.train_text_encoder = 4, True
+    message = resources_pb2.TrainingJob(name="brands/acme/trainingJobs/1", spec=spec)
+    return replace(from_proto(TrainingJob, message), state=state, queue_position=queue_position)
+
+
+@pytest.mark.parametrize(("position", "words"), [(0, "next"), (2, "2 before it")])
+def test_a_job_shows_its_settings_by_the_names_of_the_options(position: int, words: str) -> None:
+    job = a_job(JobState.QUEUED, position)
+    training = SimpleNamespace(get=lambda name: job)
+    lines = run(SimpleNamespace(training=training), "jobs", "get", "acme/1").stdout.splitlines()
+    found = {" ".join(line.split()) for line in lines}
+    assert {f"queue {words}", "rank 4", "train text encoder yes", "sample prompts a cat"} <= found
+    assert not any("precision" in line for line in lines)
+
+
+def test_lines_in_a_pipe_end_where_their_text_does() -> None:
+    training = SimpleNamespace(list=lambda brand, **query: iter([a_job(JobState.SUCCEEDED, 0)]))
+    lines = run(SimpleNamespace(training=training), "jobs", "list").stdout.splitlines()
+    assert len(lines) == 3
+    assert [line for line in lines if line != line.rstrip()] == []
+
+
+def test_duplicates_are_told_apart_from_what_is_kept(tmp_path: Path) -> None:
+    results = [
+        UploadResult(source_name=f"{outcome}.png", outcome=outcome, image="", flags=(), failure=None)
+        for outcome in (UploadOutcome.ADDED, UploadOutcome.DUPLICATE, UploadOutcome.UNCHANGED)
+    ]
+    report = UploadReport(results=tuple(results), added_count=2, rejected_count=0)
+    datasets = SimpleNamespace(upload=lambda *paths, **settings: report)
+    done = run(SimpleNamespace(datasets=datasets), "datasets", "upload", "acme/set", str(tmp_path))
+    assert "2 added (1 excluded as duplicates), 0 rejected, 1 unchanged" in done.stderr
+
+
+def generating(png: bytes = b"picture") -> SimpleNamespace:
+    used = UsedLora(
+        reference="hero",
+        version="brands/acme/loras/hero/versions/3",
+        sha256="ab",
+        text_encoder_weight=0.5,
+        weight=0.8,
+    )
+    events = [
+        Queued(position=2, stack=(used,), seed=7, base_model_sha256="cd"),
+        GenerationProgress(step=2, total_steps=2, time_left=None),
+        GeneratedImage(index=0, png=png, width=8, height=8, seed=7, sha256="ef"),
+    ]
+    return SimpleNamespace(images=SimpleNamespace(stream=lambda *arguments, **settings: iter(events)))
+
+
+def test_generating_tells_the_stack_that_is_used(tmp_path: Path) -> None:
+    done = run(generating(), "generate", "acme", "cat", "--output", str(tmp_path))
+    assert done.exit_code == 0
+    assert (tmp_path / "00-7.png").read_bytes() == b"picture"
+    assert "with acme/hero@3 at 0.8 (0.5 in the text encoder)" in done.stderr
+    assert "2 requests before this one" in done.stderr
+
+
+def test_a_file_that_cannot_be_written_is_an_error_of_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    target = tmp_path / "file" / "cat.png"
+
+    def save(**settings: object) -> None:
+        target.write_bytes(b"")
+
+    monkeypatch.setattr(cli, "main", save)
+    monkeypatch.setattr(sys, "argv", ["brandloom"])
+    with pytest.raises(SystemExit) as stop:
+        command.main()
+    assert stop.value.code == 1
+    assert capsys.readouterr().err == f"Error: {target}: Not a directory\n"
+
+
+def test_names_stay_whole_in_narrow_terminals() -> None:
+    name = "acme/heroes/01a207cd0cd076daa0427c143bc9104a"
+    console = Console(file=io.StringIO(), width=80)
+    console.print(
+        table(("picture", "file", "caption"), [(name, "p1.png", "a brown elephant in a forest " * 4)])
+    )
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert sum(name in line for line in lines) == 1
+    assert max(map(len, lines)) <= 80
