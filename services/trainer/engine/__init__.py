@@ -6,13 +6,14 @@ from services.trainer.engine.fault import EngineFault
 from services.trainer.engine.items import Message, SampleSettings, TrainingItem, TrainingText
 from services.trainer.engine.pack import Pack, choose_precision
 from services.trainer.engine.port import Family, Sample
-from services.trainer.engine.spec import JobSpec, StepReport, TrainingImage
+from services.trainer.engine.spec import JobSpec, Outcome, StepReport, TrainingImage
 
 __all__ = [
     "DiffusionFamily",
     "EngineFault",
     "Family",
     "JobSpec",
+    "Outcome",
     "LanguageFamily",
     "Message",
     "Pack",

@@ -1,8 +1,8 @@
 """A job's whole state in one safetensors file: going on from it is, bit for bit, never having stopped.
 
 Tensors `parameters/*`, `average/*`, `best/*`, `optimizer/*`, `generators/*`, `order/*`; the JSON under
-`brandloom_checkpoint` in the header holds the plain numbers of the optimizer and the evaluations, bit for bit too,
-and says what the state belongs to. Nothing is pickled, nothing is unpickled.
+`brandloom_checkpoint` in the header holds the plain numbers of the optimizer and of the evaluations, and says
+what the state belongs to. Nothing is pickled, nothing is unpickled.
 """
 
 from __future__ import annotations

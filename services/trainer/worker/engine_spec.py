@@ -28,4 +28,9 @@ def engine_spec(lease: LeasedJob) -> JobSpec:
         caption_dropout=spec.loss.caption_dropout,
         seed=spec.seed,
         horizontal_flip=spec.horizontal_flip,
+        optimizer=spec.optimization.optimizer.value,
+        ema_decay=spec.optimization.ema_decay,
+        validation_interval=spec.validation.interval_steps,
+        patience=spec.validation.patience,
+        keep_best=spec.validation.keep_best,
     )

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 
 from servicekit.artifacts.port import ArtifactStore
 from services.trainer.engine import TrainingImage
-from services.trainer.manifest import Picture, read_manifest, training_pictures
+from services.trainer.manifest import Picture, read_manifest, training_pictures, validation_pictures
 from services.trainer.planning import MAX_MANIFEST_BYTES
 from services.trainer.sources import Blob
 from services.trainer.worker.leases import LeasedJob
@@ -30,6 +30,8 @@ class Materials:
     """Pictures with captions, the LoRA to continue from, the checkpoint to go on from."""
 
     images: Sequence[TrainingImage]
+    held_out: Sequence[TrainingImage]
+    """What the job is evaluated on; empty if it is not."""
     tag_frequency: Mapping[str, int]
     """How often each comma-separated part of the captions occurs."""
     parent: Path | None
@@ -43,19 +45,22 @@ async def fetch_materials(
     manifest = await patience.until_answered(
         lambda: store.get_bytes(lease.manifest.sha256, max_bytes=MAX_MANIFEST_BYTES), "manifest"
     )
-    pictures = training_pictures(read_manifest(manifest))
+    listed, validation = read_manifest(manifest), lease.spec.validation
+    pictures = training_pictures(listed)
+    held_out = validation_pictures(listed, validation.max_items if validation.interval_steps else 0)
     free = asyncio.Semaphore(_DOWNLOADS_AT_ONCE)
 
     async def fetch(sha256: str, name: str) -> Path:
         async with free:
             return await patience.until_answered(lambda: store.fetch(sha256, directory / name), "fetch")
 
-    digests = sorted({picture.sha256 for picture in pictures})
+    digests = sorted({picture.sha256 for picture in (*pictures, *held_out)})
     files = dict(
         zip(digests, await asyncio.gather(*(fetch(digest, digest) for digest in digests)), strict=True)
     )
     return Materials(
         images=[_image(picture, files[picture.sha256], lease.spec.resolution) for picture in pictures],
+        held_out=[_image(picture, files[picture.sha256], lease.spec.resolution) for picture in held_out],
         tag_frequency=_tag_frequency(pictures),
         parent=await _optional(fetch, lease.parent, "parent.safetensors"),
         checkpoint=await _optional(fetch, lease.checkpoint, "checkpoint.safetensors"),

@@ -19,6 +19,7 @@ from services.trainer.events import Failure, JobState, Notice
 from services.trainer.service_workers import Instruction
 from services.trainer.worker.engine_spec import engine_spec
 from services.trainer.worker.engine_thread import EngineThread
+from services.trainer.worker.evaluation import early_end, evaluation
 from services.trainer.worker.job_run import JobRun, Phase
 from services.trainer.worker.materials import fetch_materials
 from services.trainer.worker.patience import Patience
@@ -143,7 +144,7 @@ class PackLoop:
         if run.lease.checkpoint is not None:
             run.outbox.tell(Notice(f"going on from step {run.lease.checkpoint_step}"))
         run.outbox.tell(JobState.RUNNING)
-        if run.step >= run.lease.total_steps:
+        if self._pack.finished(run.lease.name):
             await self._finish(run)
 
     def _add(self, run: JobRun) -> None:
@@ -158,6 +159,7 @@ class PackLoop:
             run.lease.name,
             engine_spec(run.lease),
             run.materials.images,
+            held_out=run.materials.held_out,
             start_from=parent,
             checkpoint=run.materials.checkpoint,
         )
@@ -180,6 +182,9 @@ class PackLoop:
     async def _finish(self, run: JobRun) -> None:
         """The job is trained: what needs the engine is done here, the rest while the others go on."""
         run.phase = Phase.FINISHING
+        run.outcome = self._pack.outcome(run.lease.name)
+        if run.outcome.stopped_early:
+            run.outbox.tell(Notice(early_end(run.outcome, run.lease.total_steps)))
         if run.step > run.lease.checkpoint_step:
             # Whatever happens until the version is registered, nothing is trained twice.
             await self._checkpoint(run)
@@ -224,14 +229,12 @@ class PackLoop:
         points = await run.points()
         await shelf.put_loss_plot(run, points)
         await shelf.put_tensorboard(run)
-        evaluation = {"steps": float(run.lease.total_steps)}
-        if points:
-            evaluation |= {"final_loss": points[-1].loss, "smoothed_loss": points[-1].smoothed_loss}
         await run.outbox.flush()
         if run.lost:
             run.close()
             return
-        result = Result(file=file, evaluation=evaluation, previews=previews)
+        assert run.outcome is not None
+        result = Result(file=file, evaluation=evaluation(run.outcome, points), previews=previews)
         version = await self._tools.publisher.register(run.lease, result)
         await run.complete(JobState.SUCCEEDED, lora_version=version)
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from io import BytesIO
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from PIL import Image
@@ -19,9 +20,17 @@ from servicekit.artifacts.port import ArtifactStore
 from services.trainer.engine.loss_plot import draw_loss_plot
 from services.trainer.events import ArtifactKind, JobArtifact, MetricPoint
 from services.trainer.sources import Blob
+from services.trainer.spec import Optimizer
 from services.trainer.worker.job_run import JobRun
 from services.trainer.worker.patience import Patience
 from services.trainer.worker.publisher import BINARY_MEDIA_TYPE, PICTURE_MEDIA_TYPE, TEXT_MEDIA_TYPE
+
+_OPTIMIZERS: Final = {
+    Optimizer.ADAMW: "torch.optim.AdamW",
+    Optimizer.ADAMW_8BIT: "bitsandbytes.optim.AdamW8bit",
+    Optimizer.PRODIGY: "prodigyopt.Prodigy",
+    Optimizer.ADAFACTOR: "transformers.optimization.Adafactor",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +83,10 @@ class Shelf:
         """A picture of the losses of all attempts."""
         path = run.directory / "loss.png"
         curve = [(point.step, point.loss, point.smoothed_loss) for point in points]
-        await asyncio.to_thread(draw_loss_plot, path, run.lease.lora_id, curve)
+        evaluated = [
+            (point.step, point.validation_loss) for point in points if point.validation_loss is not None
+        ]
+        await asyncio.to_thread(draw_loss_plot, path, run.lease.lora_id, curve, evaluated)
         await self._put_file(run, ArtifactKind.LOSS_PLOT, path, PICTURE_MEDIA_TYPE, step=run.step)
 
     async def put_tensorboard(self, run: JobRun) -> None:
@@ -123,14 +135,14 @@ def _facts(run: JobRun, family: str, prediction_type: str) -> TrainingFacts:
         base_model_sha256=lease.base_sha256,
         resolution=(spec.resolution, spec.resolution),
         train_images=len(materials.images) if materials else None,
-        steps=lease.total_steps,
+        steps=run.outcome.result_step if run.outcome else run.step,
         epochs=run.last.epoch if run.last else None,
         seed=spec.seed,
         batch_size=optimization.batch_size,
         learning_rate=optimization.learning_rate,
         text_encoder_learning_rate=optimization.text_encoder_learning_rate if trains_text else None,
         lr_schedule=optimization.schedule.value,
-        optimizer="torch.optim.AdamW",
+        optimizer=_OPTIMIZERS[optimization.optimizer],
         min_snr_gamma=spec.loss.min_snr_gamma or None,
         noise_offset=spec.loss.noise_offset or None,
         dataset_name=dataset,

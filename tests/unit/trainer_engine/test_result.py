@@ -137,6 +137,13 @@ def test_the_loss_plot_is_a_picture(tmp_path: Path) -> None:
             assert picture.size == (800, 450)
 
 
+def test_the_loss_plot_shows_evaluations(tmp_path: Path) -> None:
+    points = [(step, 1 / step, 1.1 / step) for step in range(1, 50)]
+    draw_loss_plot(tmp_path / "plain.png", "hero", points)
+    draw_loss_plot(tmp_path / "evaluated.png", "hero", points, [(10, 0.5), (20, 0.4)])
+    assert (tmp_path / "plain.png").read_bytes() != (tmp_path / "evaluated.png").read_bytes()
+
+
 def test_tensorboard_reads_its_files_back(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
