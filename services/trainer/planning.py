@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from servicekit import names
 from servicekit.errors import FieldViolation, InvalidArgument, NotFound
 from services.trainer.advice import Advice, advise
+from services.trainer.advice_texts import advise_on_texts
 from services.trainer.defaults import complete, contradictions, refuse
-from services.trainer.manifest import VALIDATION, Picture, read_manifest, training_pictures
+from services.trainer.manifest import TRAIN, VALIDATION, Picture, read_manifest, training_pictures
 from services.trainer.ports import Artifacts, Labeler, Registry
-from services.trainer.sources import LoraVersion, Sources
+from services.trainer.sources import BaseModel, LoraVersion, Sources
 from services.trainer.spec import Optimizer, SpecDraft, TrainingSpec
+from services.trainer.text_manifest import Text, is_text_manifest, read_texts, training_texts
 
 T = TypeVar("T")
 
@@ -71,16 +73,15 @@ class Planner:
         refuse(violations)
         assert base is not None and revision is not None
         manifest = await self._artifacts.get_bytes(revision.manifest.sha256, max_bytes=MAX_MANIFEST_BYTES)
-        listed = read_manifest(manifest)
-        pictures = training_pictures(listed)
-        if not pictures:
-            raise InvalidArgument.of(f"{prefix}.dataset_revision", "has no pictures in its training split")
+        listed = _items(base, manifest, prefix)
+        count = sum(item.split == TRAIN for item in listed)
+        if count == 0:
+            raise InvalidArgument.of(f"{prefix}.dataset_revision", "has nothing in its training split")
         refuse(_nothing_held_out(draft, listed, prefix))
         seed = secrets.randbelow(_SEEDS)
         spec = complete(draft, base=base, revision=revision, parent=parent, drawn_seed=seed)
-        sources = Sources(base=base, revision=revision, parent=parent, train_images=len(pictures))
-        advice = advise(spec, pictures, base_resolution=base.resolution)
-        return Plan(spec, sources, spec.total_steps(len(pictures)), advice)
+        sources = Sources(base=base, revision=revision, parent=parent, train_images=count)
+        return Plan(spec, sources, spec.total_steps(count), _advice(spec, base, listed))
 
     def _lacking(self, draft: SpecDraft, prefix: str) -> list[FieldViolation]:
         library = self._missing.get(draft.optimizer) if draft.optimizer else None
@@ -104,10 +105,31 @@ async def _known(asked: Awaitable[T], field: str, violations: list[FieldViolatio
         return None
 
 
-def _nothing_held_out(draft: SpecDraft, listed: tuple[Picture, ...], prefix: str) -> list[FieldViolation]:
-    if not draft.validates or any(picture.split == VALIDATION for picture in listed):
+def _items(base: BaseModel, manifest: bytes, prefix: str) -> Sequence[Picture | Text]:
+    """What the revision holds, if it is what the base learns from."""
+    has_texts = is_text_manifest(manifest)
+    if has_texts is not base.learns_texts:
+        held, learned = ("texts", "pictures") if has_texts else ("pictures", "texts")
+        raise InvalidArgument.of(
+            f"{prefix}.dataset_revision", f"holds {held}; {base.name} learns from {learned}"
+        )
+    return read_texts(manifest) if has_texts else read_manifest(manifest)
+
+
+def _advice(spec: TrainingSpec, base: BaseModel, listed: Sequence[Picture | Text]) -> tuple[Advice, ...]:
+    texts = [item for item in listed if isinstance(item, Text)]
+    pictures = [item for item in listed if isinstance(item, Picture)]
+    if base.learns_texts:
+        return advise_on_texts(spec, training_texts(texts))
+    return advise(spec, training_pictures(tuple(pictures)), base_resolution=base.resolution)
+
+
+def _nothing_held_out(
+    draft: SpecDraft, listed: Sequence[Picture | Text], prefix: str
+) -> list[FieldViolation]:
+    if not draft.validates or any(item.split == VALIDATION for item in listed):
         return []
-    text = "needs pictures in the validation split of the dataset revision, which has none"
+    text = "needs items in the validation split of the dataset revision, which has none"
     return [FieldViolation(f"{prefix}.validation", text)]
 
 

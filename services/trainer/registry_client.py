@@ -9,6 +9,8 @@ from typing import Final
 import grpc.aio
 
 from brandloom.api.registry.v1 import registry_pb2, registry_pb2_grpc, resources_pb2
+from lorakit.families.language_layers import target_of
+from lorakit.families.naming import PEFT_PREFIX
 from servicekit.status import from_rpc_error
 from services.trainer.convert import FAMILY_OF
 from services.trainer.sources import BaseModel, Blob, LoraVersion
@@ -64,9 +66,14 @@ class RegistryClient:
 
 def targets_of(modules: Iterable[str]) -> frozenset[Target]:
     """The targets that these modules belong to, by their names."""
-    return frozenset(
-        target for module in modules for target, pattern in _TARGET_PATTERNS if pattern.search(module)
-    )
+    return frozenset(target for module in modules for target in _targets_of_one(module))
+
+
+def _targets_of_one(module: str) -> list[Target]:
+    if module.startswith(PEFT_PREFIX):
+        target = target_of(module)
+        return [] if target is None else [Target(target)]
+    return [target for target, pattern in _TARGET_PATTERNS if pattern.search(module)]
 
 
 def _version(found: resources_pb2.LoraVersion) -> LoraVersion:

@@ -107,7 +107,7 @@ def test_what_agrees_with_the_parent_is_fine() -> None:
 
 
 def test_a_parent_of_another_base_is_refused() -> None:
-    other = replace(BASE, sha256="f" * 64, family="sdxl")
+    other = replace(BASE, sha256="f" * 64, family="flux")
     found = contradictions(draft(), base=other, parent=PARENT, prefix="spec")
     fields = [violation.field for violation in found]
     assert fields == ["spec.base_model", "spec.parent_version", "spec.parent_version"]

@@ -16,18 +16,20 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class LeaseTrainingJobsRequest(_message.Message):
-    __slots__ = ("worker", "max_jobs", "base_model_sha256", "resolution", "precision")
+    __slots__ = ("worker", "max_jobs", "base_model_sha256", "resolution", "precision", "joining")
     WORKER_FIELD_NUMBER: _ClassVar[int]
     MAX_JOBS_FIELD_NUMBER: _ClassVar[int]
     BASE_MODEL_SHA256_FIELD_NUMBER: _ClassVar[int]
     RESOLUTION_FIELD_NUMBER: _ClassVar[int]
     PRECISION_FIELD_NUMBER: _ClassVar[int]
+    JOINING_FIELD_NUMBER: _ClassVar[int]
     worker: str
     max_jobs: int
     base_model_sha256: str
     resolution: int
     precision: _resources_pb2.Precision
-    def __init__(self, worker: _Optional[str] = ..., max_jobs: _Optional[int] = ..., base_model_sha256: _Optional[str] = ..., resolution: _Optional[int] = ..., precision: _Optional[_Union[_resources_pb2.Precision, str]] = ...) -> None: ...
+    joining: bool
+    def __init__(self, worker: _Optional[str] = ..., max_jobs: _Optional[int] = ..., base_model_sha256: _Optional[str] = ..., resolution: _Optional[int] = ..., precision: _Optional[_Union[_resources_pb2.Precision, str]] = ..., joining: _Optional[bool] = ...) -> None: ...
 
 class TrainingLease(_message.Message):
     __slots__ = ("job", "fencing_token", "lease_timeout", "spec", "attempt", "base_model_source", "base_model_sha256", "dataset_revision", "dataset_manifest", "parent_artifact", "checkpoint", "checkpoint_step", "registration_id", "family", "total_steps")
