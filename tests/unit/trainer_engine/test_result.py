@@ -123,7 +123,7 @@ def test_schedules(schedule: str, expected: list[float]) -> None:
 
 
 def test_order_deals_every_index_once_an_epoch() -> None:
-    order = DataOrder(5, 2, torch.Generator().manual_seed(1))
+    order = DataOrder([None] * 5, 2, torch.Generator().manual_seed(1))
     epochs = [[order.next_batch() for _ in range(3)] for _ in range(2)]
     assert [sorted(index for batch in epoch for index in batch) for epoch in epochs] == [[0, 1, 2, 3, 4]] * 2
     assert epochs[0] != epochs[1]
