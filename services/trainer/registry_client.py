@@ -10,7 +10,7 @@ import grpc.aio
 
 from brandloom.api.registry.v1 import registry_pb2, registry_pb2_grpc, resources_pb2
 from lorakit.families.language_layers import target_of
-from lorakit.families.naming import PEFT_PREFIX
+from lorakit.families.naming import PEFT_PREFIX, TEXT_ENCODER, TEXT_ENCODER_2
 from servicekit.status import from_rpc_error
 from services.trainer.convert import FAMILY_OF
 from services.trainer.sources import BaseModel, Blob, LoraVersion
@@ -22,7 +22,7 @@ _TARGET_PATTERNS: Final = (
     (Target.FEED_FORWARD, re.compile(r"([._]ff[._]net[._]|[._]mlp[._]fc\d\Z)")),
     (Target.ATTENTION, re.compile(r"([._]to_(q|k|v|out)([._]0)?\Z|[._]self_attn[._])")),
 )
-_TEXT_ENCODER: Final = "text_encoder"
+_TEXT_ENCODERS: Final = frozenset({TEXT_ENCODER, TEXT_ENCODER_2})
 
 
 class RegistryClient:
@@ -86,5 +86,5 @@ def _version(found: resources_pb2.LoraVersion) -> LoraVersion:
         rank=found.rank,
         alpha=alphas.pop() if len(alphas) == 1 else None,
         targets=targets_of(module.module for module in found.modules),
-        trains_text_encoder=_TEXT_ENCODER in found.components,
+        trains_text_encoder=not _TEXT_ENCODERS.isdisjoint(found.components),
     )
