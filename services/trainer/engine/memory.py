@@ -75,7 +75,7 @@ class MemoryBook:
         return self._known[kind]
 
 
-def peak_bytes(device: torch.device, action: Callable[[], None]) -> int:
+def peak_bytes(device: torch.device, action: Callable[[], object]) -> int:
     """Most bytes of tensors and scratch that torch's allocator held for `action` at a time, beyond those
     before it.
     """
