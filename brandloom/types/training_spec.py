@@ -103,8 +103,8 @@ class SampleSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ValidationSpec:
-    """Evaluations on the revision's validation split: every `interval_steps` (None: as often as checkpoints, if
-    anything else here asks for them). The job ends after `patience` of them in a row without a new best.
+    """Evaluations on the revision's validation split, every `interval_steps` (None: as often as checkpoints,
+    if anything else here asks for them). The job ends after `patience` of them in a row without a new best.
     """
 
     interval_steps: int | None = None
