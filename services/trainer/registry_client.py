@@ -61,7 +61,7 @@ class RegistryClient:
             found = await self._stub.GetLoraVersion(request, timeout=self._timeout_seconds)
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from error
-        return _version(found)
+        return version_from_proto(found)
 
 
 def targets_of(modules: Iterable[str]) -> frozenset[Target]:
@@ -76,7 +76,8 @@ def _targets_of_one(module: str) -> list[Target]:
     return [target for target, pattern in _TARGET_PATTERNS if pattern.search(module)]
 
 
-def _version(found: resources_pb2.LoraVersion) -> LoraVersion:
+def version_from_proto(found: resources_pb2.LoraVersion) -> LoraVersion:
+    """What the trainer needs to know of a parent version."""
     alphas = {module.alpha for module in found.modules}
     return LoraVersion(
         name=found.name,

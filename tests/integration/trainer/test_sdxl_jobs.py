@@ -54,6 +54,16 @@ async def test_a_job_ends_as_a_version_of_the_family(bench: Bench, tmp_path: Pat
     assert "lora_unet_middle_block_1_transformer_blocks_0_attn1_to_q" in names
     assert {module.prefix for module in described.modules} == {"lora_unet_", "lora_te1_", "lora_te2_"}
 
+    further = await bench.create(
+        base_model="baseModels/large",
+        parent_version=version.name,
+        adapter=None,
+        optimization=resources_pb2.OptimizationSpec(max_steps=1, batch_size=2),
+    )
+    job = await bench.ended(further)
+    assert job.state == job_pb2.JOB_STATE_SUCCEEDED, job.error
+    assert (job.spec.adapter.rank, job.spec.adapter.train_text_encoder) == (2, True)
+
 
 async def test_a_base_of_another_family_than_registered_is_refused(bench: Bench, tmp_path: Path) -> None:
     await register(bench.world, tmp_path / "large", family_pb2.MODEL_FAMILY_SD15)
