@@ -26,7 +26,7 @@ def _on_set(spec: TrainingSpec, texts: Sequence[Text]) -> Iterator[Advice]:
             "dataset_revision",
             f"{len(texts)} texts are few (under {FEW_TEXTS}): their words are learned, not their voice",
         )
-    epochs = spec.total_steps(len(texts)) / steps_per_epoch(len(texts), spec.optimization.batch_size)
+    epochs = spec.total_steps(len(texts)) / steps_per_epoch(spec.optimization.batch_size, len(texts))
     if epochs > MANY_EPOCHS:
         yield Advice(
             "MANY_EPOCHS",

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Final
 
 from servicekit.errors import FieldViolation, InvalidArgument
+from services.trainer.row_settings import complete_buckets, complete_prior, row_contradictions
 from services.trainer.sources import LANGUAGE_FAMILY, BaseModel, DatasetRevision, LoraVersion
 from services.trainer.spec import (
     AdapterSpec,
@@ -44,13 +45,15 @@ def complete(
     base: BaseModel,
     revision: DatasetRevision,
     parent: LoraVersion | None,
+    prior: DatasetRevision | None = None,
     drawn_seed: int,
 ) -> TrainingSpec:
     """The draft with nothing left out.
 
-    A parent brings rank, alpha and targets. Call `contradictions` first: this function takes the draft as
-    sound.
+    A parent brings rank, alpha and targets; `prior` are class pictures. Call `contradictions` first: this
+    function takes the draft as sound.
     """
+    optimization = _optimization(draft)
     return TrainingSpec(
         base_model=base.name,
         dataset_revision=revision.name,
@@ -58,7 +61,7 @@ def complete(
         parent_version=parent.name if parent else None,
         trigger_words=draft.trigger_words or revision.trigger_words,
         adapter=_adapter(draft, parent),
-        optimization=_optimization(draft),
+        optimization=optimization,
         loss=LossSpec(
             min_snr_gamma=_given(draft.min_snr_gamma, 0.0 if base.learns_texts else DEFAULT_MIN_SNR_GAMMA),
             noise_offset=draft.noise_offset,
@@ -77,6 +80,10 @@ def complete(
         checkpoint_interval_steps=draft.checkpoint_interval_steps or DEFAULT_CHECKPOINT_INTERVAL,
         precision=draft.precision,
         validation=_validation(draft),
+        aspect_ratio_buckets=complete_buckets(draft, base),
+        caption=draft.caption,
+        prior_preservation=complete_prior(draft, prior, optimization.batch_size),
+        gradient_checkpointing=draft.gradient_checkpointing,
     )
 
 
@@ -96,6 +103,7 @@ def contradictions(
         elif resolution % _RESOLUTION_UNIT or resolution < _SMALLEST_RESOLUTION:
             text = f"must be a multiple of {_RESOLUTION_UNIT} from {_SMALLEST_RESOLUTION}, not {resolution}"
             found.append(_violation(prefix, "resolution", text))
+        found += row_contradictions(draft, base, prefix)
     if parent is not None:
         found += _misfits(draft, base, parent, prefix)
     if draft.optimizer is Optimizer.PRODIGY and draft.text_encoder_learning_rate not in {None, _rate(draft)}:

@@ -72,3 +72,5 @@ class Sources:
     revision: DatasetRevision
     parent: LoraVersion | None
     train_images: int
+    prior: DatasetRevision | None = None
+    """Class pictures."""

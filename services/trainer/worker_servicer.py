@@ -109,4 +109,5 @@ def _lease(job: Job, timeout: Any) -> pb.TrainingLease:
         registration_id=job.registration_id,
         family=FAMILIES[sources.base.family],
         total_steps=job.total_steps,
+        prior_manifest=blob_to_proto(sources.prior.manifest, _JSON_LINES) if sources.prior else None,
     )

@@ -74,7 +74,7 @@ def test_steps_come_from_epochs_or_are_given() -> None:
     assert completed(draft(batch_size=7, epochs=3)).total_steps(20) == 9
     assert completed(draft(max_steps=11)).total_steps(20) == 11
     assert completed(draft(max_steps=11)).optimization.epochs is None
-    assert steps_per_epoch(1, 8) == 1
+    assert (steps_per_epoch(8, 1), steps_per_epoch(4, 5, 4, 1)) == (1, 4)
 
 
 def test_a_parent_brings_rank_alpha_targets_and_text_encoder() -> None:
