@@ -128,17 +128,17 @@ class PackLoop:
             if version is not None:
                 await run.complete(JobState.SUCCEEDED, lora_version=version)
                 return
-        run.outbox.tell(Notice("fetching pictures"))
+        run.outbox.tell(Notice(f"fetching {run.lease.material}"))
         run.materials = await fetch_materials(
             self._tools.store, run.lease, run.directory, self._tools.patience
         )
         run.phase = Phase.TRAINING
 
     async def _enter(self, run: JobRun) -> None:
-        """Encodes the job's pictures and lets it into the pack."""
+        """Encodes what the job learns from and lets it into the pack."""
         self._pause_all()
         assert run.materials is not None
-        run.outbox.tell(Notice(f"encoding {len(run.materials.images)} pictures"))
+        run.outbox.tell(Notice(f"encoding {len(run.materials.items)} {run.lease.material}"))
         run.then(run.outbox.flush())
         await self._tools.engine.run(partial(self._add, run))
         if run.lease.checkpoint is not None:
@@ -158,8 +158,9 @@ class PackLoop:
         self._pack.add(
             run.lease.name,
             engine_spec(run.lease),
-            run.materials.images,
+            run.materials.items,
             held_out=run.materials.held_out,
+            prior=run.materials.prior,
             start_from=parent,
             checkpoint=run.materials.checkpoint,
         )
@@ -168,6 +169,8 @@ class PackLoop:
         if report.fault is not None:
             await self._eject(run, report.fault)
             return
+        for text in report.notices:
+            run.outbox.tell(Notice(text))
         run.take(report, pack_size)
         samples = run.lease.spec.samples
         if report.finished:

@@ -15,7 +15,10 @@ import numpy as np
 from PIL import Image
 
 from lorakit.adapter import Adapter, save_kohya
-from lorakit.metadata import TrainingFacts, build_metadata
+from lorakit.families.naming import LANGUAGE_MODEL
+from lorakit.metadata import TrainingFacts, build_metadata, build_text_metadata
+from lorakit.peft_config import CONFIG_FILE
+from lorakit.peft_files import WEIGHTS_FILE, save_peft
 from servicekit.artifacts.port import ArtifactStore
 from services.trainer.engine.loss_plot import draw_loss_plot
 from services.trainer.events import ArtifactKind, JobArtifact, MetricPoint
@@ -25,6 +28,7 @@ from services.trainer.worker.job_run import JobRun
 from services.trainer.worker.patience import Patience
 from services.trainer.worker.publisher import BINARY_MEDIA_TYPE, PICTURE_MEDIA_TYPE, TEXT_MEDIA_TYPE
 
+JSON_MEDIA_TYPE: Final = "application/json"
 _OPTIMIZERS: Final = {
     Optimizer.ADAMW: "torch.optim.AdamW",
     Optimizer.ADAMW_8BIT: "bitsandbytes.optim.AdamW8bit",
@@ -73,11 +77,22 @@ class Shelf:
         return pictures
 
     async def put_lora(self, run: JobRun, adapter: Adapter, prediction_type: str) -> Blob:
-        """The result in kohya's format, with the metadata that other tools read."""
+        """The result, with the metadata that other tools read: in kohya's format, or PEFT's for texts."""
+        facts = _facts(run, adapter.family, prediction_type)
+        if LANGUAGE_MODEL in adapter.components:
+            return await self._put_peft(run, adapter, facts)
         path = run.directory / f"{run.lease.lora_id}.safetensors"
-        metadata = build_metadata(_facts(run, adapter.family, prediction_type))
-        await asyncio.to_thread(save_kohya, adapter, path, metadata)
+        await asyncio.to_thread(save_kohya, adapter, path, build_metadata(facts))
         return await self._put_file(run, ArtifactKind.LORA, path, BINARY_MEDIA_TYPE, step=run.step)
+
+    async def _put_peft(self, run: JobRun, adapter: Adapter, facts: TrainingFacts) -> Blob:
+        """Both files under PEFT's names: PEFT reads a directory that they are downloaded to."""
+        base = facts.base_model_name or ""
+        write = partial(save_peft, adapter, run.directory, build_text_metadata(facts), base_model=base)
+        await asyncio.to_thread(write)
+        config, weights = run.directory / CONFIG_FILE, run.directory / WEIGHTS_FILE
+        await self._put_file(run, ArtifactKind.LORA, config, JSON_MEDIA_TYPE, step=run.step)
+        return await self._put_file(run, ArtifactKind.LORA, weights, BINARY_MEDIA_TYPE, step=run.step)
 
     async def put_loss_plot(self, run: JobRun, points: Sequence[MetricPoint]) -> None:
         """A picture of the losses of all attempts."""
@@ -134,7 +149,7 @@ def _facts(run: JobRun, family: str, prediction_type: str) -> TrainingFacts:
         base_model_name=spec.base_model.rpartition("/")[2],
         base_model_sha256=lease.base_sha256,
         resolution=(spec.resolution, spec.resolution),
-        train_images=len(materials.images) if materials else None,
+        train_images=len(materials.items) if materials else None,
         steps=run.outcome.result_step if run.outcome else run.step,
         epochs=run.last.epoch if run.last else None,
         seed=spec.seed,
