@@ -17,6 +17,7 @@ _FAMILY_OF_PIPELINE: Final = {
     "StableDiffusionXLPipeline": ModelFamily.SDXL,
 }
 _SD15_RESOLUTION: Final = 512
+_CAUSAL_SUFFIXES: Final = ("ForCausalLM", "LMHeadModel")
 
 
 def find_or_register(client: Client, base_model: str) -> BaseModel:
@@ -66,6 +67,8 @@ def _kind_of(source: Path) -> tuple[ModelFamily, int]:
                 f"{source}: only .safetensors checkpoints are taken, nothing is unpickled"
             )
         return ModelFamily.SD15, _SD15_RESOLUTION
+    if not (source / "model_index.json").is_file() and (source / "config.json").is_file():
+        return _kind_of_language_model(source)
     pipeline = _read_json(source / "model_index.json").get("_class_name")
     family = _FAMILY_OF_PIPELINE.get(str(pipeline))
     if family is None:
@@ -74,6 +77,13 @@ def _kind_of(source: Path) -> tuple[ModelFamily, int]:
     sample_size = _read_json(source / "unet" / "config.json").get("sample_size", 64)
     levels = len(_read_json(source / "vae" / "config.json").get("block_out_channels", [0] * 4))
     return family, int(sample_size) * 2 ** (levels - 1)
+
+
+def _kind_of_language_model(source: Path) -> tuple[ModelFamily, int]:
+    classes = _read_json(source / "config.json").get("architectures") or []
+    if not isinstance(classes, list) or not any(str(name).endswith(_CAUSAL_SUFFIXES) for name in classes):
+        raise ConfigurationError(f"{source} is a {classes}; of transformers' models causal ones are taken")
+    return ModelFamily.CAUSAL_LM, 0
 
 
 def _read_json(path: Path) -> dict[str, Any]:

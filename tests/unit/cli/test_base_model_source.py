@@ -60,3 +60,20 @@ def test_other_pipelines_are_refused(tmp_path: Path) -> None:
     source = folder(tmp_path / "model", "StableDiffusionXLImg2ImgPipeline", 128)
     with pytest.raises(ConfigurationError, match=r"Img2ImgPipeline; known are .*StableDiffusionXLPipeline"):
         register(cast("Client", Recorder()), "large", source)
+
+
+@pytest.mark.parametrize("kind", ["LlamaForCausalLM", "GPT2LMHeadModel"])
+def test_a_folder_of_transformers_is_a_language_model(kind: str, tmp_path: Path) -> None:
+    recorder = Recorder()
+    (tmp_path / "config.json").write_text(json.dumps({"architectures": [kind]}))
+    register(cast("Client", recorder), "llama", tmp_path)
+    assert (recorder.created["family"], recorder.created["resolution"]) == (ModelFamily.CAUSAL_LM, 0)
+
+
+@pytest.mark.parametrize(
+    "config", [{"architectures": ["BertModel"]}, {"_class_name": "UNet2DConditionModel"}]
+)
+def test_other_models_of_transformers_are_refused(config: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ConfigurationError, match="causal ones are taken"):
+        register(cast("Client", Recorder()), "llama", tmp_path)
