@@ -166,11 +166,11 @@ class PackLoop:
         )
 
     async def _after_step(self, run: JobRun, report: StepReport, pack_size: int) -> None:
+        for text in report.notices:
+            run.outbox.tell(Notice(text))
         if report.fault is not None:
             await self._eject(run, report.fault)
             return
-        for text in report.notices:
-            run.outbox.tell(Notice(text))
         run.take(report, pack_size)
         samples = run.lease.spec.samples
         if report.finished:
