@@ -103,10 +103,12 @@ from brandloom.types.training_spec import (
     LearningRateSchedule,
     LossSpec,
     OptimizationSpec,
+    OptimizerKind,
     Precision,
     SampleSpec,
     TrainingOptions,
     TrainingSpec,
+    ValidationSpec,
 )
 
 __all__ = [
@@ -167,6 +169,7 @@ __all__ = [
     "ModelFamily",
     "NoticeEvent",
     "OptimizationSpec",
+    "OptimizerKind",
     "Precision",
     "ProgressEvent",
     "Queued",
@@ -191,6 +194,7 @@ __all__ = [
     "UploadReport",
     "UploadResult",
     "UsedLora",
+    "ValidationSpec",
     "VersionEvent",
     "base_model_digest",
     "connect",

@@ -27,6 +27,7 @@ _KINDS: Final[tuple[tuple[str, ModelFamily | str], ...]] = (
     ("lora_", "a LoRA"),
     ("model.diffusion_model.", "a UNet without its text encoder"),
 )
+_CAUSAL_SUFFIXES: Final = ("ForCausalLM", "LMHeadModel")
 _UNET: Final = "model.diffusion_model.input_blocks."
 _VAE_LEVEL: Final = re.compile(r"first_stage_model\.encoder\.down\.(\d{1,2})\.block\.0\.")
 _LATENT_SIDES: Final = {ModelFamily.SD15: 64, ModelFamily.SDXL: 128}
@@ -37,7 +38,8 @@ _MAX_HEADER_BYTES: Final = 16 << 20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Kind:
-    """A base model's family and resolution in pixels on a side, and what in its files told them."""
+    """A base model's family and resolution in pixels on a side (0 for language models), and what in its
+    files told them."""
 
     family: ModelFamily
     resolution: int
@@ -52,6 +54,8 @@ def kind_of(path: Path) -> Kind:
 
 
 def _kind_of_folder(folder: Path) -> Kind:
+    if not (folder / "model_index.json").is_file() and (folder / "config.json").is_file():
+        return _kind_of_language_model(folder)
     pipeline = _read_json(folder / "model_index.json").get("_class_name")
     family = _FAMILY_OF_PIPELINE.get(str(pipeline))
     if family is None:
@@ -66,6 +70,13 @@ def _kind_of_folder(folder: Path) -> Kind:
     return Kind(
         family=family, resolution=side * 2 ** (len(levels) - 1), told_by="model_index.json and configurations"
     )
+
+
+def _kind_of_language_model(folder: Path) -> Kind:
+    classes = _read_json(folder / "config.json").get("architectures") or []
+    if not isinstance(classes, list) or not any(str(name).endswith(_CAUSAL_SUFFIXES) for name in classes):
+        raise ConfigurationError(f"{folder} is a {classes}; of transformers' models causal ones are taken")
+    return Kind(family=ModelFamily.CAUSAL_LM, resolution=0, told_by="config.json")
 
 
 def _kind_of_file(file: Path) -> Kind:

@@ -121,8 +121,12 @@ def event_line(job: TrainingJob, event: TrainingEvent) -> str:
             return f"{lora}: {state.lower()}"
         case ProgressEvent(progress=now):
             left = f", {span(now.time_left)} left" if now.time_left else ""
+            evaluated = "" if now.validation_loss is None else f", validation loss {now.validation_loss:.4f}"
             speed = f", {now.images_per_second:.1f} images/s" if now.images_per_second else ""
-            return f"{lora}: step {now.step} of {now.total_steps}, loss {now.smoothed_loss:.4f}{speed}{left}"
+            return (
+                f"{lora}: step {now.step} of {now.total_steps}, loss {now.smoothed_loss:.4f}{evaluated}"
+                f"{speed}{left}"
+            )
         case ErrorEvent(error=error):
             return f"{lora}: {error.message} ({error.reason})"
         case NoticeEvent(notice=notice):

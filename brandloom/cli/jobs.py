@@ -140,14 +140,15 @@ def watch(session: Session, names: tuple[str, ...]) -> None:
 @click.option("--points", default=0, help="Most points (default: 1000).")
 @pass_session
 def metrics(session: Session, job: str, points: int) -> None:
-    """Show a job's loss, learning rate and speed over its steps."""
+    """Show a job's losses, learning rate and speed over its steps."""
     session.show_list(
         session.client.training.metrics(job, max_points=points),
-        ("step", "loss", "smoothed", "learning rate", "images/s"),
+        ("step", "loss", "smoothed", "validation", "learning rate", "images/s"),
         lambda point: (
             point.step,
             f"{point.loss:.4f}",
             f"{point.smoothed_loss:.4f}",
+            "" if point.validation_loss is None else f"{point.validation_loss:.4f}",
             f"{point.learning_rate:.3g}",
             f"{point.images_per_second:.1f}" if point.images_per_second else "",
         ),

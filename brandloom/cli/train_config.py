@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import yaml
 
-from brandloom import AdapterTarget, LearningRateSchedule, Precision, TrainingOptions
+from brandloom import AdapterTarget, LearningRateSchedule, OptimizerKind, Precision, TrainingOptions
 from brandloom.errors import ConfigurationError
 
 _LARGEST_BYTES: Final = 1 << 20
@@ -176,6 +176,7 @@ def _targets(value: Any) -> tuple[Any, ...]:
 _OPTION_NAMES: Final = {
     "lora_rank": "rank",
     "save_steps": "checkpoint_interval_steps",
+    "validation_interval": "validation_interval_steps",
 }
 _OWN_KEYS: Final = (
     "train_data_dir",
@@ -209,6 +210,8 @@ _KEYS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "max_steps": _whole,
     "weight_decay": _number,
     "max_gradient_norm": _number,
+    "optimizer": _word_of(OptimizerKind),
+    "ema_decay": _number,
     "min_snr_gamma": _number,
     "noise_offset": _number,
     "caption_dropout": _number,
@@ -217,6 +220,10 @@ _KEYS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "sample_steps": _whole,
     "sample_guidance_scale": _number,
     "sample_seed": _whole,
+    "validation_interval": _whole,
+    "early_stopping_patience": _whole,
+    "keep_best": _yes_or_no,
+    "validation_max_items": _whole,
     "parent_version": _text,
     "trigger_words": _texts,
     "resolution": _whole,

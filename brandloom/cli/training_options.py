@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from brandloom import AdapterTarget, LearningRateSchedule, Precision, TrainingOptions
+from brandloom import AdapterTarget, LearningRateSchedule, OptimizerKind, Precision, TrainingOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -18,15 +18,17 @@ _HELP: Final = {
     "dropout": "Share of the adapter's inputs left out.",
     "targets": "Layers to adapt; repeatable (default: attention and feed_forward).",
     "train_text_encoder": "Adapt the text encoder too.",
-    "learning_rate": "Default: 1e-4.",
-    "text_encoder_learning_rate": "Default: half of --learning-rate.",
+    "learning_rate": "Default: 1e-4; with prodigy 1.",
+    "text_encoder_learning_rate": "Default: half of --learning-rate; with prodigy the same.",
     "schedule": "Of the learning rate (default: cosine).",
     "warmup_steps": "Steps until the full learning rate.",
     "batch_size": "Pictures in a step (default: 4).",
     "epochs": "Passes over the pictures.",
     "max_steps": "Steps, instead of --epochs.",
-    "weight_decay": "AdamW's (default: 0.01).",
+    "weight_decay": "The optimizer's (default: 0.01).",
     "max_gradient_norm": "0 switches clipping off (default: 1).",
+    "optimizer": "What steps the weights (default: adamw).",
+    "ema_decay": "Register a moving average of the weights with this decay, such as 0.99.",
     "min_snr_gamma": "0 switches min-SNR weights off (default: 5).",
     "noise_offset": "Brightness noise.",
     "caption_dropout": "Share of captions replaced by the empty one.",
@@ -35,6 +37,10 @@ _HELP: Final = {
     "sample_steps": "Denoising steps of samples (default: 20).",
     "sample_guidance_scale": "Guidance of samples (default: 5).",
     "sample_seed": "Seed of samples.",
+    "validation_interval_steps": "Steps between evaluations on the validation split (default: none).",
+    "early_stopping_patience": "End after so many evaluations without a new best.",
+    "keep_best": "Register the weights of the best evaluation.",
+    "validation_max_items": "Pictures to evaluate on at most (default: 64).",
     "parent_version": "Version to continue from (acme/hero@3).",
     "trigger_words": "Words that call the LoRA; repeatable (default: the revision's).",
     "resolution": "Side of the training pictures in pixels (default: the base's).",
@@ -46,6 +52,7 @@ _HELP: Final = {
 _CHOICES: Final[dict[str, type[StrEnum]]] = {
     "targets": AdapterTarget,
     "schedule": LearningRateSchedule,
+    "optimizer": OptimizerKind,
     "precision": Precision,
 }
 _PLURAL: Final = {
@@ -53,7 +60,7 @@ _PLURAL: Final = {
     "sample_prompts": "sample_prompt",
     "trigger_words": "trigger_word",
 }
-_FLAGS: Final = ("train_text_encoder", "horizontal_flip")
+_FLAGS: Final = ("train_text_encoder", "horizontal_flip", "keep_best")
 _NUMBERS: Final = {"int": int, "float": float}
 
 

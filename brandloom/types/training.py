@@ -21,7 +21,10 @@ class Advice:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingProgress:
-    """Where a job stands: losses are means over the step's rows, `time_left` is None until it can be told."""
+    """Where a job stands: losses are means over the step's rows, `time_left` is None until it can be told.
+
+    `validation_loss` is the newest; None before the first evaluation.
+    """
 
     step: int
     total_steps: int
@@ -32,6 +35,7 @@ class TrainingProgress:
     images_per_second: float
     time_left: timedelta | None
     pack_size: int
+    validation_loss: float | None = None
 
 
 class JobArtifactKind(StrEnum):
@@ -91,7 +95,7 @@ class SpecCheck:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MetricPoint:
-    """One point of a job's curves."""
+    """One point of a job's curves; `validation_loss` if the job was evaluated after the step."""
 
     step: int
     time: datetime
@@ -99,3 +103,4 @@ class MetricPoint:
     smoothed_loss: float
     learning_rate: float
     images_per_second: float
+    validation_loss: float | None = None

@@ -40,6 +40,16 @@ class LearningRateSchedule(StrEnum):
     COSINE = "COSINE"
 
 
+class OptimizerKind(StrEnum):
+    """What steps the weights; UNSPECIFIED is ADAMW."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    ADAMW = "ADAMW"
+    ADAMW_8BIT = "ADAMW_8BIT"
+    PRODIGY = "PRODIGY"
+    ADAFACTOR = "ADAFACTOR"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AdapterSpec:
     """Size and place of the adapter; alpha defaults to the rank."""
@@ -53,7 +63,10 @@ class AdapterSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OptimizationSpec:
-    """AdamW's settings and the length of the training: `epochs` or `max_steps`."""
+    """The optimizer's settings and the length of the training: `epochs` or `max_steps`.
+
+    With an `ema_decay` the result is a moving average of the weights.
+    """
 
     learning_rate: float | None = None
     text_encoder_learning_rate: float | None = None
@@ -64,6 +77,8 @@ class OptimizationSpec:
     max_steps: int | None = None
     weight_decay: float | None = None
     max_gradient_norm: float | None = None
+    optimizer: OptimizerKind = OptimizerKind.UNSPECIFIED
+    ema_decay: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,6 +101,18 @@ class SampleSpec:
     seed: int | None = None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ValidationSpec:
+    """Evaluations on the revision's validation split, every `interval_steps` (None: as often as checkpoints,
+    if anything else here asks for them). The job ends after `patience` of them in a row without a new best.
+    """
+
+    interval_steps: int | None = None
+    patience: int | None = None
+    keep_best: bool = False
+    max_items: int | None = None
+
+
 class TrainingOptions(TypedDict, total=False):
     """Settings of `TrainingSpec.build`, by the flat names that the command line and YAML files use too."""
 
@@ -103,6 +130,8 @@ class TrainingOptions(TypedDict, total=False):
     max_steps: int
     weight_decay: float
     max_gradient_norm: float
+    optimizer: OptimizerKind
+    ema_decay: float
     min_snr_gamma: float
     noise_offset: float
     caption_dropout: float
@@ -111,6 +140,10 @@ class TrainingOptions(TypedDict, total=False):
     sample_steps: int
     sample_guidance_scale: float
     sample_seed: int
+    validation_interval_steps: int
+    early_stopping_patience: int
+    keep_best: bool
+    validation_max_items: int
     parent_version: str | LoraVersion
     trigger_words: tuple[str, ...]
     resolution: int
@@ -125,15 +158,24 @@ def _section_of_option() -> Mapping[str, tuple[str, str]]:
     for section, spec_type in _SECTIONS.items():
         prefix = "sample_" if section == "samples" else ""
         for name in spec_type.__dataclass_fields__:
-            sections[f"{prefix}{name}"] = (section, name)
+            flat = _VALIDATION_NAMES[name] if section == "validation" else f"{prefix}{name}"
+            sections[flat] = (section, name)
     return MappingProxyType(sections)
 
 
-_SECTIONS: Final[Mapping[str, type[AdapterSpec | OptimizationSpec | LossSpec | SampleSpec]]] = {
+_Section = AdapterSpec | OptimizationSpec | LossSpec | SampleSpec | ValidationSpec
+_VALIDATION_NAMES: Final = {
+    "interval_steps": "validation_interval_steps",
+    "patience": "early_stopping_patience",
+    "keep_best": "keep_best",
+    "max_items": "validation_max_items",
+}
+_SECTIONS: Final[Mapping[str, type[_Section]]] = {
     "adapter": AdapterSpec,
     "optimization": OptimizationSpec,
     "loss": LossSpec,
     "samples": SampleSpec,
+    "validation": ValidationSpec,
 }
 _PLACES: Final = _section_of_option()
 
@@ -156,6 +198,7 @@ class TrainingSpec:
     seed: int | None = None
     checkpoint_interval_steps: int | None = None
     precision: Precision = Precision.UNSPECIFIED
+    validation: ValidationSpec = field(default_factory=ValidationSpec)
 
     @classmethod
     def build(

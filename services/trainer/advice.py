@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from services.trainer.buckets import group_sizes
 from services.trainer.manifest import Picture
 from services.trainer.spec import Optimizer, Schedule, TrainingSpec, steps_per_epoch
 
@@ -35,12 +36,13 @@ class Advice:
 def advise(spec: TrainingSpec, pictures: Sequence[Picture], *, base_resolution: int) -> tuple[Advice, ...]:
     """All advice on training `spec` over `pictures` (the training split) on a base made for `base_resolution`
     px."""
+    groups = group_sizes(spec, pictures)
     return (
         *_on_pictures(spec, pictures, base_resolution),
         *_on_captions(spec, pictures),
         *_on_optimization(spec),
-        *_on_length(spec, len(pictures)),
-        *_on_result(spec, spec.total_steps(len(pictures))),
+        *_on_length(spec, groups),
+        *_on_result(spec, spec.total_steps(*groups)),
     )
 
 
@@ -147,10 +149,10 @@ def _on_rate(optimizer: Optimizer, rate: float) -> Iterator[Advice]:
         )
 
 
-def _on_length(spec: TrainingSpec, images: int) -> Iterator[Advice]:
-    optimization = spec.optimization
-    total_steps = spec.total_steps(images)
-    epochs = total_steps / steps_per_epoch(images, optimization.batch_size)
+def _on_length(spec: TrainingSpec, groups: Sequence[int]) -> Iterator[Advice]:
+    optimization, images = spec.optimization, sum(groups)
+    total_steps = spec.total_steps(*groups)
+    epochs = total_steps / steps_per_epoch(optimization.batch_size, *groups)
     if images < SMALL_SET_IMAGES and epochs > MANY_EPOCHS:
         field = "optimization.max_steps" if optimization.max_steps is not None else "optimization.epochs"
         yield Advice(

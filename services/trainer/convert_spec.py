@@ -7,6 +7,14 @@ from types import MappingProxyType
 from typing import Final, TypeVar
 
 from brandloom.api.trainer.v1 import resources_pb2 as pb
+from services.trainer.convert_rows import (
+    buckets_from_proto,
+    buckets_to_proto,
+    caption_from_proto,
+    caption_to_proto,
+    prior_from_proto,
+    prior_to_proto,
+)
 from services.trainer.spec import (
     AdapterSpec,
     LossSpec,
@@ -102,6 +110,10 @@ def draft_from_proto(spec: pb.TrainingSpec) -> SpecDraft:
         patience=validation.patience,
         keep_best=validation.keep_best,
         validation_max_items=validation.max_items or None,
+        aspect_ratio_buckets=buckets_from_proto(spec.aspect_ratio_buckets),
+        caption=caption_from_proto(spec.caption),
+        prior_preservation=prior_from_proto(spec.prior_preservation),
+        gradient_checkpointing=spec.gradient_checkpointing,
     )
 
 
@@ -139,6 +151,10 @@ def spec_to_proto(spec: TrainingSpec) -> pb.TrainingSpec:
         checkpoint_interval_steps=spec.checkpoint_interval_steps,
         precision=PRECISIONS[spec.precision],
         validation=_validation_to_proto(spec.validation),
+        aspect_ratio_buckets=buckets_to_proto(spec.aspect_ratio_buckets),
+        caption=caption_to_proto(spec.caption),
+        prior_preservation=prior_to_proto(spec.prior_preservation),
+        gradient_checkpointing=spec.gradient_checkpointing,
     )
 
 
@@ -176,6 +192,10 @@ def spec_from_proto(spec: pb.TrainingSpec) -> TrainingSpec:
         checkpoint_interval_steps=spec.checkpoint_interval_steps,
         precision=PRECISION_OF[spec.precision],
         validation=_validation_from_proto(spec.validation),
+        aspect_ratio_buckets=buckets_from_proto(spec.aspect_ratio_buckets),
+        caption=caption_from_proto(spec.caption),
+        prior_preservation=prior_from_proto(spec.prior_preservation),
+        gradient_checkpointing=spec.gradient_checkpointing,
     )
 
 

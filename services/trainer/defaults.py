@@ -6,7 +6,8 @@ from __future__ import annotations
 from typing import Final
 
 from servicekit.errors import FieldViolation, InvalidArgument
-from services.trainer.sources import BaseModel, DatasetRevision, LoraVersion
+from services.trainer.row_settings import complete_buckets, complete_prior, row_contradictions
+from services.trainer.sources import LANGUAGE_FAMILY, BaseModel, DatasetRevision, LoraVersion
 from services.trainer.spec import (
     AdapterSpec,
     LossSpec,
@@ -20,7 +21,7 @@ from services.trainer.spec import (
     ValidationSpec,
 )
 
-TRAINABLE_FAMILIES: Final = frozenset({"sd15", "sdxl"})
+TRAINABLE_FAMILIES: Final = frozenset({"sd15", "sdxl", LANGUAGE_FAMILY})
 DEFAULT_RANK: Final = 8
 DEFAULT_TARGETS: Final = frozenset({Target.ATTENTION, Target.FEED_FORWARD})
 DEFAULT_LEARNING_RATE: Final = 1e-4
@@ -44,13 +45,15 @@ def complete(
     base: BaseModel,
     revision: DatasetRevision,
     parent: LoraVersion | None,
+    prior: DatasetRevision | None = None,
     drawn_seed: int,
 ) -> TrainingSpec:
     """The draft with nothing left out.
 
-    A parent brings rank, alpha and targets. Call `contradictions` first: this function takes the draft as
-    sound.
+    A parent brings rank, alpha and targets; `prior` are class pictures. Call `contradictions` first: this
+    function takes the draft as sound.
     """
+    optimization = _optimization(draft)
     return TrainingSpec(
         base_model=base.name,
         dataset_revision=revision.name,
@@ -58,9 +61,9 @@ def complete(
         parent_version=parent.name if parent else None,
         trigger_words=draft.trigger_words or revision.trigger_words,
         adapter=_adapter(draft, parent),
-        optimization=_optimization(draft),
+        optimization=optimization,
         loss=LossSpec(
-            min_snr_gamma=_given(draft.min_snr_gamma, DEFAULT_MIN_SNR_GAMMA),
+            min_snr_gamma=_given(draft.min_snr_gamma, 0.0 if base.learns_texts else DEFAULT_MIN_SNR_GAMMA),
             noise_offset=draft.noise_offset,
             caption_dropout=draft.caption_dropout,
         ),
@@ -71,12 +74,16 @@ def complete(
             guidance_scale=_given(draft.sample_guidance_scale, DEFAULT_GUIDANCE_SCALE),
             seed=draft.sample_seed,
         ),
-        resolution=draft.resolution or base.resolution,
+        resolution=0 if base.learns_texts else draft.resolution or base.resolution,
         horizontal_flip=draft.horizontal_flip,
         seed=drawn_seed if draft.seed is None else draft.seed,
         checkpoint_interval_steps=draft.checkpoint_interval_steps or DEFAULT_CHECKPOINT_INTERVAL,
         precision=draft.precision,
         validation=_validation(draft),
+        aspect_ratio_buckets=complete_buckets(draft, base),
+        caption=draft.caption,
+        prior_preservation=complete_prior(draft, prior, optimization.batch_size),
+        gradient_checkpointing=draft.gradient_checkpointing,
     )
 
 
@@ -91,9 +98,12 @@ def contradictions(
                 _violation(prefix, "base_model", f"LoRAs of the family {base.family} cannot be trained here")
             )
         resolution = draft.resolution or base.resolution
-        if resolution % _RESOLUTION_UNIT or resolution < _SMALLEST_RESOLUTION:
+        if base.learns_texts:
+            found += _about_pictures(draft, base, prefix)
+        elif resolution % _RESOLUTION_UNIT or resolution < _SMALLEST_RESOLUTION:
             text = f"must be a multiple of {_RESOLUTION_UNIT} from {_SMALLEST_RESOLUTION}, not {resolution}"
             found.append(_violation(prefix, "resolution", text))
+        found += row_contradictions(draft, base, prefix)
     if parent is not None:
         found += _misfits(draft, base, parent, prefix)
     if draft.optimizer is Optimizer.PRODIGY and draft.text_encoder_learning_rate not in {None, _rate(draft)}:
@@ -106,6 +116,21 @@ def refuse(violations: list[FieldViolation]) -> None:
     """InvalidArgument with all of them, if there are any."""
     if violations:
         raise InvalidArgument(violations)
+
+
+def _about_pictures(draft: SpecDraft, base: BaseModel, prefix: str) -> list[FieldViolation]:
+    """Settings that have no meaning for a language model, and so must be a mistake."""
+    given = {
+        "resolution": draft.resolution is not None,
+        "horizontal_flip": draft.horizontal_flip,
+        "adapter.train_text_encoder": draft.train_text_encoder,
+        "adapter.targets": Target.CONV_1X1 in draft.targets,
+        "loss.min_snr_gamma": bool(draft.min_snr_gamma),
+        "loss.noise_offset": draft.noise_offset > 0,
+        "loss.caption_dropout": draft.caption_dropout > 0,
+    }
+    text = f"is for pictures; {base.name} learns from texts"
+    return [_violation(prefix, field, text) for field, is_given in given.items() if is_given]
 
 
 def _misfits(

@@ -23,10 +23,13 @@ from services.trainer.events import (
 from services.trainer.sources import BaseModel, Blob, DatasetRevision, LoraVersion, Sources
 from services.trainer.spec import (
     AdapterSpec,
+    BucketSpec,
+    CaptionSpec,
     LossSpec,
     OptimizationSpec,
     Optimizer,
     Precision,
+    PriorSpec,
     SampleSpec,
     Schedule,
     Target,
@@ -131,6 +134,9 @@ def read_spec(data: Mapping[str, Any]) -> TrainingSpec:
         "trigger_words": tuple(data["trigger_words"]),
         "precision": Precision(data["precision"]),
         "validation": ValidationSpec(**data.get("validation", {})),
+        "aspect_ratio_buckets": BucketSpec(**data.get("aspect_ratio_buckets", {})),
+        "caption": CaptionSpec(**data.get("caption", {})),
+        "prior_preservation": PriorSpec(**data.get("prior_preservation", {})),
     }
     return TrainingSpec(**{**data, **nested})
 
@@ -152,19 +158,19 @@ def _plain(value: Any) -> Any:
 
 
 def _read_sources(data: Mapping[str, Any]) -> Sources:
-    parent = data["parent"]
+    parent, prior = data["parent"], data.get("prior")
     return Sources(
         base=BaseModel(**data["base"]),
-        revision=DatasetRevision(
-            **{
-                **data["revision"],
-                "manifest": Blob(**data["revision"]["manifest"]),
-                "trigger_words": tuple(data["revision"]["trigger_words"]),
-            }
-        ),
+        revision=_read_revision(data["revision"]),
         parent=_read_version(parent) if parent else None,
         train_images=data["train_images"],
+        prior=_read_revision(prior) if prior else None,
     )
+
+
+def _read_revision(data: Mapping[str, Any]) -> DatasetRevision:
+    nested = {"manifest": Blob(**data["manifest"]), "trigger_words": tuple(data["trigger_words"])}
+    return DatasetRevision(**{**data, **nested})
 
 
 def _read_version(data: Mapping[str, Any]) -> LoraVersion:

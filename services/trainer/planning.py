@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from servicekit import names
 from servicekit.errors import FieldViolation, InvalidArgument, NotFound
 from services.trainer.advice import Advice, advise
+from services.trainer.advice_rows import advise_on_rows
+from services.trainer.advice_texts import advise_on_texts
+from services.trainer.buckets import group_sizes
 from services.trainer.defaults import complete, contradictions, refuse
-from services.trainer.manifest import VALIDATION, Picture, read_manifest, training_pictures
+from services.trainer.manifest import TRAIN, VALIDATION, Picture, read_manifest, training_pictures
 from services.trainer.ports import Artifacts, Labeler, Registry
-from services.trainer.sources import LoraVersion, Sources
+from services.trainer.sources import BaseModel, DatasetRevision, LoraVersion, Sources
 from services.trainer.spec import Optimizer, SpecDraft, TrainingSpec
+from services.trainer.text_manifest import Text, is_text_manifest, read_texts, training_texts
 
 T = TypeVar("T")
 
@@ -23,6 +27,7 @@ MAX_MANIFEST_BYTES: Final = 256 << 20
 _SEEDS: Final = 1 << 32
 _REVISION: Final = "brands/{brand}/datasets/{dataset}/revisions/{revision}"
 _LORA: Final = "brands/{brand}/loras/{lora}"
+_PRIOR: Final = "prior_preservation.dataset_revision"
 _VERSION: Final = "brands/{brand}/loras/{lora}/versions/{version}"
 
 
@@ -60,27 +65,40 @@ class Planner:
         """
         refuse(_foreign_fields(brand, draft, prefix))
         violations: list[FieldViolation] = []
-        _, base, revision, parent = await asyncio.gather(
+        _, base, revision, parent, prior = await asyncio.gather(
             _known(self._registry.require_brand(f"brands/{brand}"), "parent", violations),
             _known(self._registry.base_model(draft.base_model), f"{prefix}.base_model", violations),
             _known(self._labeler.revision(draft.dataset_revision), f"{prefix}.dataset_revision", violations),
             _known(self._parent(draft), f"{prefix}.parent_version", violations),
+            _known(self._prior(draft), f"{prefix}.{_PRIOR}", violations),
         )
         violations += contradictions(draft, base=base, parent=parent, prefix=prefix)
         violations += self._lacking(draft, prefix)
         refuse(violations)
         assert base is not None and revision is not None
-        manifest = await self._artifacts.get_bytes(revision.manifest.sha256, max_bytes=MAX_MANIFEST_BYTES)
-        listed = read_manifest(manifest)
-        pictures = training_pictures(listed)
-        if not pictures:
-            raise InvalidArgument.of(f"{prefix}.dataset_revision", "has no pictures in its training split")
+        listed = await self._listed(base, revision, f"{prefix}.dataset_revision")
+        if prior is not None:
+            if prior.manifest == revision.manifest:
+                raise InvalidArgument.of(f"{prefix}.{_PRIOR}", "holds what the job learns from")
+            await self._listed(base, prior, f"{prefix}.{_PRIOR}")
         refuse(_nothing_held_out(draft, listed, prefix))
         seed = secrets.randbelow(_SEEDS)
-        spec = complete(draft, base=base, revision=revision, parent=parent, drawn_seed=seed)
-        sources = Sources(base=base, revision=revision, parent=parent, train_images=len(pictures))
-        advice = advise(spec, pictures, base_resolution=base.resolution)
-        return Plan(spec, sources, spec.total_steps(len(pictures)), advice)
+        spec = complete(draft, base=base, revision=revision, parent=parent, prior=prior, drawn_seed=seed)
+        pictures = training_pictures(tuple(item for item in listed if isinstance(item, Picture)))
+        count = sum(item.split == TRAIN for item in listed)
+        groups = group_sizes(spec, pictures) if pictures else (count,)
+        sources = Sources(base=base, revision=revision, parent=parent, train_images=count, prior=prior)
+        return Plan(spec, sources, spec.total_steps(*groups), _advice(spec, base, listed))
+
+    async def _listed(
+        self, base: BaseModel, revision: DatasetRevision, field: str
+    ) -> Sequence[Picture | Text]:
+        """What the revision holds; InvalidArgument if none of it is for training, or not on this base."""
+        manifest = await self._artifacts.get_bytes(revision.manifest.sha256, max_bytes=MAX_MANIFEST_BYTES)
+        listed = _items(base, manifest, field)
+        if not any(item.split == TRAIN for item in listed):
+            raise InvalidArgument.of(field, "has nothing in its training split")
+        return listed
 
     def _lacking(self, draft: SpecDraft, prefix: str) -> list[FieldViolation]:
         library = self._missing.get(draft.optimizer) if draft.optimizer else None
@@ -94,6 +112,10 @@ class Planner:
             return None
         return await self._registry.lora_version(draft.parent_version)
 
+    async def _prior(self, draft: SpecDraft) -> DatasetRevision | None:
+        name = draft.prior_preservation.dataset_revision
+        return await self._labeler.revision(name) if name else None
+
 
 async def _known(asked: Awaitable[T], field: str, violations: list[FieldViolation]) -> T | None:
     """The answer; when there is no such thing, a violation for its field."""
@@ -104,10 +126,32 @@ async def _known(asked: Awaitable[T], field: str, violations: list[FieldViolatio
         return None
 
 
-def _nothing_held_out(draft: SpecDraft, listed: tuple[Picture, ...], prefix: str) -> list[FieldViolation]:
-    if not draft.validates or any(picture.split == VALIDATION for picture in listed):
+def _items(base: BaseModel, manifest: bytes, field: str) -> Sequence[Picture | Text]:
+    """What the revision holds, if it is what the base learns from."""
+    has_texts = is_text_manifest(manifest)
+    if has_texts is not base.learns_texts:
+        held, learned = ("texts", "pictures") if has_texts else ("pictures", "texts")
+        raise InvalidArgument.of(field, f"holds {held}; {base.name} learns from {learned}")
+    return read_texts(manifest) if has_texts else read_manifest(manifest)
+
+
+def _advice(spec: TrainingSpec, base: BaseModel, listed: Sequence[Picture | Text]) -> tuple[Advice, ...]:
+    texts = [item for item in listed if isinstance(item, Text)]
+    if base.learns_texts:
+        return advise_on_texts(spec, training_texts(texts))
+    pictures = training_pictures(tuple(item for item in listed if isinstance(item, Picture)))
+    return (
+        *advise(spec, pictures, base_resolution=base.resolution),
+        *advise_on_rows(spec, pictures),
+    )
+
+
+def _nothing_held_out(
+    draft: SpecDraft, listed: Sequence[Picture | Text], prefix: str
+) -> list[FieldViolation]:
+    if not draft.validates or any(item.split == VALIDATION for item in listed):
         return []
-    text = "needs pictures in the validation split of the dataset revision, which has none"
+    text = "needs items in the validation split of the dataset revision, which has none"
     return [FieldViolation(f"{prefix}.validation", text)]
 
 
@@ -116,6 +160,7 @@ def _foreign_fields(brand: str, draft: SpecDraft, prefix: str) -> list[FieldViol
         ("dataset_revision", _REVISION, draft.dataset_revision),
         ("lora", _LORA, draft.lora),
         ("parent_version", _VERSION, draft.parent_version),
+        (_PRIOR, _REVISION, draft.prior_preservation.dataset_revision or None),
     )
     found: list[FieldViolation] = []
     for field, pattern, name in named:

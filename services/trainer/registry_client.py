@@ -9,6 +9,8 @@ from typing import Final
 import grpc.aio
 
 from brandloom.api.registry.v1 import registry_pb2, registry_pb2_grpc, resources_pb2
+from lorakit.families.language_layers import target_of
+from lorakit.families.naming import PEFT_PREFIX, TEXT_ENCODER, TEXT_ENCODER_2
 from servicekit.status import from_rpc_error
 from services.trainer.convert import FAMILY_OF
 from services.trainer.sources import BaseModel, Blob, LoraVersion
@@ -20,7 +22,7 @@ _TARGET_PATTERNS: Final = (
     (Target.FEED_FORWARD, re.compile(r"([._]ff[._]net[._]|[._]mlp[._]fc\d\Z)")),
     (Target.ATTENTION, re.compile(r"([._]to_(q|k|v|out)([._]0)?\Z|[._]self_attn[._])")),
 )
-_TEXT_ENCODER: Final = "text_encoder"
+_TEXT_ENCODERS: Final = frozenset({TEXT_ENCODER, TEXT_ENCODER_2})
 
 
 class RegistryClient:
@@ -59,17 +61,23 @@ class RegistryClient:
             found = await self._stub.GetLoraVersion(request, timeout=self._timeout_seconds)
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from error
-        return _version(found)
+        return version_from_proto(found)
 
 
 def targets_of(modules: Iterable[str]) -> frozenset[Target]:
     """The targets that these modules belong to, by their names."""
-    return frozenset(
-        target for module in modules for target, pattern in _TARGET_PATTERNS if pattern.search(module)
-    )
+    return frozenset(target for module in modules for target in _targets_of_one(module))
 
 
-def _version(found: resources_pb2.LoraVersion) -> LoraVersion:
+def _targets_of_one(module: str) -> list[Target]:
+    if module.startswith(PEFT_PREFIX):
+        target = target_of(module)
+        return [] if target is None else [Target(target)]
+    return [target for target, pattern in _TARGET_PATTERNS if pattern.search(module)]
+
+
+def version_from_proto(found: resources_pb2.LoraVersion) -> LoraVersion:
+    """What the trainer needs to know of a parent version."""
     alphas = {module.alpha for module in found.modules}
     return LoraVersion(
         name=found.name,
@@ -79,5 +87,5 @@ def _version(found: resources_pb2.LoraVersion) -> LoraVersion:
         rank=found.rank,
         alpha=alphas.pop() if len(alphas) == 1 else None,
         targets=targets_of(module.module for module in found.modules),
-        trains_text_encoder=_TEXT_ENCODER in found.components,
+        trains_text_encoder=not _TEXT_ENCODERS.isdisjoint(found.components),
     )

@@ -125,7 +125,8 @@ class WorkerService:
             job.renew(now, self._rules.timeout)
             await transaction.put_points(job.name, report.points)
             await transaction.save(job)
-        self._meters.trained(len(report.points) * job.spec.optimization.batch_size)
+        rows = job.spec.optimization.batch_size + job.spec.prior_preservation.batch_size
+        self._meters.trained(len(report.points) * rows)
         self._ring([job])
         return _instruction(job)
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from services.trainer.spec import Target
+
+LANGUAGE_FAMILY: Final = "causal_lm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +21,7 @@ class Blob:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BaseModel:
     """A base model as the registry knows it; `resolution` is the side length in pixels that it was
-    made for.
+    made for, 0 for a language model.
     """
 
     name: str
@@ -26,6 +29,11 @@ class BaseModel:
     source: str
     sha256: str
     resolution: int
+
+    @property
+    def learns_texts(self) -> bool:
+        """Whether LoRAs on it are trained with texts; with pictures otherwise."""
+        return self.family == LANGUAGE_FAMILY
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,3 +72,5 @@ class Sources:
     revision: DatasetRevision
     parent: LoraVersion | None
     train_images: int
+    prior: DatasetRevision | None = None
+    """Class pictures."""

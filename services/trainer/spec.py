@@ -41,6 +41,35 @@ class Precision(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class BucketSpec:
+    """Picture sizes of about one area, sides in pixels; not `enabled`: one square. Zeros in a draft are what
+    was left out.
+    """
+
+    enabled: bool = False
+    min_size: int = 0
+    max_size: int = 0
+    step: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CaptionSpec:
+    """How rows show their captions' comma-separated tags; the first `keep_tokens` stay where they are."""
+
+    shuffle_tags: bool = False
+    keep_tokens: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PriorSpec:
+    """Class pictures that join each step, if there are any. Zeros in a draft are what was left out."""
+
+    dataset_revision: str = ""
+    weight: float = 0.0
+    batch_size: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SpecDraft:
     """A spec as it was sent: None is what the caller left out."""
 
@@ -82,6 +111,10 @@ class SpecDraft:
     patience: int = 0
     keep_best: bool = False
     validation_max_items: int | None = None
+    aspect_ratio_buckets: BucketSpec = BucketSpec()
+    caption: CaptionSpec = CaptionSpec()
+    prior_preservation: PriorSpec = PriorSpec()
+    gradient_checkpointing: bool = False
 
     @property
     def validates(self) -> bool:
@@ -168,14 +201,18 @@ class TrainingSpec:
     checkpoint_interval_steps: int
     precision: Precision
     validation: ValidationSpec = ValidationSpec()
+    aspect_ratio_buckets: BucketSpec = BucketSpec()
+    caption: CaptionSpec = CaptionSpec()
+    prior_preservation: PriorSpec = PriorSpec()
+    gradient_checkpointing: bool = False
 
-    def total_steps(self, train_images: int) -> int:
-        """Optimizer steps of the whole job over `train_images` pictures."""
+    def total_steps(self, *group_sizes: int) -> int:
+        """Optimizer steps of the whole job over groups of so many items, whose batches are of one group."""
         if self.optimization.max_steps is not None:
             return self.optimization.max_steps
-        return (self.optimization.epochs or 1) * steps_per_epoch(train_images, self.optimization.batch_size)
+        return (self.optimization.epochs or 1) * steps_per_epoch(self.optimization.batch_size, *group_sizes)
 
 
-def steps_per_epoch(train_images: int, batch_size: int) -> int:
-    """Steps that show every picture once; the last batch may be smaller."""
-    return max(1, -(-train_images // batch_size))
+def steps_per_epoch(batch_size: int, *group_sizes: int) -> int:
+    """Steps that show every item of the groups once; the last batch of each may be smaller."""
+    return max(1, sum(-(-size // batch_size) for size in group_sizes))

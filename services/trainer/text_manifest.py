@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from servicekit.errors import FailedPrecondition
-from services.trainer.manifest import TRAIN
+from services.trainer.manifest import TRAIN, VALIDATION
 
 TEXT: Final = "text"
 ROLES: Final = ("system", "user", "assistant")
@@ -62,6 +62,11 @@ def read_texts(data: bytes) -> tuple[Text, ...]:
 def training_texts(texts: Sequence[Text]) -> tuple[Text, ...]:
     """Those that are trained on, without the held-out ones."""
     return tuple(text for text in texts if text.split == TRAIN)
+
+
+def validation_texts(texts: Sequence[Text], most: int) -> tuple[Text, ...]:
+    """Those that a job is evaluated on: the first `most` of the held-out ones."""
+    return tuple(text for text in texts if text.split == VALIDATION)[:most]
 
 
 def _row(line: str, number: int) -> dict[str, Any]:

@@ -87,7 +87,7 @@ class TrainingWorkerServicer(worker_pb2_grpc.TrainingWorkerServiceServicer):
 
 def _wish(request: pb.LeaseTrainingJobsRequest) -> Wish:
     joining = None
-    if request.base_model_sha256 and request.resolution:
+    if request.base_model_sha256 and (request.joining or request.resolution):
         joining = PackKey(request.base_model_sha256, request.resolution, PRECISION_OF[request.precision])
     return Wish(max_jobs=request.max_jobs, joining=joining, base_sha256=request.base_model_sha256)
 
@@ -114,4 +114,5 @@ def _lease(job: Job, timeout: Any) -> pb.TrainingLease:
         registration_id=job.registration_id,
         family=FAMILIES[sources.base.family],
         total_steps=job.total_steps,
+        prior_manifest=blob_to_proto(sources.prior.manifest, _JSON_LINES) if sources.prior else None,
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
+import sys
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +18,16 @@ _SHARE_CUDA: Final = 0.9
 _SHARE_CPU: Final = 0.8
 """Of what is free: allocators waste a little, and on a CPU others live in the same memory."""
 _MEMORY_EVENT: Final = "[memory]"
-_OUT_OF_MEMORY: Final = ("not enough memory", "out of memory", "ALLOC_FAILED")
+_OUT_OF_MEMORY: Final = (
+    "not enough memory",
+    "can't allocate memory",
+    "out of memory",
+    "bad_alloc",
+    "ALLOC_FAILED",
+    "could not create a primitive",
+    "could not execute a primitive",
+)
+"""What torch, CUDA's libraries and oneDNN (the last two) say when there is no memory."""
 _CGROUP: Final = Path("/sys/fs/cgroup")
 
 
@@ -64,7 +75,7 @@ class MemoryBook:
         return self._known[kind]
 
 
-def peak_bytes(device: torch.device, action: Callable[[], None]) -> int:
+def peak_bytes(device: torch.device, action: Callable[[], object]) -> int:
     """Most bytes of tensors and scratch that torch's allocator held for `action` at a time, beyond those
     before it.
     """
@@ -105,6 +116,8 @@ def release_unused(device: torch.device) -> None:
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
+    elif sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def in_words(count: float) -> str:

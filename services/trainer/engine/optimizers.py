@@ -125,7 +125,7 @@ def _fault_of_8bit(device: torch.device) -> str:
         probe = nn.Parameter(torch.ones(8192, device=device))
         probe.grad = torch.ones_like(probe)
         _new_8bit([{"params": [probe], "lr": 0.5}], 0.0).step()
-        moved = float((probe - 0.5).abs().max())
+        moved = float((probe.detach() - 0.5).abs().max())
     except Exception as error:
         return f"{type(error).__name__}: {error}".splitlines()[0][:200]
     return "" if moved < 0.05 else "its first step went wrong"

@@ -21,9 +21,9 @@ def recompute(model: nn.Module, on: bool) -> None:
     if not isinstance(model, PreTrainedModel):
         raise ValueError(f"{type(model).__name__} knows no gradient checkpointing")
     if on:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model.activation_checkpointing_enable({"use_reentrant": False})
     else:
-        model.gradient_checkpointing_disable()
+        model.activation_checkpointing_disable()
     for layer in model.modules():
         if isinstance(layer, GradientCheckpointingLayer):
             # They look at their own mode before they recompute; what is inside stays in evaluation mode.

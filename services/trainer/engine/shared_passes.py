@@ -25,6 +25,8 @@ from services.trainer.engine.turn import Turn
 
 Pair = tuple[Turn, Member[Any, Any]]
 _GRADIENT_BYTES: Final = 4
+_WORDS: Final = 300
+"""Letters of an error that go into a job's."""
 _ADVICE: Final = "a smaller resolution, rank or set of targets needs less"
 
 
@@ -41,6 +43,8 @@ class SharedPasses:
         self._recomputing = False
         self._short = False
         """Whether memory is too short for passes without gradient checkpointing."""
+        self._words = ""
+        """What was said when a pass did not fit."""
         self._most: dict[Hashable, int] = {}
         """Rows that a pass over a shape may have since one did not fit."""
 
@@ -86,6 +90,7 @@ class SharedPasses:
         if short is None:
             for restore in undo:
                 restore()
+            release_unused(self._family.device)
             short = any(self._attempt([pair for pair in pairs if pair[0] is turn], [turn]) for turn in turns)
         if short:
             for restore in undo:
@@ -99,6 +104,7 @@ class SharedPasses:
             self._count(pairs)
         except Exception as error:
             if is_out_of_memory(error):
+                self._words = str(error)[:_WORDS]
                 return True
             for turn in culprits:
                 turn.eject(error)
@@ -157,7 +163,7 @@ class SharedPasses:
             self._most[self._kind(pairs)] = most
             _tell(pairs, f"out of memory with {rows} rows in a pass: {most} at a time from here on")
             return
-        self._give_up(pairs, pairs[0][0], "more than is free")
+        self._give_up(pairs, pairs[0][0], f"more than is free ({self._words})")
 
     def _give_up(self, pairs: Sequence[Pair], turn: Turn, needs: str) -> None:
         """One row does not fit: gradient checkpointing for all, or, where that is on, one job has to go."""

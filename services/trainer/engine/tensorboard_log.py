@@ -22,6 +22,10 @@ class TensorBoardLog:
         for name in ("loss", "smoothed_loss", "learning_rate", "images_per_second"):
             self._writer.add_scalar(f"train/{name}", getattr(progress, name), progress.step)
 
+    def add_validation(self, step: int, loss: float) -> None:
+        """What an evaluation after a step has found."""
+        self._writer.add_scalar("validation/loss", loss, step)
+
     def add_picture(self, step: int, prompt: str, picture_HWC: np.ndarray) -> None:
         """A sample picture, uint8 [H, W, 3], under its prompt."""
         self._writer.add_image(f"samples/{prompt[:100]}", picture_HWC, step, dataformats="HWC")

@@ -22,6 +22,8 @@ from services.trainer.worker_names import worker_name
 async def work(config: WorkerConfig) -> None:
     """Works until the process is told to stop."""
     # Imported here: a worker whose parent is gone before torch is loaded should end at once.
+    # The profiler, which measures memory, would tell of each of its starts.
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     import torch
 
     from services.trainer.worker.bases import ResidentBase, choose_device
@@ -50,6 +52,7 @@ async def work(config: WorkerConfig) -> None:
         ResidentBase(config.base_models, engine, device),
         device=device,
         pack_size=config.pack_size,
+        pass_memory_bytes=config.pass_memory_bytes,
         home=home,
     )
     loop = asyncio.get_running_loop()

@@ -29,6 +29,8 @@ class WorkerConfig:
     """Threads for arithmetic."""
     device: str
     """`cpu`, `cuda`, or `auto`: an accelerator where there is one."""
+    pass_memory_bytes: int
+    """That a pass may take of the device's memory beside the base; 0: what is free."""
     patience_seconds: float
     """For how long calls are made again that the trainer, the registry or the store do not answer."""
     log_level: str
@@ -51,6 +53,7 @@ def read_config(environment: Mapping[str, str] = os.environ) -> WorkerConfig:
         pack_size=reader.integer("BRANDLOOM_TRAINER_PACK_SIZE", 8, 1, 256),
         threads=threads or len(os.sched_getaffinity(0)),
         device=reader.choice("BRANDLOOM_TRAINER_DEVICE", ("auto", "cpu", "cuda"), "auto"),
+        pass_memory_bytes=reader.integer("BRANDLOOM_TRAINER_PASS_MEMORY_MB", 0, 0, 1 << 24) << 20,
         patience_seconds=reader.number("BRANDLOOM_TRAINER_PATIENCE_SECONDS", 600.0, 1.0, 86400.0),
         log_level=reader.choice("BRANDLOOM_LOG_LEVEL", LEVELS, "INFO"),
         log_format=reader.choice("BRANDLOOM_LOG_FORMAT", FORMATS, "console"),

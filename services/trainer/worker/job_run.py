@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 
 from servicekit.errors import Aborted, DeadlineExceeded, ServiceError, Unavailable
-from services.trainer.engine import StepReport
+from services.trainer.engine import Outcome, StepReport
 from services.trainer.engine.progress import ProgressMeter
 from services.trainer.engine.tensorboard_log import TensorBoardLog
 from services.trainer.events import Failure, JobState, MetricPoint, Progress
@@ -48,6 +48,8 @@ class JobRun:
         self.started_at = datetime.now(UTC)
         self.step = self.saved_step = lease.checkpoint_step
         self.last: Progress | None = None
+        self.outcome: Outcome | None = None
+        """What the result is, once the job is trained."""
         self.log = TensorBoardLog(directory / "tensorboard")
         self._meter = ProgressMeter()
         self._trainer = trainer
@@ -72,6 +74,10 @@ class JobRun:
         figures = self._meter.update(report)
         self.step = report.step
         self.log.add(figures)
+        evaluated = report.validation.loss if report.validation else None
+        if evaluated is not None:
+            self.log.add_validation(report.step, evaluated)
+        before = self.last.validation_loss if self.last else None
         self.last = Progress(
             step=figures.step,
             total_steps=figures.total_steps,
@@ -82,6 +88,7 @@ class JobRun:
             images_per_second=figures.images_per_second,
             seconds_left=figures.seconds_left,
             pack_size=pack_size,
+            validation_loss=before if evaluated is None else evaluated,
         )
         point = MetricPoint(
             step=figures.step,
@@ -90,6 +97,7 @@ class JobRun:
             smoothed_loss=figures.smoothed_loss,
             learning_rate=figures.learning_rate,
             images_per_second=figures.images_per_second,
+            validation_loss=evaluated,
         )
         if math.isfinite(figures.loss):
             self.outbox.progress(self.last, point)

@@ -12,7 +12,7 @@ from brandloom.api.trainer.v1 import worker_pb2
 from services.trainer.convert import FAMILY_OF
 from services.trainer.convert_spec import spec_from_proto
 from services.trainer.leasing import PackKey
-from services.trainer.sources import Blob
+from services.trainer.sources import LANGUAGE_FAMILY, Blob
 from services.trainer.spec import TrainingSpec
 
 
@@ -36,11 +36,18 @@ class LeasedJob:
     checkpoint: Blob | None
     checkpoint_step: int
     registration_id: str
+    prior_manifest: Blob | None = None
+    """Of class pictures."""
 
     @property
     def pack_key(self) -> PackKey:
         """Jobs of one key can train together."""
         return PackKey(self.base_sha256, self.spec.resolution, self.spec.precision)
+
+    @property
+    def material(self) -> str:
+        """What it learns from, in a word."""
+        return "texts" if self.base_family == LANGUAGE_FAMILY else "pictures"
 
     @property
     def lora_id(self) -> str:
@@ -66,6 +73,7 @@ def lease_from_proto(message: worker_pb2.TrainingLease) -> LeasedJob:
         checkpoint=_blob(message.checkpoint) if message.HasField("checkpoint") else None,
         checkpoint_step=message.checkpoint_step,
         registration_id=message.registration_id,
+        prior_manifest=_blob(message.prior_manifest) if message.HasField("prior_manifest") else None,
     )
 
 

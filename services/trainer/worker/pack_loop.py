@@ -19,6 +19,7 @@ from services.trainer.events import Failure, JobState, Notice
 from services.trainer.service_workers import Instruction
 from services.trainer.worker.engine_spec import engine_spec
 from services.trainer.worker.engine_thread import EngineThread
+from services.trainer.worker.evaluation import early_end, evaluation
 from services.trainer.worker.job_run import JobRun, Phase
 from services.trainer.worker.materials import fetch_materials
 from services.trainer.worker.patience import Patience
@@ -128,23 +129,23 @@ class PackLoop:
             if version is not None:
                 await run.complete(JobState.SUCCEEDED, lora_version=version)
                 return
-        run.outbox.tell(Notice("fetching pictures"))
+        run.outbox.tell(Notice(f"fetching {run.lease.material}"))
         run.materials = await fetch_materials(
             self._tools.store, run.lease, run.directory, self._tools.patience
         )
         run.phase = Phase.TRAINING
 
     async def _enter(self, run: JobRun) -> None:
-        """Encodes the job's pictures and lets it into the pack."""
+        """Encodes what the job learns from and lets it into the pack."""
         self._pause_all()
         assert run.materials is not None
-        run.outbox.tell(Notice(f"encoding {len(run.materials.images)} pictures"))
+        run.outbox.tell(Notice(f"encoding {len(run.materials.items)} {run.lease.material}"))
         run.then(run.outbox.flush())
         await self._tools.engine.run(partial(self._add, run))
         if run.lease.checkpoint is not None:
             run.outbox.tell(Notice(f"going on from step {run.lease.checkpoint_step}"))
         run.outbox.tell(JobState.RUNNING)
-        if run.step >= run.lease.total_steps:
+        if self._pack.finished(run.lease.name):
             await self._finish(run)
 
     def _add(self, run: JobRun) -> None:
@@ -158,12 +159,16 @@ class PackLoop:
         self._pack.add(
             run.lease.name,
             engine_spec(run.lease),
-            run.materials.images,
+            run.materials.items,
+            held_out=run.materials.held_out,
+            prior=run.materials.prior,
             start_from=parent,
             checkpoint=run.materials.checkpoint,
         )
 
     async def _after_step(self, run: JobRun, report: StepReport, pack_size: int) -> None:
+        for text in report.notices:
+            run.outbox.tell(Notice(text))
         if report.fault is not None:
             await self._eject(run, report.fault)
             return
@@ -181,6 +186,9 @@ class PackLoop:
     async def _finish(self, run: JobRun) -> None:
         """The job is trained: what needs the engine is done here, the rest while the others go on."""
         run.phase = Phase.FINISHING
+        run.outcome = self._pack.outcome(run.lease.name)
+        if run.outcome.stopped_early:
+            run.outbox.tell(Notice(early_end(run.outcome, run.lease.total_steps)))
         if run.step > run.saved_step:
             # Whatever happens until the version is registered, nothing is trained twice.
             await self._checkpoint(run)
@@ -226,14 +234,12 @@ class PackLoop:
         points = await run.points()
         await shelf.put_loss_plot(run, points)
         await shelf.put_tensorboard(run)
-        evaluation = {"steps": float(run.lease.total_steps)}
-        if points:
-            evaluation |= {"final_loss": points[-1].loss, "smoothed_loss": points[-1].smoothed_loss}
         await run.outbox.flush()
         if run.lost:
             run.close()
             return
-        result = Result(file=file, evaluation=evaluation, previews=previews)
+        assert run.outcome is not None
+        result = Result(file=file, evaluation=evaluation(run.outcome, points), previews=previews)
         version = await self._tools.publisher.register(run.lease, result)
         await run.complete(JobState.SUCCEEDED, lora_version=version)
 

@@ -9,19 +9,32 @@ from datetime import UTC, datetime
 from functools import partial
 from io import BytesIO
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from PIL import Image
 
 from lorakit.adapter import Adapter, save_kohya
-from lorakit.metadata import TrainingFacts, build_metadata
+from lorakit.families.naming import LANGUAGE_MODEL
+from lorakit.metadata import TrainingFacts, build_metadata, build_text_metadata
+from lorakit.peft_config import CONFIG_FILE
+from lorakit.peft_files import WEIGHTS_FILE, save_peft
 from servicekit.artifacts.port import ArtifactStore
 from services.trainer.engine.loss_plot import draw_loss_plot
 from services.trainer.events import ArtifactKind, JobArtifact, MetricPoint
 from services.trainer.sources import Blob
+from services.trainer.spec import Optimizer
 from services.trainer.worker.job_run import JobRun
 from services.trainer.worker.patience import Patience
 from services.trainer.worker.publisher import BINARY_MEDIA_TYPE, PICTURE_MEDIA_TYPE, TEXT_MEDIA_TYPE
+
+JSON_MEDIA_TYPE: Final = "application/json"
+_OPTIMIZERS: Final = {
+    Optimizer.ADAMW: "torch.optim.AdamW",
+    Optimizer.ADAMW_8BIT: "bitsandbytes.optim.AdamW8bit",
+    Optimizer.PRODIGY: "prodigyopt.Prodigy",
+    Optimizer.ADAFACTOR: "transformers.optimization.Adafactor",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +77,31 @@ class Shelf:
         return pictures
 
     async def put_lora(self, run: JobRun, adapter: Adapter, prediction_type: str) -> Blob:
-        """The result in kohya's format, with the metadata that other tools read."""
+        """The result, with the metadata that other tools read: in kohya's format, or PEFT's for texts."""
+        facts = _facts(run, adapter.family, prediction_type)
+        if LANGUAGE_MODEL in adapter.components:
+            return await self._put_peft(run, adapter, facts)
         path = run.directory / f"{run.lease.lora_id}.safetensors"
-        metadata = build_metadata(_facts(run, adapter.family, prediction_type))
-        await asyncio.to_thread(save_kohya, adapter, path, metadata)
+        await asyncio.to_thread(save_kohya, adapter, path, build_metadata(facts))
         return await self._put_file(run, ArtifactKind.LORA, path, BINARY_MEDIA_TYPE, step=run.step)
+
+    async def _put_peft(self, run: JobRun, adapter: Adapter, facts: TrainingFacts) -> Blob:
+        """Both files under PEFT's names: PEFT reads a directory that they are downloaded to."""
+        base = facts.base_model_name or ""
+        write = partial(save_peft, adapter, run.directory, build_text_metadata(facts), base_model=base)
+        await asyncio.to_thread(write)
+        config, weights = run.directory / CONFIG_FILE, run.directory / WEIGHTS_FILE
+        await self._put_file(run, ArtifactKind.LORA, config, JSON_MEDIA_TYPE, step=run.step)
+        return await self._put_file(run, ArtifactKind.LORA, weights, BINARY_MEDIA_TYPE, step=run.step)
 
     async def put_loss_plot(self, run: JobRun, points: Sequence[MetricPoint]) -> None:
         """A picture of the losses of all attempts."""
         path = run.directory / "loss.png"
         curve = [(point.step, point.loss, point.smoothed_loss) for point in points]
-        await asyncio.to_thread(draw_loss_plot, path, run.lease.lora_id, curve)
+        evaluated = [
+            (point.step, point.validation_loss) for point in points if point.validation_loss is not None
+        ]
+        await asyncio.to_thread(draw_loss_plot, path, run.lease.lora_id, curve, evaluated)
         await self._put_file(run, ArtifactKind.LOSS_PLOT, path, PICTURE_MEDIA_TYPE, step=run.step)
 
     async def put_tensorboard(self, run: JobRun) -> None:
@@ -122,15 +149,15 @@ def _facts(run: JobRun, family: str, prediction_type: str) -> TrainingFacts:
         base_model_name=spec.base_model.rpartition("/")[2],
         base_model_sha256=lease.base_sha256,
         resolution=(spec.resolution, spec.resolution),
-        train_images=len(materials.images) if materials else None,
-        steps=lease.total_steps,
+        train_images=len(materials.items) if materials else None,
+        steps=run.outcome.result_step if run.outcome else run.step,
         epochs=run.last.epoch if run.last else None,
         seed=spec.seed,
         batch_size=optimization.batch_size,
         learning_rate=optimization.learning_rate,
         text_encoder_learning_rate=optimization.text_encoder_learning_rate if trains_text else None,
         lr_schedule=optimization.schedule.value,
-        optimizer="torch.optim.AdamW",
+        optimizer=_OPTIMIZERS[optimization.optimizer],
         min_snr_gamma=spec.loss.min_snr_gamma or None,
         noise_offset=spec.loss.noise_offset or None,
         dataset_name=dataset,

@@ -47,6 +47,7 @@ class TrainerClient:
         """New jobs, of the pack when one is being trained; Unavailable when the trainer is away."""
         request = worker_pb2.LeaseTrainingJobsRequest(worker=self._worker, max_jobs=max_jobs)
         if joining is not None:
+            request.joining = True
             request.base_model_sha256 = joining.base_sha256
             request.resolution = joining.resolution
             request.precision = PRECISIONS[joining.precision]

@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 
 from servicekit.errors import ServiceError
-from services.trainer.engine import Pack, choose_precision
+from services.trainer.engine import MemoryBook, Pack, choose_precision
 from services.trainer.events import Failure
 from services.trainer.leasing import PackKey
 from services.trainer.service_workers import Instruction
@@ -48,7 +48,9 @@ class Worker:
         device: str,
         pack_size: int,
         home: Path,
+        pass_memory_bytes: int = 0,
     ) -> None:
+        """`pass_memory_bytes` bounds what a pass may take; 0: by what is free on the device."""
         self._name = name
         self._trainer = trainer
         self._tools = tools
@@ -56,6 +58,7 @@ class Worker:
         self._pack_size = pack_size
         self._home = home
         self._base = base
+        self._memory = MemoryBook(pass_memory_bytes)
         self._runs: dict[str, JobRun] = {}
         self._stopping = asyncio.Event()
 
@@ -104,6 +107,7 @@ class Worker:
                 family_on(base, resolution=key.resolution),
                 precision=precision,
                 device=self._device,
+                memory=self._memory,
             )
         )
         loop = PackLoop(self._tools, prediction_type(base), pack)

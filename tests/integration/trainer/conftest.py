@@ -74,9 +74,9 @@ class World:
 
 
 async def add_revision(
-    world: World, *, pictures: int = 6, name: str = REVISION, broken: bool = False
+    world: World, *, pictures: int = 6, held_out: int = 0, name: str = REVISION, broken: bool = False
 ) -> None:
-    """Puts random pictures and their manifest into the store."""
+    """Puts random pictures and their manifest into the store; `held_out` of them are for validation."""
     random = np.random.default_rng(3)
     lines = []
     for index in range(pictures):
@@ -91,7 +91,7 @@ async def add_revision(
             "height": 20,
             "caption": f"hrx, a thing {index % 3}",
             "tags": [],
-            "split": "train",
+            "split": "validation" if index < held_out else "train",
             "flags": [],
             "source_name": f"{index}.png",
         }

@@ -135,6 +135,22 @@ def test_sizes_that_are_none_are_refused(side: Any, tmp_path: Path) -> None:
         examine(str(pipeline(tmp_path / "y", "FluxPipeline")), Given())
 
 
+@pytest.mark.parametrize("kind", ["LlamaForCausalLM", "GPT2LMHeadModel"])
+def test_a_folder_of_transformers_is_a_language_model(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"architectures": [kind]}))
+    found = examine(str(tmp_path), Given())
+    assert (found.family, found.resolution) == (ModelFamily.CAUSAL_LM, 0)
+
+
+@pytest.mark.parametrize(
+    "config", [{"architectures": ["BertModel"]}, {"_class_name": "UNet2DConditionModel"}]
+)
+def test_other_models_of_transformers_are_refused(config: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ConfigurationError, match="causal ones are taken"):
+        examine(str(tmp_path), Given())
+
+
 def test_a_hub_id_is_found_in_the_hubs_cache(hub_cache: Path) -> None:
     repository = hub_cache / "models--acme--small-sd"
     (repository / "refs").mkdir(parents=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from brandloom import AdapterTarget, LearningRateSchedule
+from brandloom import AdapterTarget, LearningRateSchedule, OptimizerKind
 from brandloom.cli.train_config import TrainConfig, parse_config, read_config
 from brandloom.errors import ConfigurationError
 
@@ -71,6 +71,26 @@ def test_more_can_be_said(data: Path) -> None:
     assert config.options["targets"] == (AdapterTarget.ATTENTION, AdapterTarget.CONV_1X1)
     assert config.options["sample_prompts"] == ("a cat",)
     assert config.options["seed"] == 0
+
+
+def test_optimizers_and_evaluations_can_be_chosen(data: Path) -> None:
+    config = parse(
+        "train_data_dir: {data}\nbase_model: org/model\noptimizer: adamw_8bit\nema_decay: 0.99\n"
+        "validation_interval: 20\nearly_stopping_patience: 3\nkeep_best: true\nvalidation_max_items: 8\n",
+        data,
+    )
+    assert config.options == {
+        "optimizer": OptimizerKind.ADAMW_8BIT,
+        "ema_decay": 0.99,
+        "validation_interval_steps": 20,
+        "early_stopping_patience": 3,
+        "keep_best": True,
+        "validation_max_items": 8,
+    }
+    assert (
+        "must be one of adamw, adamw_8bit, prodigy, adafactor"
+        in faults("train_data_dir: {data}\nbase_model: a\noptimizer: sgd\n", data)[0]
+    )
 
 
 def test_all_faults_are_told_at_once_with_their_lines(data: Path) -> None:

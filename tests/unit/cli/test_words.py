@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -101,6 +102,9 @@ def test_events_in_words() -> None:
     assert event_line(job, StateEvent(sequence=1, time=NOW, state=JobState.QUEUED)) == "acme/hero: queued"
     line = event_line(job, ProgressEvent(sequence=1, time=NOW, progress=some_progress(4)))
     assert line == "acme/hero: step 4 of 10, loss 0.2500, 8.0 images/s, 1:15 left"
+    evaluated = replace(some_progress(4), validation_loss=0.125)
+    line = event_line(job, ProgressEvent(sequence=1, time=NOW, progress=evaluated))
+    assert line == "acme/hero: step 4 of 10, loss 0.2500, validation loss 0.1250, 8.0 images/s, 1:15 left"
     error = ErrorEvent(sequence=1, time=NOW, error=Failure(reason="WORKER_DIED", message="the worker died"))
     assert event_line(job, error) == "acme/hero: the worker died (WORKER_DIED)"
     version = VersionEvent(sequence=1, time=NOW, lora_version="brands/acme/loras/hero/versions/1")

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import StableDiffusionXLPipeline
+from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
 from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
 from safetensors.torch import load_file, save_file
 
 from lorakit.adapter import Adapter, LoraWeights, load_adapter, save_kohya
 from lorakit.errors import LoraFormatError, LoraMismatchError
-from lorakit.families.naming import kohya_lookup
+from lorakit.families.naming import kohya_lookup, written_kohya_name
 from lorakit.families.sgm_names import sgm_path
 from lorakit.families.targets import Target, module_shapes, target_modules
 from lorakit.formats import inspect_file
@@ -132,6 +132,31 @@ def test_sgm_names_are_those_of_checkpoints_in_one_file(pipeline: StableDiffusio
     read = convert_ldm_unet_checkpoint(dict(written), dict(pipeline.unet.config))
     assert read.keys() == unet.keys()
     assert all(torch.equal(read[key], unet[key]) for key in unet)
+
+
+def test_the_published_size_has_the_modules_that_kohya_trains() -> None:
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(
+            block_out_channels=(320, 640, 1280),
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+            transformer_layers_per_block=(1, 2, 10),
+            cross_attention_dim=2048,
+            attention_head_dim=(5, 10, 20),
+            use_linear_projection=True,
+            addition_embed_type="text_time",
+            addition_time_embed_dim=256,
+            projection_class_embeddings_input_dim=2816,
+        )
+        shapes = target_modules("unet", unet, list(Target))
+    names = {written_kohya_name("unet", path, "sdxl") for path in shapes}
+    # As many as sd-scripts says that it makes.
+    assert len(names) == 722
+    blocks = {"_".join(name.removeprefix("lora_unet_").split("_")[:4]) for name in names}
+    inputs = {f"input_blocks_{number}_1" for number in (4, 5, 7, 8)}
+    outputs = {f"output_blocks_{number}_1" for number in range(6)}
+    assert {block for block in blocks if not block.startswith("middle")} == inputs | outputs
+    assert "lora_unet_middle_block_1_transformer_blocks_9_attn2_to_out_0" in names
 
 
 def test_a_locon_file_with_sgm_names(

@@ -52,6 +52,7 @@ PAIRS: list[tuple[type[Any], Any]] = [
     (training_spec.OptimizationSpec, trainer_resources.OptimizationSpec),
     (training_spec.LossSpec, trainer_resources.LossSpec),
     (training_spec.SampleSpec, trainer_resources.SampleSpec),
+    (training_spec.ValidationSpec, trainer_resources.ValidationSpec),
     (training_spec.TrainingSpec, trainer_resources.TrainingSpec),
     (training.Advice, trainer_resources.Advice),
     (training.TrainingProgress, trainer_resources.TrainingProgress),
@@ -78,6 +79,7 @@ ENUMS: list[tuple[type[StrEnum], Any]] = [
     (training_spec.Precision, trainer_resources.Precision),
     (training_spec.AdapterTarget, trainer_resources.AdapterTarget),
     (training_spec.LearningRateSchedule, trainer_resources.LearningRateSchedule),
+    (training_spec.OptimizerKind, trainer_resources.OptimizerKind),
     (inference.Sampler, inference_pb2.Sampler),
     (inference.SigmaSchedule, inference_pb2.SigmaSchedule),
 ]

@@ -102,22 +102,27 @@ def test_flat_settings_find_their_section() -> None:
         caption_dropout=0.1,
         sample_prompts=("a cat",),
         sample_steps=5,
+        early_stopping_patience=3,
+        keep_best=True,
         seed=3,
         parent_version="acme/hero@1",
     )
     assert spec.lora == "brands/acme/loras/hero"
     assert spec.dataset_revision == "brands/acme/datasets/heroes/revisions/2"
     assert (spec.adapter.rank, spec.optimization.max_steps, spec.loss.caption_dropout) == (4, 10, 0.1)
+    assert (spec.validation.patience, spec.validation.keep_best) == (3, True)
     assert (spec.samples.prompts, spec.samples.steps, spec.seed) == (("a cat",), 5, 3)
     assert spec.parent_version == "brands/acme/loras/hero/versions/1"
 
 
 def test_every_setting_of_the_api_has_a_flat_name() -> None:
-    sections = {"adapter": "", "optimization": "", "loss": "", "samples": "sample_"}
+    sections = {"adapter": "", "optimization": "", "loss": "", "samples": "sample_", "validation": ""}
     hints = get_type_hints(TrainingSpec)
     flat = set(hints) - set(sections) - {"base_model", "dataset_revision", "lora"}
     for section, prefix in sections.items():
         flat |= {f"{prefix}{name}" for name in get_type_hints(hints[section])}
+    flat |= {"validation_interval_steps", "early_stopping_patience", "validation_max_items"}
+    flat -= {"interval_steps", "patience", "max_items"}
     assert flat == set(TrainingOptions.__annotations__)
 
 

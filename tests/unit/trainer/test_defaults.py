@@ -74,7 +74,7 @@ def test_steps_come_from_epochs_or_are_given() -> None:
     assert completed(draft(batch_size=7, epochs=3)).total_steps(20) == 9
     assert completed(draft(max_steps=11)).total_steps(20) == 11
     assert completed(draft(max_steps=11)).optimization.epochs is None
-    assert steps_per_epoch(1, 8) == 1
+    assert (steps_per_epoch(8, 1), steps_per_epoch(4, 5, 4, 1)) == (1, 4)
 
 
 def test_a_parent_brings_rank_alpha_targets_and_text_encoder() -> None:
@@ -107,7 +107,7 @@ def test_what_agrees_with_the_parent_is_fine() -> None:
 
 
 def test_a_parent_of_another_base_is_refused() -> None:
-    other = replace(BASE, sha256="f" * 64, family="sdxl")
+    other = replace(BASE, sha256="f" * 64, family="flux")
     found = contradictions(draft(), base=other, parent=PARENT, prefix="spec")
     fields = [violation.field for violation in found]
     assert fields == ["spec.base_model", "spec.parent_version", "spec.parent_version"]

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from services.trainer.engine import EngineFault, JobSpec, Pack
-from tests.fixtures.training import images, spec
+from tests.fixtures.training import images, spec, tagged
 
 NewPack = Callable[..., Pack]
 
@@ -56,6 +56,36 @@ def test_resuming_is_bit_for_bit(precision: str, stop_after: int, new_pack: NewP
     assert pack.step() == []
     for name in ("a", "b"):
         assert all(torch.equal(x, y) for x, y in zip(tensors(pack, name), expected[name], strict=True))
+
+
+def test_buckets_tags_and_class_pictures_resume_bit_for_bit(new_pack: NewPack, tmp_path: Path) -> None:
+    with_prior = replace(
+        EVERYTHING, shuffle_tags=True, keep_tokens=1, prior_weight=0.5, prior_batch_size=3, total_steps=6
+    )
+    jobs = {"a": with_prior, "b": replace(with_prior, train_text_encoder=False, seed=9, batch_size=3)}
+
+    def packed(checkpoints: bool) -> Pack:
+        pack = new_pack()
+        for seed, (name, job) in enumerate(jobs.items()):
+            path = tmp_path / f"{name}.ckpt" if checkpoints else None
+            pack.add(name, job, tagged(7, seed), prior=tagged(4, seed + 2), checkpoint=path)
+        return pack
+
+    pack = packed(checkpoints=False)
+    straight = []
+    for step in range(6):
+        if step == 3:
+            for name in jobs:
+                pack.save_checkpoint(name, tmp_path / f"{name}.ckpt")
+        straight.append(pack.step())
+    expected = {name: tensors(pack, name) for name in jobs}
+    pack = packed(checkpoints=True)
+    assert [pack.step() for _ in range(3)] == straight[3:]
+    for name in jobs:
+        assert all(torch.equal(x, y) for x, y in zip(tensors(pack, name), expected[name], strict=True))
+    with pytest.raises(EngineFault, match="prior") as caught:
+        new_pack().add("a", jobs["a"], tagged(7), prior=tagged(4, 3), checkpoint=tmp_path / "a.ckpt")
+    assert caught.value.reason == "CHECKPOINT_MISMATCH"
 
 
 def test_equal_states_are_equal_tensors_in_different_files(new_pack: NewPack, tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def test_schedules(schedule: str, expected: list[float]) -> None:
 
 
 def test_order_deals_every_index_once_an_epoch() -> None:
-    order = DataOrder(5, 2, torch.Generator().manual_seed(1))
+    order = DataOrder([None] * 5, 2, torch.Generator().manual_seed(1))
     epochs = [[order.next_batch() for _ in range(3)] for _ in range(2)]
     assert [sorted(index for batch in epoch for index in batch) for epoch in epochs] == [[0, 1, 2, 3, 4]] * 2
     assert epochs[0] != epochs[1]
@@ -135,6 +135,13 @@ def test_the_loss_plot_is_a_picture(tmp_path: Path) -> None:
         draw_loss_plot(tmp_path / f"{name}.png", "hero: $5_", points)
         with Image.open(tmp_path / f"{name}.png") as picture:
             assert picture.size == (800, 450)
+
+
+def test_the_loss_plot_shows_evaluations(tmp_path: Path) -> None:
+    points = [(step, 1 / step, 1.1 / step) for step in range(1, 50)]
+    draw_loss_plot(tmp_path / "plain.png", "hero", points)
+    draw_loss_plot(tmp_path / "evaluated.png", "hero", points, [(10, 0.5), (20, 0.4)])
+    assert (tmp_path / "plain.png").read_bytes() != (tmp_path / "evaluated.png").read_bytes()
 
 
 def test_tensorboard_reads_its_files_back(tmp_path: Path) -> None:

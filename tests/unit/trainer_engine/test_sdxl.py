@@ -16,11 +16,12 @@ from diffusers.training_utils import compute_snr
 from peft import LoraConfig
 
 from lorakit.adapter import load_adapter, save_kohya
+from lorakit.families.diffusion_base import encode_pictures
 from lorakit.families.sdxl import BaseModel, load_base
 from lorakit.formats import inspect_file
 from lorakit.metadata import TrainingFacts, build_metadata
 from services.trainer.engine import DiffusionFamily, JobSpec, Pack, SampleSettings, TrainingImage
-from services.trainer.engine.diffusion import sampling
+from services.trainer.engine.diffusion import data, sampling
 from services.trainer.engine.diffusion.rows import Rows
 from tests.fixtures.tiny_sdxl import save_tiny_sdxl_pipeline
 from tests.fixtures.training import RESOLUTION, images, spec, tagged
@@ -289,6 +290,21 @@ def test_a_resumed_job_ends_bit_for_bit_the_same(new_pack: NewPack, tmp_path: Pa
     found = pack._jobs["a"].parameters.state_dict()
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], expected[name]) for name in found)
+
+
+def test_large_pictures_are_encoded_in_few(base: BaseModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def counted(base: BaseModel, x_BCHW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        sizes.append(len(x_BCHW))
+        return encode_pictures(base, x_BCHW)
+
+    monkeypatch.setattr(data, "encode_pictures", counted)
+    monkeypatch.setattr(data, "_CHUNK_PIXELS", 2 * RESOLUTION**2)
+    data.cache_data(base, images(5), resolution=RESOLUTION, flip=False, embed=False)
+    monkeypatch.setattr(data, "_CHUNK_PIXELS", 1)
+    data.cache_data(base, images(2), resolution=RESOLUTION, flip=False, embed=False)
+    assert sizes == [2, 2, 1, 1, 1]
 
 
 def test_buckets_and_shuffled_tags(new_pack: NewPack) -> None:

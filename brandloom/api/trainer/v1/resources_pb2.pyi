@@ -62,7 +62,7 @@ OPTIMIZER_KIND_PRODIGY: OptimizerKind
 OPTIMIZER_KIND_ADAFACTOR: OptimizerKind
 
 class TrainingSpec(_message.Message):
-    __slots__ = ("base_model", "dataset_revision", "lora", "parent_version", "trigger_words", "adapter", "optimization", "loss", "samples", "resolution", "horizontal_flip", "seed", "checkpoint_interval_steps", "precision", "validation")
+    __slots__ = ("base_model", "dataset_revision", "lora", "parent_version", "trigger_words", "adapter", "optimization", "loss", "samples", "resolution", "horizontal_flip", "seed", "checkpoint_interval_steps", "precision", "validation", "aspect_ratio_buckets", "caption", "prior_preservation", "gradient_checkpointing")
     BASE_MODEL_FIELD_NUMBER: _ClassVar[int]
     DATASET_REVISION_FIELD_NUMBER: _ClassVar[int]
     LORA_FIELD_NUMBER: _ClassVar[int]
@@ -78,6 +78,10 @@ class TrainingSpec(_message.Message):
     CHECKPOINT_INTERVAL_STEPS_FIELD_NUMBER: _ClassVar[int]
     PRECISION_FIELD_NUMBER: _ClassVar[int]
     VALIDATION_FIELD_NUMBER: _ClassVar[int]
+    ASPECT_RATIO_BUCKETS_FIELD_NUMBER: _ClassVar[int]
+    CAPTION_FIELD_NUMBER: _ClassVar[int]
+    PRIOR_PRESERVATION_FIELD_NUMBER: _ClassVar[int]
+    GRADIENT_CHECKPOINTING_FIELD_NUMBER: _ClassVar[int]
     base_model: str
     dataset_revision: str
     lora: str
@@ -93,7 +97,41 @@ class TrainingSpec(_message.Message):
     checkpoint_interval_steps: int
     precision: Precision
     validation: ValidationSpec
-    def __init__(self, base_model: _Optional[str] = ..., dataset_revision: _Optional[str] = ..., lora: _Optional[str] = ..., parent_version: _Optional[str] = ..., trigger_words: _Optional[_Iterable[str]] = ..., adapter: _Optional[_Union[AdapterSpec, _Mapping]] = ..., optimization: _Optional[_Union[OptimizationSpec, _Mapping]] = ..., loss: _Optional[_Union[LossSpec, _Mapping]] = ..., samples: _Optional[_Union[SampleSpec, _Mapping]] = ..., resolution: _Optional[int] = ..., horizontal_flip: _Optional[bool] = ..., seed: _Optional[int] = ..., checkpoint_interval_steps: _Optional[int] = ..., precision: _Optional[_Union[Precision, str]] = ..., validation: _Optional[_Union[ValidationSpec, _Mapping]] = ...) -> None: ...
+    aspect_ratio_buckets: BucketSpec
+    caption: CaptionSpec
+    prior_preservation: PriorSpec
+    gradient_checkpointing: bool
+    def __init__(self, base_model: _Optional[str] = ..., dataset_revision: _Optional[str] = ..., lora: _Optional[str] = ..., parent_version: _Optional[str] = ..., trigger_words: _Optional[_Iterable[str]] = ..., adapter: _Optional[_Union[AdapterSpec, _Mapping]] = ..., optimization: _Optional[_Union[OptimizationSpec, _Mapping]] = ..., loss: _Optional[_Union[LossSpec, _Mapping]] = ..., samples: _Optional[_Union[SampleSpec, _Mapping]] = ..., resolution: _Optional[int] = ..., horizontal_flip: _Optional[bool] = ..., seed: _Optional[int] = ..., checkpoint_interval_steps: _Optional[int] = ..., precision: _Optional[_Union[Precision, str]] = ..., validation: _Optional[_Union[ValidationSpec, _Mapping]] = ..., aspect_ratio_buckets: _Optional[_Union[BucketSpec, _Mapping]] = ..., caption: _Optional[_Union[CaptionSpec, _Mapping]] = ..., prior_preservation: _Optional[_Union[PriorSpec, _Mapping]] = ..., gradient_checkpointing: _Optional[bool] = ...) -> None: ...
+
+class BucketSpec(_message.Message):
+    __slots__ = ("enabled", "min_size", "max_size", "step")
+    ENABLED_FIELD_NUMBER: _ClassVar[int]
+    MIN_SIZE_FIELD_NUMBER: _ClassVar[int]
+    MAX_SIZE_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    enabled: bool
+    min_size: int
+    max_size: int
+    step: int
+    def __init__(self, enabled: _Optional[bool] = ..., min_size: _Optional[int] = ..., max_size: _Optional[int] = ..., step: _Optional[int] = ...) -> None: ...
+
+class CaptionSpec(_message.Message):
+    __slots__ = ("shuffle_tags", "keep_tokens")
+    SHUFFLE_TAGS_FIELD_NUMBER: _ClassVar[int]
+    KEEP_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    shuffle_tags: bool
+    keep_tokens: int
+    def __init__(self, shuffle_tags: _Optional[bool] = ..., keep_tokens: _Optional[int] = ...) -> None: ...
+
+class PriorSpec(_message.Message):
+    __slots__ = ("dataset_revision", "weight", "batch_size")
+    DATASET_REVISION_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
+    dataset_revision: str
+    weight: float
+    batch_size: int
+    def __init__(self, dataset_revision: _Optional[str] = ..., weight: _Optional[float] = ..., batch_size: _Optional[int] = ...) -> None: ...
 
 class AdapterSpec(_message.Message):
     __slots__ = ("rank", "alpha", "dropout", "targets", "train_text_encoder")

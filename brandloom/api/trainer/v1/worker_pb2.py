@@ -30,7 +30,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%brandloom/api/trainer/v1/worker.proto\x12\x18\x62randloom.api.trainer.v1\x1a&brandloom/api/common/v1/artifact.proto\x1a$brandloom/api/common/v1/family.proto\x1a!brandloom/api/common/v1/job.proto\x1a(brandloom/api/trainer/v1/resources.proto\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\"\x82\x02\n\x18LeaseTrainingJobsRequest\x12\x31\n\x06worker\x18\x01 \x01(\tB!\xbaH\x1er\x1c\x32\x1a^[a-z0-9][a-z0-9.-]{0,62}$\x12\x1c\n\x08max_jobs\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x80\x02(\x01\x12\x33\n\x11\x62\x61se_model_sha256\x18\x03 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^([0-9a-f]{64})?$\x12\x1e\n\nresolution\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x80\x10(\x00\x12@\n\tprecision\x18\x05 \x01(\x0e\x32#.brandloom.api.trainer.v1.PrecisionB\x08\xbaH\x05\x82\x01\x02\x10\x01\"\xa9\x04\n\rTrainingLease\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x15\n\rfencing_token\x18\x02 \x01(\x03\x12\x30\n\rlease_timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x34\n\x04spec\x18\x04 \x01(\x0b\x32&.brandloom.api.trainer.v1.TrainingSpec\x12\x0f\n\x07\x61ttempt\x18\x05 \x01(\x05\x12\x19\n\x11\x62\x61se_model_source\x18\x06 \x01(\t\x12\x19\n\x11\x62\x61se_model_sha256\x18\x07 \x01(\t\x12\x18\n\x10\x64\x61taset_revision\x18\x08 \x01(\t\x12;\n\x10\x64\x61taset_manifest\x18\t \x01(\x0b\x32!.brandloom.api.common.v1.Artifact\x12:\n\x0fparent_artifact\x18\n \x01(\x0b\x32!.brandloom.api.common.v1.Artifact\x12\x35\n\ncheckpoint\x18\x0b \x01(\x0b\x32!.brandloom.api.common.v1.Artifact\x12\x17\n\x0f\x63heckpoint_step\x18\x0c \x01(\x03\x12\x17\n\x0fregistration_id\x18\r \x01(\t\x12\x34\n\x06\x66\x61mily\x18\x0e \x01(\x0e\x32$.brandloom.api.common.v1.ModelFamily\x12\x13\n\x0btotal_steps\x18\x0f \x01(\x03\"T\n\x19LeaseTrainingJobsResponse\x12\x37\n\x06leases\x18\x01 \x03(\x0b\x32\'.brandloom.api.trainer.v1.TrainingLease\"D\n\tHeldLease\x12\x17\n\x03job\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12\x1e\n\rfencing_token\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x01\"\x85\x01\n\x10HeartbeatRequest\x12\x31\n\x06worker\x18\x01 \x01(\tB!\xbaH\x1er\x1c\x32\x1a^[a-z0-9][a-z0-9.-]{0,62}$\x12>\n\x06leases\x18\x02 \x03(\x0b\x32#.brandloom.api.trainer.v1.HeldLeaseB\t\xbaH\x06\x92\x01\x03\x10\x80\x02\"\xd4\x01\n\x10LeaseInstruction\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x41\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x31.brandloom.api.trainer.v1.LeaseInstruction.Action\"p\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x41\x43TION_CONTINUE\x10\x01\x12\x11\n\rACTION_CANCEL\x10\x02\x12\x12\n\x0e\x41\x43TION_ABANDON\x10\x03\x12\x12\n\x0e\x41\x43TION_PREEMPT\x10\x04\"U\n\x11HeartbeatResponse\x12@\n\x0cinstructions\x18\x01 \x03(\x0b\x32*.brandloom.api.trainer.v1.LeaseInstruction\"\xdf\x01\n\x1bReportTrainingEventsRequest\x12:\n\x05lease\x18\x01 \x01(\x0b\x32#.brandloom.api.trainer.v1.HeldLeaseB\x06\xbaH\x03\xc8\x01\x01\x12\x42\n\x06\x65vents\x18\x02 \x03(\x0b\x32\'.brandloom.api.trainer.v1.TrainingEventB\t\xbaH\x06\x92\x01\x03\x10\x80\x02\x12@\n\x06points\x18\x03 \x03(\x0b\x32%.brandloom.api.trainer.v1.MetricPointB\t\xbaH\x06\x92\x01\x03\x10\x80 \"a\n\x1cReportTrainingEventsResponse\x12\x41\n\x06\x61\x63tion\x18\x01 \x01(\x0e\x32\x31.brandloom.api.trainer.v1.LeaseInstruction.Action\"\xfe\x01\n\x1a\x43ompleteTrainingJobRequest\x12:\n\x05lease\x18\x01 \x01(\x0b\x32#.brandloom.api.trainer.v1.HeldLeaseB\x06\xbaH\x03\xc8\x01\x01\x12@\n\x05state\x18\x02 \x01(\x0e\x32!.brandloom.api.common.v1.JobStateB\x0e\xbaH\x0b\x82\x01\x08\x18\x04\x18\x05\x18\x06\x18\x08\x12\x1e\n\x0clora_version\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12/\n\x05\x65rror\x18\x04 \x01(\x0b\x32 .brandloom.api.common.v1.Failure\x12\x11\n\tretryable\x18\x05 \x01(\x08\"\x1d\n\x1b\x43ompleteTrainingJobResponse2\x88\x04\n\x15TrainingWorkerService\x12|\n\x11LeaseTrainingJobs\x12\x32.brandloom.api.trainer.v1.LeaseTrainingJobsRequest\x1a\x33.brandloom.api.trainer.v1.LeaseTrainingJobsResponse\x12\x64\n\tHeartbeat\x12*.brandloom.api.trainer.v1.HeartbeatRequest\x1a+.brandloom.api.trainer.v1.HeartbeatResponse\x12\x85\x01\n\x14ReportTrainingEvents\x12\x35.brandloom.api.trainer.v1.ReportTrainingEventsRequest\x1a\x36.brandloom.api.trainer.v1.ReportTrainingEventsResponse\x12\x82\x01\n\x13\x43ompleteTrainingJob\x12\x34.brandloom.api.trainer.v1.CompleteTrainingJobRequest\x1a\x35.brandloom.api.trainer.v1.CompleteTrainingJobResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%brandloom/api/trainer/v1/worker.proto\x12\x18\x62randloom.api.trainer.v1\x1a&brandloom/api/common/v1/artifact.proto\x1a$brandloom/api/common/v1/family.proto\x1a!brandloom/api/common/v1/job.proto\x1a(brandloom/api/trainer/v1/resources.proto\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\"\x93\x02\n\x18LeaseTrainingJobsRequest\x12\x31\n\x06worker\x18\x01 \x01(\tB!\xbaH\x1er\x1c\x32\x1a^[a-z0-9][a-z0-9.-]{0,62}$\x12\x1c\n\x08max_jobs\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x80\x02(\x01\x12\x33\n\x11\x62\x61se_model_sha256\x18\x03 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^([0-9a-f]{64})?$\x12\x1e\n\nresolution\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x80\x10(\x00\x12@\n\tprecision\x18\x05 \x01(\x0e\x32#.brandloom.api.trainer.v1.PrecisionB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x0f\n\x07joining\x18\n \x01(\x08\"\xe4\x04\n\rTrainingLease\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x15\n\rfencing_token\x18\x02 \x01(\x03\x12\x30\n\rlease_timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x34\n\x04spec\x18\x04 \x01(\x0b\x32&.brandloom.api.trainer.v1.TrainingSpec\x12\x0f\n\x07\x61ttempt\x18\x05 \x01(\x05\x12\x19\n\x11\x62\x61se_model_source\x18\x06 \x01(\t\x12\x19\n\x11\x62\x61se_model_sha256\x18\x07 \x01(\t\x12\x18\n\x10\x64\x61taset_revision\x18\x08 \x01(\t\x12;\n\x10\x64\x61taset_manifest\x18\t \x01(\x0b\x32!.brandloom.api.common.v1.Artifact\x12:\n\x0fparent_artifact\x18\n \x01(\x0b\x32!.brandloom.api.common.v1.Artifact\x12\x35\n\ncheckpoint\x18\x0b \x01(\x0b\x32!.brandloom.api.common.v1.Artifact\x12\x17\n\x0f\x63heckpoint_step\x18\x0c \x01(\x03\x12\x17\n\x0fregistration_id\x18\r \x01(\t\x12\x34\n\x06\x66\x61mily\x18\x0e \x01(\x0e\x32$.brandloom.api.common.v1.ModelFamily\x12\x13\n\x0btotal_steps\x18\x0f \x01(\x03\x12\x39\n\x0eprior_manifest\x18\x12 \x01(\x0b\x32!.brandloom.api.common.v1.Artifact\"T\n\x19LeaseTrainingJobsResponse\x12\x37\n\x06leases\x18\x01 \x03(\x0b\x32\'.brandloom.api.trainer.v1.TrainingLease\"D\n\tHeldLease\x12\x17\n\x03job\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12\x1e\n\rfencing_token\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x01\"\x85\x01\n\x10HeartbeatRequest\x12\x31\n\x06worker\x18\x01 \x01(\tB!\xbaH\x1er\x1c\x32\x1a^[a-z0-9][a-z0-9.-]{0,62}$\x12>\n\x06leases\x18\x02 \x03(\x0b\x32#.brandloom.api.trainer.v1.HeldLeaseB\t\xbaH\x06\x92\x01\x03\x10\x80\x02\"\xd4\x01\n\x10LeaseInstruction\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x41\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x31.brandloom.api.trainer.v1.LeaseInstruction.Action\"p\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x41\x43TION_CONTINUE\x10\x01\x12\x11\n\rACTION_CANCEL\x10\x02\x12\x12\n\x0e\x41\x43TION_ABANDON\x10\x03\x12\x12\n\x0e\x41\x43TION_PREEMPT\x10\x04\"U\n\x11HeartbeatResponse\x12@\n\x0cinstructions\x18\x01 \x03(\x0b\x32*.brandloom.api.trainer.v1.LeaseInstruction\"\xdf\x01\n\x1bReportTrainingEventsRequest\x12:\n\x05lease\x18\x01 \x01(\x0b\x32#.brandloom.api.trainer.v1.HeldLeaseB\x06\xbaH\x03\xc8\x01\x01\x12\x42\n\x06\x65vents\x18\x02 \x03(\x0b\x32\'.brandloom.api.trainer.v1.TrainingEventB\t\xbaH\x06\x92\x01\x03\x10\x80\x02\x12@\n\x06points\x18\x03 \x03(\x0b\x32%.brandloom.api.trainer.v1.MetricPointB\t\xbaH\x06\x92\x01\x03\x10\x80 \"a\n\x1cReportTrainingEventsResponse\x12\x41\n\x06\x61\x63tion\x18\x01 \x01(\x0e\x32\x31.brandloom.api.trainer.v1.LeaseInstruction.Action\"\xfe\x01\n\x1a\x43ompleteTrainingJobRequest\x12:\n\x05lease\x18\x01 \x01(\x0b\x32#.brandloom.api.trainer.v1.HeldLeaseB\x06\xbaH\x03\xc8\x01\x01\x12@\n\x05state\x18\x02 \x01(\x0e\x32!.brandloom.api.common.v1.JobStateB\x0e\xbaH\x0b\x82\x01\x08\x18\x04\x18\x05\x18\x06\x18\x08\x12\x1e\n\x0clora_version\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12/\n\x05\x65rror\x18\x04 \x01(\x0b\x32 .brandloom.api.common.v1.Failure\x12\x11\n\tretryable\x18\x05 \x01(\x08\"\x1d\n\x1b\x43ompleteTrainingJobResponse2\x88\x04\n\x15TrainingWorkerService\x12|\n\x11LeaseTrainingJobs\x12\x32.brandloom.api.trainer.v1.LeaseTrainingJobsRequest\x1a\x33.brandloom.api.trainer.v1.LeaseTrainingJobsResponse\x12\x64\n\tHeartbeat\x12*.brandloom.api.trainer.v1.HeartbeatRequest\x1a+.brandloom.api.trainer.v1.HeartbeatResponse\x12\x85\x01\n\x14ReportTrainingEvents\x12\x35.brandloom.api.trainer.v1.ReportTrainingEventsRequest\x1a\x36.brandloom.api.trainer.v1.ReportTrainingEventsResponse\x12\x82\x01\n\x13\x43ompleteTrainingJob\x12\x34.brandloom.api.trainer.v1.CompleteTrainingJobRequest\x1a\x35.brandloom.api.trainer.v1.CompleteTrainingJobResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -68,29 +68,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_COMPLETETRAININGJOBREQUEST'].fields_by_name['lora_version']._loaded_options = None
   _globals['_COMPLETETRAININGJOBREQUEST'].fields_by_name['lora_version']._serialized_options = b'\272H\005r\003\030\200\002'
   _globals['_LEASETRAININGJOBSREQUEST']._serialized_start=284
-  _globals['_LEASETRAININGJOBSREQUEST']._serialized_end=542
-  _globals['_TRAININGLEASE']._serialized_start=545
-  _globals['_TRAININGLEASE']._serialized_end=1098
-  _globals['_LEASETRAININGJOBSRESPONSE']._serialized_start=1100
-  _globals['_LEASETRAININGJOBSRESPONSE']._serialized_end=1184
-  _globals['_HELDLEASE']._serialized_start=1186
-  _globals['_HELDLEASE']._serialized_end=1254
-  _globals['_HEARTBEATREQUEST']._serialized_start=1257
-  _globals['_HEARTBEATREQUEST']._serialized_end=1390
-  _globals['_LEASEINSTRUCTION']._serialized_start=1393
-  _globals['_LEASEINSTRUCTION']._serialized_end=1605
-  _globals['_LEASEINSTRUCTION_ACTION']._serialized_start=1493
-  _globals['_LEASEINSTRUCTION_ACTION']._serialized_end=1605
-  _globals['_HEARTBEATRESPONSE']._serialized_start=1607
-  _globals['_HEARTBEATRESPONSE']._serialized_end=1692
-  _globals['_REPORTTRAININGEVENTSREQUEST']._serialized_start=1695
-  _globals['_REPORTTRAININGEVENTSREQUEST']._serialized_end=1918
-  _globals['_REPORTTRAININGEVENTSRESPONSE']._serialized_start=1920
-  _globals['_REPORTTRAININGEVENTSRESPONSE']._serialized_end=2017
-  _globals['_COMPLETETRAININGJOBREQUEST']._serialized_start=2020
-  _globals['_COMPLETETRAININGJOBREQUEST']._serialized_end=2274
-  _globals['_COMPLETETRAININGJOBRESPONSE']._serialized_start=2276
-  _globals['_COMPLETETRAININGJOBRESPONSE']._serialized_end=2305
-  _globals['_TRAININGWORKERSERVICE']._serialized_start=2308
-  _globals['_TRAININGWORKERSERVICE']._serialized_end=2828
+  _globals['_LEASETRAININGJOBSREQUEST']._serialized_end=559
+  _globals['_TRAININGLEASE']._serialized_start=562
+  _globals['_TRAININGLEASE']._serialized_end=1174
+  _globals['_LEASETRAININGJOBSRESPONSE']._serialized_start=1176
+  _globals['_LEASETRAININGJOBSRESPONSE']._serialized_end=1260
+  _globals['_HELDLEASE']._serialized_start=1262
+  _globals['_HELDLEASE']._serialized_end=1330
+  _globals['_HEARTBEATREQUEST']._serialized_start=1333
+  _globals['_HEARTBEATREQUEST']._serialized_end=1466
+  _globals['_LEASEINSTRUCTION']._serialized_start=1469
+  _globals['_LEASEINSTRUCTION']._serialized_end=1681
+  _globals['_LEASEINSTRUCTION_ACTION']._serialized_start=1569
+  _globals['_LEASEINSTRUCTION_ACTION']._serialized_end=1681
+  _globals['_HEARTBEATRESPONSE']._serialized_start=1683
+  _globals['_HEARTBEATRESPONSE']._serialized_end=1768
+  _globals['_REPORTTRAININGEVENTSREQUEST']._serialized_start=1771
+  _globals['_REPORTTRAININGEVENTSREQUEST']._serialized_end=1994
+  _globals['_REPORTTRAININGEVENTSRESPONSE']._serialized_start=1996
+  _globals['_REPORTTRAININGEVENTSRESPONSE']._serialized_end=2093
+  _globals['_COMPLETETRAININGJOBREQUEST']._serialized_start=2096
+  _globals['_COMPLETETRAININGJOBREQUEST']._serialized_end=2350
+  _globals['_COMPLETETRAININGJOBRESPONSE']._serialized_start=2352
+  _globals['_COMPLETETRAININGJOBRESPONSE']._serialized_end=2381
+  _globals['_TRAININGWORKERSERVICE']._serialized_start=2384
+  _globals['_TRAININGWORKERSERVICE']._serialized_end=2904
 # @@protoc_insertion_point(module_scope)

@@ -16,21 +16,23 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class LeaseTrainingJobsRequest(_message.Message):
-    __slots__ = ("worker", "max_jobs", "base_model_sha256", "resolution", "precision")
+    __slots__ = ("worker", "max_jobs", "base_model_sha256", "resolution", "precision", "joining")
     WORKER_FIELD_NUMBER: _ClassVar[int]
     MAX_JOBS_FIELD_NUMBER: _ClassVar[int]
     BASE_MODEL_SHA256_FIELD_NUMBER: _ClassVar[int]
     RESOLUTION_FIELD_NUMBER: _ClassVar[int]
     PRECISION_FIELD_NUMBER: _ClassVar[int]
+    JOINING_FIELD_NUMBER: _ClassVar[int]
     worker: str
     max_jobs: int
     base_model_sha256: str
     resolution: int
     precision: _resources_pb2.Precision
-    def __init__(self, worker: _Optional[str] = ..., max_jobs: _Optional[int] = ..., base_model_sha256: _Optional[str] = ..., resolution: _Optional[int] = ..., precision: _Optional[_Union[_resources_pb2.Precision, str]] = ...) -> None: ...
+    joining: bool
+    def __init__(self, worker: _Optional[str] = ..., max_jobs: _Optional[int] = ..., base_model_sha256: _Optional[str] = ..., resolution: _Optional[int] = ..., precision: _Optional[_Union[_resources_pb2.Precision, str]] = ..., joining: _Optional[bool] = ...) -> None: ...
 
 class TrainingLease(_message.Message):
-    __slots__ = ("job", "fencing_token", "lease_timeout", "spec", "attempt", "base_model_source", "base_model_sha256", "dataset_revision", "dataset_manifest", "parent_artifact", "checkpoint", "checkpoint_step", "registration_id", "family", "total_steps")
+    __slots__ = ("job", "fencing_token", "lease_timeout", "spec", "attempt", "base_model_source", "base_model_sha256", "dataset_revision", "dataset_manifest", "parent_artifact", "checkpoint", "checkpoint_step", "registration_id", "family", "total_steps", "prior_manifest")
     JOB_FIELD_NUMBER: _ClassVar[int]
     FENCING_TOKEN_FIELD_NUMBER: _ClassVar[int]
     LEASE_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
@@ -46,6 +48,7 @@ class TrainingLease(_message.Message):
     REGISTRATION_ID_FIELD_NUMBER: _ClassVar[int]
     FAMILY_FIELD_NUMBER: _ClassVar[int]
     TOTAL_STEPS_FIELD_NUMBER: _ClassVar[int]
+    PRIOR_MANIFEST_FIELD_NUMBER: _ClassVar[int]
     job: str
     fencing_token: int
     lease_timeout: _duration_pb2.Duration
@@ -61,7 +64,8 @@ class TrainingLease(_message.Message):
     registration_id: str
     family: _family_pb2.ModelFamily
     total_steps: int
-    def __init__(self, job: _Optional[str] = ..., fencing_token: _Optional[int] = ..., lease_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., spec: _Optional[_Union[_resources_pb2.TrainingSpec, _Mapping]] = ..., attempt: _Optional[int] = ..., base_model_source: _Optional[str] = ..., base_model_sha256: _Optional[str] = ..., dataset_revision: _Optional[str] = ..., dataset_manifest: _Optional[_Union[_artifact_pb2.Artifact, _Mapping]] = ..., parent_artifact: _Optional[_Union[_artifact_pb2.Artifact, _Mapping]] = ..., checkpoint: _Optional[_Union[_artifact_pb2.Artifact, _Mapping]] = ..., checkpoint_step: _Optional[int] = ..., registration_id: _Optional[str] = ..., family: _Optional[_Union[_family_pb2.ModelFamily, str]] = ..., total_steps: _Optional[int] = ...) -> None: ...
+    prior_manifest: _artifact_pb2.Artifact
+    def __init__(self, job: _Optional[str] = ..., fencing_token: _Optional[int] = ..., lease_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., spec: _Optional[_Union[_resources_pb2.TrainingSpec, _Mapping]] = ..., attempt: _Optional[int] = ..., base_model_source: _Optional[str] = ..., base_model_sha256: _Optional[str] = ..., dataset_revision: _Optional[str] = ..., dataset_manifest: _Optional[_Union[_artifact_pb2.Artifact, _Mapping]] = ..., parent_artifact: _Optional[_Union[_artifact_pb2.Artifact, _Mapping]] = ..., checkpoint: _Optional[_Union[_artifact_pb2.Artifact, _Mapping]] = ..., checkpoint_step: _Optional[int] = ..., registration_id: _Optional[str] = ..., family: _Optional[_Union[_family_pb2.ModelFamily, str]] = ..., total_steps: _Optional[int] = ..., prior_manifest: _Optional[_Union[_artifact_pb2.Artifact, _Mapping]] = ...) -> None: ...
 
 class LeaseTrainingJobsResponse(_message.Message):
     __slots__ = ("leases",)

@@ -6,7 +6,7 @@ V variants of a picture (as it is, and mirrored if asked), E text encoders, N to
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +20,9 @@ from services.trainer.engine.spec import TrainingImage
 
 EMPTY_CAPTION = ""
 _CHUNK = 8
+"""Captions, and pictures at the most, that are encoded together."""
+_CHUNK_PIXELS = 8 * 512 * 512
+"""Of the pictures; the autoencoder takes a kilobyte and more of memory for each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ def cache_data(
     if not images:
         raise EngineFault(NO_PICTURES, "there are no pictures to learn from")
     pictures: dict[int, CachedPicture] = {}
-    for chunk in _chunks(images):
+    for chunk in _chunks(images, resolution):
         encoded = _encode(base, [images[index] for index in chunk], chunk, resolution, flip)
         pictures.update(zip(chunk, encoded, strict=True))
         if on_progress is not None:
@@ -111,16 +114,15 @@ def _digest(images: Sequence[TrainingImage]) -> str:
     return hashlib.sha256("\0".join(told).encode("utf-8", "replace")).hexdigest()
 
 
-def _chunks(images: Sequence[TrainingImage]) -> list[list[int]]:
+def _chunks(images: Sequence[TrainingImage], resolution: int) -> Iterator[list[int]]:
     """Indices of pictures that are encoded together: of one size."""
-    sizes: dict[tuple[int, int] | None, list[int]] = {}
+    sizes: dict[tuple[int, int], list[int]] = {}
     for index, image in enumerate(images):
-        sizes.setdefault(image.size, []).append(index)
-    return [
-        indices[start : start + _CHUNK]
-        for indices in sizes.values()
-        for start in range(0, len(indices), _CHUNK)
-    ]
+        sizes.setdefault(image.size or (resolution, resolution), []).append(index)
+    for (height, width), indices in sizes.items():
+        count = max(1, min(_CHUNK, _CHUNK_PIXELS // (height * width)))
+        for start in range(0, len(indices), count):
+            yield indices[start : start + count]
 
 
 def _encode(

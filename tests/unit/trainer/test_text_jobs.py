@@ -1,0 +1,115 @@
+"""Jobs that learn texts, as they are planned: what is refused at once, and what is filled in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from servicekit.errors import FailedPrecondition, InvalidArgument
+from servicekit.identity import Principal, set_principal
+from services.trainer.registry_client import targets_of
+from services.trainer.service import NewJob
+from services.trainer.sources import BaseModel
+from services.trainer.spec import Target
+from tests.fixtures.trainer_jobs import BASE, REVISION, draft, manifest, pictures
+from tests.fixtures.trainer_service import Trainer, trainer_over_fakes
+
+LLAMA = BaseModel(
+    name="baseModels/llama", family="causal_lm", source="/models/llama", sha256="e" * 64, resolution=0
+)
+
+
+@pytest.fixture
+async def trainer(tmp_path: Path) -> AsyncIterator[Trainer]:
+    set_principal(Principal(subject="me", brands=None, administrator=True))
+    async with trainer_over_fakes(tmp_path) as made:
+        made.registry.bases[LLAMA.name] = LLAMA
+        put_texts(made, 30)
+        yield made
+
+
+def put_texts(trainer: Trainer, count: int, **changes: Any) -> None:
+    rows = [
+        {"kind": "text", "prompt": f"Say {index}", "response": str(index), **changes}
+        for index in range(count)
+    ]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    trainer.artifacts.blobs[REVISION.manifest.sha256] = lines.encode()
+
+
+def new_job(**changes: Any) -> NewJob:
+    return NewJob(
+        brand="acme",
+        draft=draft(**{"base_model": LLAMA.name, **changes}),
+        display_name="Voice",
+        priority=0,
+        request_id="",
+        body_digest="1",
+    )
+
+
+async def test_what_only_pictures_have_is_left_out(trainer: Trainer) -> None:
+    job = (await trainer.service.create(new_job(epochs=2, batch_size=4))).job
+    assert (job.spec.resolution, job.spec.loss.min_snr_gamma) == (0, 0.0)
+    assert job.spec.adapter.targets == {Target.ATTENTION, Target.FEED_FORWARD}
+    assert (job.total_steps, job.sources.train_images) == (16, 30)
+    assert job.advice == ()
+
+
+async def test_advice_is_about_texts(trainer: Trainer) -> None:
+    put_texts(trainer, 5)
+    job = (await trainer.service.create(new_job(max_steps=500, learning_rate=0.01))).job
+    assert [advice.code for advice in job.advice] == ["FEW_TEXTS", "MANY_EPOCHS", "LEARNING_RATE_HIGH"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"resolution": 512}, "resolution"),
+        ({"horizontal_flip": True}, "horizontal_flip"),
+        ({"train_text_encoder": True}, "adapter.train_text_encoder"),
+        ({"targets": frozenset({Target.CONV_1X1})}, "adapter.targets"),
+        ({"min_snr_gamma": 5.0}, "loss.min_snr_gamma"),
+        ({"noise_offset": 0.1}, "loss.noise_offset"),
+        ({"caption_dropout": 0.1}, "loss.caption_dropout"),
+    ],
+)
+async def test_settings_for_pictures_are_refused(
+    changes: dict[str, Any], field: str, trainer: Trainer
+) -> None:
+    with pytest.raises(InvalidArgument, match="is for pictures") as refused:
+        await trainer.service.create(new_job(**changes))
+    assert [violation.field for violation in refused.value.violations] == [f"training_job.spec.{field}"]
+
+
+async def test_texts_and_pictures_go_with_their_bases(trainer: Trainer) -> None:
+    with pytest.raises(InvalidArgument, match="holds texts; baseModels/tiny learns from pictures"):
+        await trainer.service.create(new_job(base_model=BASE.name))
+    trainer.artifacts.blobs[REVISION.manifest.sha256] = manifest(pictures())
+    with pytest.raises(InvalidArgument, match="holds pictures; baseModels/llama learns from texts"):
+        await trainer.service.create(new_job())
+
+
+async def test_a_row_without_an_answer_is_refused_at_once(trainer: Trainer) -> None:
+    put_texts(trainer, 3, response="")
+    with pytest.raises(FailedPrecondition, match=r"line 1 .*no answer"):
+        await trainer.service.create(new_job())
+
+
+async def test_nothing_to_train_on_is_refused(trainer: Trainer) -> None:
+    put_texts(trainer, 3, split="validation")
+    with pytest.raises(InvalidArgument, match="training split"):
+        await trainer.service.create(new_job())
+
+
+def test_modules_of_language_models_tell_their_targets() -> None:
+    block = "base_model.model.model.layers.0"
+    assert targets_of([f"{block}.self_attn.o_proj"]) == {Target.ATTENTION}
+    assert targets_of([f"{block}.mlp.gate_proj"]) == {Target.FEED_FORWARD}
+    assert targets_of([f"{block}.mlp.gate_proj", "base_model.model.lm_head"]) == {Target.FEED_FORWARD}
+    assert replace(BASE, family="causal_lm").learns_texts
