@@ -171,7 +171,8 @@ class DiffusionBase(ABC):
     @property
     def device(self) -> torch.device:
         """Where the UNet is."""
-        return torch.device(self.unet.device)
+        # diffusers' own property walks through all layers, which a small model's step would feel.
+        return torch.device(self.unet.conv_in.weight.device)
 
     def sampler_settings(self, sampler: Sampler) -> SamplerSettings:
         """What this base means for a sampler. Raises ValueError for a scheduler setting it cannot follow."""
