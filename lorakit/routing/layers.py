@@ -50,6 +50,8 @@ class RoutedLinear(nn.Linear):
         routing = self.router.active
         if routing is None:
             return y
+        if input.dim() == 3:
+            return routing.add(self.path, input, y)
         rows = input.shape[0]
         x_BTD, y_BTO = input.reshape(rows, -1, self.in_features), y.reshape(rows, -1, self.out_features)
         return routing.add(self.path, x_BTD, y_BTO).reshape(y.shape)

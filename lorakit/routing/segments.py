@@ -52,11 +52,9 @@ class SegmentRouting:
         present = [lora for lora in loras if lora is not None]
         if not present:
             return y_BTO
-        if (
-            len(present) == len(loras) > 1
-            and len(set(sizes)) == 1
-            and len({lora.rank for lora in present}) == 1
-        ):
+        if len(loras) == 1:
+            return y_BTO + self._delta(module_path, 0, present[0], x_BTD).to(y_BTO.dtype)
+        if len(present) == len(loras) and len(set(sizes)) == 1 and len({lora.rank for lora in present}) == 1:
             return y_BTO + self._stacked(module_path, present, x_BTD).to(y_BTO.dtype)
         # One split and one cat: a slice for each job would cost a gradient of the whole batch's size for each
         # job.
@@ -66,7 +64,7 @@ class SegmentRouting:
             else self._delta(module_path, index, lora, part_NTD).to(y_BTO.dtype)
             for index, (lora, part_NTD) in enumerate(zip(loras, x_BTD.split(sizes), strict=True))
         ]
-        return y_BTO + (deltas[0] if len(deltas) == 1 else torch.cat(deltas))
+        return y_BTO + torch.cat(deltas)
 
     def _delta(self, path: str, index: int, lora: TrainableLora, x_NTD: torch.Tensor) -> torch.Tensor:
         down_RD, up_OR = _as_input(lora.down, x_NTD), _as_input(lora.up, x_NTD)
