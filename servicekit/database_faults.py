@@ -12,6 +12,12 @@ from servicekit.errors import Aborted, Unavailable
 
 # PostgreSQL: serialization_failure and deadlock_detected. The whole transaction may simply be run again.
 _CONFLICT_STATES: Final = frozenset({"40001", "40P01"})
+_PASSING_WORDS_OF_SQLITE: Final = (
+    "database is locked",
+    "unable to open database file",
+    "database or disk is full",
+    "disk I/O error",
+)
 
 
 @contextmanager
@@ -40,7 +46,7 @@ def _is_passing(error: DBAPIError) -> bool:
     if not isinstance(error, OperationalError):
         return False
     text = str(error.orig)
-    if "database is locked" in text or "unable to open database file" in text:
+    if any(words in text for words in _PASSING_WORDS_OF_SQLITE):
         return True
     # psycopg gives no SQLSTATE when no server was there to give one; 08 and 57P are lost connections and
     # shutdowns.

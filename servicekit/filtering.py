@@ -188,10 +188,10 @@ def _read_boolean(value: syntax.Value, _target: FilterField) -> bool:
 def _read_time(value: syntax.Value, _target: FilterField) -> datetime:
     try:
         moment = datetime.fromisoformat(value.text)
-    except ValueError:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):  # the latter for year 1 or 9999 in another zone
         example = '"2026-01-31T12:00:00Z"'
         raise fault(value.position, f"expected a time like {example}, found {value.text!r}") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _read_choice(value: syntax.Value, target: FilterField) -> Any:

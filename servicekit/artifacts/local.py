@@ -17,7 +17,7 @@ from typing import BinaryIO, Final
 
 from servicekit.artifacts import streams
 from servicekit.artifacts.port import Artifact, artifact_key
-from servicekit.errors import NotFound
+from servicekit.errors import NotFound, Unavailable
 
 _ABANDONED_SECONDS: Final = 24 * 3600
 
@@ -32,11 +32,17 @@ class LocalStore:
         self._remove_abandoned()
 
     async def put_stream(self, chunks: AsyncIterator[bytes], *, max_bytes: int) -> Artifact:
-        """Writes a draft, then links it into place."""
-        with self._draft() as (draft, file):
-            artifact = await streams.spool(chunks, file, max_bytes=max_bytes)
-            await asyncio.to_thread(self._publish, draft, file, artifact)
-            return artifact
+        """Writes a draft, then links it into place; Unavailable when the disk does not take it."""
+        source = _Source(chunks)
+        try:
+            with self._draft() as (draft, file):
+                artifact = await streams.spool(source.chunks(), file, max_bytes=max_bytes)
+                await asyncio.to_thread(self._publish, draft, file, artifact)
+                return artifact
+        except OSError as error:
+            if error is source.fault:
+                raise
+            raise _unavailable(error) from error
 
     async def put_bytes(self, data: bytes) -> Artifact:
         """Like `put_stream`."""
@@ -67,8 +73,11 @@ class LocalStore:
         path = self._path(sha256)
         try:
             found = await asyncio.to_thread(path.stat)
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            self._require_folder(error)
             return None
+        except OSError as error:
+            raise _unavailable(error) from error
         return Artifact(sha256, found.st_size)
 
     async def presign_get(self, sha256: str, *, expires_seconds: int, filename: str) -> str | None:
@@ -98,8 +107,16 @@ class LocalStore:
         try:
             async for chunk in streams.read_file(self._path(sha256)):
                 yield chunk
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            self._require_folder(error)
             raise NotFound.of("Artifact", sha256) from None
+        except OSError as error:
+            raise _unavailable(error) from error
+
+    def _require_folder(self, error: OSError) -> None:
+        """Unavailable when not one file is missing but the whole store, as when its disk is not there."""
+        if not self._drafts.is_dir():
+            raise _unavailable(error) from error
 
     @contextmanager
     def _draft(self) -> Iterator[tuple[Path, BinaryIO]]:
@@ -125,6 +142,32 @@ class LocalStore:
                 return
             draft.replace(path)
         _sync_directory(path.parent)
+
+
+class _Source:
+    """Where the bytes of a new blob come from; remembers how it failed, which is no fault of the store."""
+
+    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
+        self._chunks = chunks
+        self.fault: Exception | None = None
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The same bytes."""
+        try:
+            async for chunk in self._chunks:
+                yield chunk
+        except Exception as error:
+            self.fault = error
+            raise
+
+
+def _unavailable(error: OSError) -> Unavailable:
+    # Without the path, which is nobody's business but the administrator's.
+    return Unavailable(
+        f"the artifact store cannot be used right now: {error.strerror or type(error).__name__}",
+        reason="STORE_UNAVAILABLE",
+        retry_after_seconds=1.0,
+    )
 
 
 def _sync_directory(directory: Path) -> None:

@@ -12,8 +12,9 @@ import grpc.aio
 import structlog
 from grpc_status import rpc_status
 
-from servicekit.errors import Internal, ServiceError
+from servicekit.errors import Internal, ServiceError, Unimplemented
 from servicekit.interceptors.calls import Around, Call, CallInterceptor
+from servicekit.interceptors.outcome import outcome
 from servicekit.logs import request_id
 from servicekit.status import to_rich_status
 
@@ -37,13 +38,20 @@ async def _translated(call: Call, context: Any) -> AsyncIterator[None]:
             _log.error("internal error", method=call.method, exc_info=error)
         await _abort(context, error, error)
     except Exception as error:
-        correlation_id = uuid.uuid4().hex
-        _log.error("unexpected error", method=call.method, correlation_id=correlation_id, exc_info=error)
-        shown = Internal(
-            f"an unexpected error happened; its correlation id is {correlation_id}",
-            metadata={"correlation_id": correlation_id},
-        )
-        await _abort(context, shown, error)
+        await _abort(context, _shown(call, context, error), error)
+
+
+def _shown(call: Call, context: Any, error: Exception) -> ServiceError:
+    """What the caller is told of an error that is not the service's own."""
+    # The generated class raises this, and sets the code, for methods that its subclass leaves out.
+    if isinstance(error, NotImplementedError) and outcome(context, error) is grpc.StatusCode.UNIMPLEMENTED:
+        return Unimplemented(f"{call.method} is not offered by this service")
+    correlation_id = uuid.uuid4().hex
+    _log.error("unexpected error", method=call.method, correlation_id=correlation_id, exc_info=error)
+    return Internal(
+        f"an unexpected error happened; its correlation id is {correlation_id}",
+        metadata={"correlation_id": correlation_id},
+    )
 
 
 async def _abort(context: Any, shown: ServiceError, cause: Exception) -> None:

@@ -23,7 +23,8 @@ class Registry(Protocol):
     async def resolve_stack(self, brand: str, references: Sequence[str], base_model: str) -> ResolvedStack:
         """The LoRAs in the order of the references, checked against ``base_model`` unless that is empty.
 
-        NotFound for a LoRA or base model that is not there; FailedPrecondition for a LoRA of another base.
+        NotFound for a brand or base model that is not there, InvalidArgument for LoRAs that are not;
+        FailedPrecondition for a LoRA of another base; Unavailable when the registry is away.
         """
         ...
 

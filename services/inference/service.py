@@ -187,13 +187,16 @@ class InferenceService:
         registered = name if name.startswith(BASE_MODELS) else ""
         if not name:
             raise InvalidArgument.of("base_model", "is needed, for this service has no default base model")
-        if not entries and not registered:
-            return ResolvedStack(loras=(), base=None)
         references = [str(entry.reference) for entry in entries]
         try:
             resolved = await self._registry.resolve_stack(request.brand, references, registered)
         except InvalidArgument as error:
             raise placed(error, request, entries) from error
+        except Unavailable:
+            if references or registered:
+                raise
+            # Of such a request the registry only knows whether there is its brand.
+            return ResolvedStack(loras=(), base=None)
         for lora in resolved.loras:
             if lora.family != SD15_FAMILY:
                 raise FailedPrecondition(

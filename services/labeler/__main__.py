@@ -15,7 +15,7 @@ from brandloom.api.labeler.v1 import labeler_pb2, labeler_pb2_grpc
 from servicekit.artifacts.open import open_store
 from servicekit.artifacts.port import ArtifactStore
 from servicekit.bootstrap import build_server, run_main, serve_until_stopped
-from servicekit.chores import Chores
+from servicekit.chores import Chore, Chores
 from servicekit.clock import SystemClock
 from servicekit.database import Database, migrate
 from servicekit.drain import Drain
@@ -42,6 +42,7 @@ from services.labeler.tables import RequestIdRow
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 SERVICE_NAME: Final = labeler_pb2.DESCRIPTOR.services_by_name["LabelerService"].full_name
+_MEASURE_SECONDS: Final = 1.0
 _log = structlog.get_logger(__name__)
 
 
@@ -128,7 +129,9 @@ async def _running_jobs(
     )
     task = asyncio.create_task(runner.run_forever())
     try:
-        yield
+        # Apart from the runner, which looks at the queue only between two jobs.
+        async with Chores(Chore(_MEASURE_SECONDS, runner.measure)).running():
+            yield
     finally:
         task.cancel()
         await asyncio.wait({task})

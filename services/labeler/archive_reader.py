@@ -23,11 +23,15 @@ class ZipArchiveReader:
         return is_archive(first_bytes)
 
     async def files(self, file: BinaryIO) -> AsyncIterator[ArchivedFile | Failure]:
-        """The files of the archive; a single Failure when it is refused as a whole."""
+        """The files of the archive; a single Failure when it holds none or is refused as a whole."""
         reading = read_archive(file, self._limits)
+        is_empty = True
         try:
             while (following := await asyncio.to_thread(next, reading, None)) is not None:
+                is_empty = False
                 yield following
+            if is_empty:
+                yield Failure("ARCHIVE_EMPTY", "the archive holds no files")
         except ArchiveError as error:
             yield error.failure
         finally:

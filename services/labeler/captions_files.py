@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, Final
 
 from servicekit.errors import FieldViolation, InvalidArgument
@@ -24,6 +25,10 @@ MAX_FAULTS: Final = 100
 _MAX_LINE_CHARACTERS: Final = 65_536
 
 
+class _EnoughError(Exception):
+    """So much is wrong with the file that what follows need not be read."""
+
+
 CANONICAL_NAMES: Final = {
     CaptionFormat.CSV: "metadata.csv",
     CaptionFormat.JSONL: "metadata.jsonl",
@@ -32,19 +37,20 @@ CANONICAL_NAMES: Final = {
 
 
 def parsed(data: bytes, form: CaptionFormat, limits: UploadLimits) -> list[CaptionRow]:
-    """The rows of a caption file; InvalidArgument that names every faulty line and column (MAX_FAULTS at
-    most).
+    """The rows of a caption file; InvalidArgument that names every faulty line and column, the first
+    MAX_FAULTS of them.
     """
     reader = _Reader(CANONICAL_NAMES[form])
-    match form:
-        case CaptionFormat.CSV:
-            reader.read_csv(reader.text_of(data))
-        case CaptionFormat.JSONL:
-            reader.read_jsonl(reader.text_of(data))
-        case CaptionFormat.TXT_ZIP:
-            reader.read_sidecars(data, limits)
+    with suppress(_EnoughError):
+        match form:
+            case CaptionFormat.CSV:
+                reader.read_csv(reader.text_of(data))
+            case CaptionFormat.JSONL:
+                reader.read_jsonl(reader.text_of(data))
+            case CaptionFormat.TXT_ZIP:
+                reader.read_sidecars(data, limits)
     if reader.faults:
-        raise InvalidArgument(reader.faults[:MAX_FAULTS], reason="CAPTION_FILE_INVALID")
+        raise InvalidArgument(reader.faults, reason="CAPTION_FILE_INVALID")
     return reader.rows
 
 
@@ -72,7 +78,10 @@ class _Reader:
         self.faults: list[FieldViolation] = []
 
     def fault(self, place: str, description: str) -> None:
+        """_EnoughError with the last fault that an answer has room for."""
         self.faults.append(FieldViolation(place, description))
+        if len(self.faults) >= MAX_FAULTS:
+            raise _EnoughError
 
     def place(self, line: int, column: str = "") -> str:
         return f"{self.name}:{line}" + (f":{column}" if column else "")
@@ -106,7 +115,7 @@ class _Reader:
             self.fault(self.place(1), f"must be a header with the columns {FILE_NAME} and {TEXT}")
 
     def read_jsonl(self, text: str) -> None:
-        for number, line in enumerate(text.split("\n"), start=1):
+        for number, line in enumerate(io.StringIO(text, newline="\n"), start=1):
             if not line.strip():
                 continue
             try:
@@ -176,5 +185,6 @@ class _Reader:
             self.fault(text_place, problem)
         elif len(self.rows) >= MAX_ROWS:
             self.faults[:] = [FieldViolation(row.place, f"is beyond {MAX_ROWS} rows, which is the limit")]
+            raise _EnoughError
         else:
             self.rows.append(row)

@@ -9,6 +9,7 @@ import tempfile
 from dataclasses import dataclass
 from typing import BinaryIO, Final, cast
 
+from servicekit.errors import Unavailable
 from services.labeler.domain import Failure
 from services.labeler.limits import UploadLimits
 from services.labeler.ports import ArchiveReader
@@ -41,7 +42,9 @@ class IncomingFile:
         self._failure: Failure | None = None
 
     async def take(self, chunk: bytes) -> None:
-        """Keeps the chunk, unless the file has failed already: then it is dropped."""
+        """Keeps the chunk, unless the file has failed already: then it is dropped. Unavailable when the disk
+        has no room for it.
+        """
         if self._failure is not None:
             return
         if len(self._head) < _HEAD_BYTES:
@@ -53,7 +56,12 @@ class IncomingFile:
             self._failure = Failure("FILE_TOO_LARGE", f"the file has more than {limit} bytes")
             self.close()
             return
-        await asyncio.to_thread(self._file.write, chunk)
+        try:
+            await asyncio.to_thread(self._file.write, chunk)
+        except OSError as error:
+            why = error.strerror or type(error).__name__
+            message = f"the file cannot be kept while it arrives: {why}"
+            raise Unavailable(message, reason="SPOOL_UNAVAILABLE", retry_after_seconds=1.0) from error
 
     def content(self) -> BinaryIO | Failure:
         """The whole file, at its start; or why it is refused."""

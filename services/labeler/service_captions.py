@@ -94,8 +94,11 @@ def _edited(images: list[Image], edit: CaptionEdit) -> list[CaptionChange]:
             continue
         if fault := captions.too_long(caption):
             faults.append(FieldViolation("edit", f"the caption of {image.source_name} then {fault}"))
+            if len(faults) >= MAX_FAULTS:
+                break
+            continue
         source = image.caption_source if caption else CaptionSource.NONE
         changes.append(CaptionChange(image=image.key.image, caption=caption, source=source))
     if faults:
-        raise InvalidArgument(faults[:MAX_FAULTS], reason="CAPTION_TOO_LONG")
+        raise InvalidArgument(faults, reason="CAPTION_TOO_LONG")
     return changes

@@ -59,6 +59,11 @@ class LabelJobRunner:
             elif not job.state.is_final:
                 await self._do(job)
 
+    async def measure(self) -> None:
+        """Counts the jobs in the queue, those of other replicas too."""
+        async with self._records.snapshot() as unit:
+            self._meter.jobs_waiting(await unit.jobs.waiting())
+
     async def _claim(self) -> LabelJob | None:
         async with self._records.transaction() as unit:
             now = self._clock.now()
@@ -67,7 +72,6 @@ class LabelJobRunner:
                 job, events = job_rules.claimed(job, now, self._settings.lease_seconds)
                 await unit.jobs.replace(job)
                 await unit.jobs.add_events(job.key, events)
-            self._meter.jobs_waiting(await unit.jobs.waiting())
         if job is not None:
             self._bell.ring()
         return job

@@ -42,7 +42,10 @@ class StackCases:
         self._figures = figures
 
     async def resolve(self, brand_id: str, references: Sequence[str], base_model_id: str) -> ResolvedStack:
-        """InvalidArgument tells of every bad reference, whatever its fault; PermissionDenied comes before."""
+        """InvalidArgument tells of every bad reference, whatever its fault; PermissionDenied comes before.
+
+        NotFound for a brand or base model that does not exist.
+        """
         try:
             stack = await self._resolve(brand_id, references, base_model_id)
         except InvalidArgument as error:
@@ -62,6 +65,7 @@ class StackCases:
         for other in sorted({reference.key.brand for reference in parsed.values()} - {brand_id}):
             require_brand(other)
         async with self._store.snapshot() as records:
+            await records.brands.get(brand_id)
             base = await records.base_models.get(base_model_id) if base_model_id else None
             versions = await _find(records, parsed, faults)
         for index, version in versions.items():

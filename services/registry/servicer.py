@@ -15,11 +15,11 @@ from brandloom.api.registry.v1 import registry_pb2, registry_pb2_grpc, resources
 from servicekit.drain import Drain
 from servicekit.errors import InvalidArgument
 from servicekit.identity import current_principal
+from servicekit.text_rules import refuse_nul
 from services.registry import convert, convert_answers
 from services.registry.domain import BaseModel
 from services.registry.service import RegistryService
 from services.registry.service_versions import DEFAULT_EXPIRY_SECONDS, UploadHeader
-from services.registry.text_rules import refuse_nul
 
 # A file that is registered is named by its digest alone, and the store does not know whose it is: only those
 # who may see every brand, such as the workers that have made it, may name one. All others upload.

@@ -223,7 +223,7 @@ class Job:
         if retryable and self.failures <= policy.max_retries:
             goes_on = f"step {self.checkpoint.step}" if self.checkpoint else "the beginning"
             text = f"{failure.message}; try {self.failures} of {policy.max_retries} follows, from {goes_on}"
-            self._record(Notice(text), now)
+            self._record(Notice(text, failure.reason), now)
             self._queue(now, policy.wait(self.failures))
             return
         if retryable:

@@ -72,9 +72,11 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something worth knowing: a retry, what is being prepared."""
+    """Something worth knowing: a retry, what is being prepared. `reason` is that of the failure behind a
+    retry."""
 
     text: str
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

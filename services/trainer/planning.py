@@ -118,12 +118,14 @@ class Planner:
 
 
 async def _known(asked: Awaitable[T], field: str, violations: list[FieldViolation]) -> T | None:
-    """The answer; when there is no such thing, a violation for its field."""
+    """The answer; when there is no such thing, or its name is none, a violation for its field."""
     try:
         return await asked
     except NotFound as error:
         violations.append(FieldViolation(field, error.message))
-        return None
+    except InvalidArgument as error:
+        violations += [FieldViolation(field, violation.description) for violation in error.violations]
+    return None
 
 
 def _items(base: BaseModel, manifest: bytes, field: str) -> Sequence[Picture | Text]:

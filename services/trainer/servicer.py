@@ -11,7 +11,9 @@ from brandloom.api.common.v1 import artifact_pb2
 from brandloom.api.trainer.v1 import resources_pb2, trainer_pb2, trainer_pb2_grpc
 from servicekit import names
 from servicekit.drain import Drain
+from servicekit.identity import current_principal
 from servicekit.message_digest import message_digest
+from servicekit.text_rules import refuse_nul
 from services.trainer.convert import (
     advice_to_proto,
     blob_to_proto,
@@ -20,7 +22,9 @@ from services.trainer.convert import (
     point_to_proto,
 )
 from services.trainer.convert_spec import draft_from_proto, spec_to_proto
-from services.trainer.ports import JobQuery
+from services.trainer.discretion import event_for_guests, job_for_guests
+from services.trainer.events import Event
+from services.trainer.ports import JobQuery, JobRecord
 from services.trainer.service import BRAND, NewJob, TrainerService
 
 
@@ -35,6 +39,7 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
         self, request: trainer_pb2.CreateTrainingJobRequest, context: Any
     ) -> resources_pb2.TrainingJob:
         """Queues a job."""
+        refuse_nul(request)
         new = NewJob(
             brand=names.parse(BRAND, request.parent, field="parent")["brand"],
             draft=draft_from_proto(request.training_job.spec),
@@ -43,18 +48,19 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
             request_id=request.request_id,
             body_digest=message_digest(request),
         )
-        return job_to_proto(await self._service.create(new))
+        return _job(await self._service.create(new))
 
     async def GetTrainingJob(
         self, request: trainer_pb2.GetTrainingJobRequest, context: Any
     ) -> resources_pb2.TrainingJob:
         """One job."""
-        return job_to_proto(await self._service.get(request.name))
+        return _job(await self._service.get(request.name))
 
     async def ListTrainingJobs(
         self, request: trainer_pb2.ListTrainingJobsRequest, context: Any
     ) -> trainer_pb2.ListTrainingJobsResponse:
         """A page of jobs."""
+        refuse_nul(request)
         query = JobQuery(
             filter=request.filter,
             order_by=request.order_by,
@@ -63,7 +69,7 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
         )
         page = await self._service.page(request.parent, query)
         return trainer_pb2.ListTrainingJobsResponse(
-            training_jobs=[job_to_proto(record) for record in page.records],
+            training_jobs=[_job(record) for record in page.records],
             next_page_token=page.next_page_token,
         )
 
@@ -71,13 +77,13 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
         self, request: trainer_pb2.CancelTrainingJobRequest, context: Any
     ) -> resources_pb2.TrainingJob:
         """Asks a job to stop."""
-        return job_to_proto(await self._service.cancel(request.name))
+        return _job(await self._service.cancel(request.name))
 
     async def ResumeTrainingJob(
         self, request: trainer_pb2.ResumeTrainingJobRequest, context: Any
     ) -> resources_pb2.TrainingJob:
         """Queues a failed or cancelled job again."""
-        return job_to_proto(await self._service.resume(request.name))
+        return _job(await self._service.resume(request.name))
 
     async def WatchTrainingJob(
         self, request: trainer_pb2.WatchTrainingJobRequest, context: Any
@@ -85,7 +91,7 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
         """Events until the job has ended."""
         events = self._service.watch(request.name, request.after_sequence)
         async for event in self._drain.until_begun(events):
-            yield event_to_proto(event)
+            yield _event(event)
 
     async def GetMetrics(
         self, request: trainer_pb2.GetMetricsRequest, context: Any
@@ -98,6 +104,7 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
         self, request: trainer_pb2.ValidateTrainingSpecRequest, context: Any
     ) -> trainer_pb2.ValidateTrainingSpecResponse:
         """The plan of a spec."""
+        refuse_nul(request)
         brand = names.parse(BRAND, request.parent, field="parent")["brand"]
         plan = await self._service.validate(brand, draft_from_proto(request.spec))
         return trainer_pb2.ValidateTrainingSpecResponse(
@@ -117,3 +124,13 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
         )
         async for chunk in download.chunks:
             yield artifact_pb2.FileChunk(data=chunk)
+
+
+def _job(record: JobRecord) -> resources_pb2.TrainingJob:
+    """The job as this caller may see it."""
+    return job_to_proto(record if current_principal().administrator else job_for_guests(record))
+
+
+def _event(event: Event) -> resources_pb2.TrainingEvent:
+    """The event as this caller may see it."""
+    return event_to_proto(event if current_principal().administrator else event_for_guests(event))

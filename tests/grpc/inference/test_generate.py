@@ -150,6 +150,28 @@ async def test_bad_input_is_refused_by_field(
     assert reason is None or refusal.reason == reason
 
 
+@pytest.mark.parametrize("fields", [{}, {"prompt": "<lora:hero>"}])
+async def test_an_unknown_brand_is_not_found(inference: Inference, fields: dict[str, object]) -> None:
+    refusal = await refused(inference, parent="brands/nobody", **fields)
+    assert (refusal.code, refusal.reason) == (grpc.StatusCode.NOT_FOUND, "NOT_FOUND")
+    assert "brands/nobody" in refusal.message
+
+
+async def test_what_is_not_offered_says_so(inference: Inference) -> None:
+    request = inference_pb2.GenerateTextRequest(parent="brands/acme", prompt="a fox")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await anext(aiter(inference.stub.GenerateText(request)))
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await inference.stub.PinStack(
+            inference_pb2.PinStackRequest(
+                parent="brands/acme", stack=[inference_pb2.StackEntry(reference="hero")]
+            )
+        )
+    refusal = read_refusal(caught.value)
+    assert (refusal.code, refusal.reason) == (grpc.StatusCode.UNIMPLEMENTED, "UNIMPLEMENTED")
+
+
 async def test_an_unknown_base_model_is_not_found(inference: Inference) -> None:
     refusal = await refused(inference, base_model="baseModels/nothing")
     assert refusal.code is grpc.StatusCode.NOT_FOUND

@@ -134,6 +134,10 @@ async def test_what_a_reviewer_sets_on_a_picture(labeler: Labeler) -> None:
     assert list((await refused(update(good.image, ["split"], split="test"))).fields) == ["image.split"]
     assert list((await refused(update(good.image, ["caption"], caption="c"))).fields) == ["update_mask"]
     assert list((await refused(update(bad.image, ["excluded"]))).fields) == ["image.excluded"]
+    long = await refused(update(good.image, ["tags"], tags=["y", "y" * 101]))
+    assert list(long.fields) == ["image.tags[1]"]
+    many = await refused(update(good.image, ["tags"], tags=[str(number) for number in range(65)]))
+    assert list(many.fields) == ["image.tags"]
     stale = update(good.image, ["tags"], tags=["y"], etag="stale")
     assert (await refused(stale)).code is grpc.StatusCode.ABORTED
 

@@ -171,6 +171,11 @@ async def test_an_archive_that_is_refused_as_a_whole(labeler: Labeler) -> None:
     archive = zipped({"a.png": png(60)})
     results = await labeler.upload(parent, {"cut.zip": archive[:-30], "a.zip": b"PK\x03\x04 nothing"})
     assert [result.failure.reason for result in results] == ["ARCHIVE_UNREADABLE"] * 2
+    empty = await labeler.upload(parent, {"empty.zip": zipped({}), "junk.zip": zipped({"Thumbs.db": b""})})
+    assert [(result.source_name, result.failure.reason) for result in empty] == [
+        ("empty.zip", "ARCHIVE_EMPTY"),
+        ("junk.zip", "ARCHIVE_EMPTY"),
+    ]
     assert not await labeler.images(parent)
 
 

@@ -66,6 +66,10 @@ async def test_faulty_words_about_a_version_are_told_all_at_once(embedded: Regis
         "version.origin.training_job",
         "version.origin.training_spec_json",
     ]
+    long = await refused(
+        embedded.register(artifact, version=resources_pb2.LoraVersion(evaluation={"x" * 101: 1}))
+    )
+    assert [field[:18] for field in long.fields] == ["version.evaluation"]
     unseen = resources_pb2.LoraVersion()
     unseen.previews.add(sha256="f" * 64)
     lost = await refused(embedded.register(artifact, version=unseen))

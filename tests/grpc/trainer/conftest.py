@@ -11,12 +11,12 @@ import pytest
 from brandloom.api.trainer.v1 import trainer_pb2, trainer_pb2_grpc, worker_pb2, worker_pb2_grpc
 from servicekit.channels import open_channel
 from servicekit.drain import Drain
-from servicekit.identity import LocalTokenAuthenticator
 from servicekit.interceptors import server_interceptors
 from servicekit.metrics import ServiceMetrics
 from servicekit.server import Registration, ServiceServer
 from services.trainer.servicer import TrainerServicer
 from services.trainer.worker_servicer import TrainingWorkerServicer
+from tests.fakes.identities import GUEST_TOKEN, AdministratorAndGuest
 from tests.fixtures.trainer_service import Trainer, trainer_over_fakes
 
 TOKEN = "a-token-for-tests"
@@ -30,6 +30,7 @@ class Api:
     workers: worker_pb2_grpc.TrainingWorkerServiceStub
     behind: Trainer
     server: ServiceServer
+    guests_jobs: trainer_pb2_grpc.TrainerServiceStub
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
             "trainer",
             "127.0.0.1:0",
             server_interceptors(
-                authenticator=LocalTokenAuthenticator(TOKEN), metrics=ServiceMetrics("trainer")
+                authenticator=AdministratorAndGuest(TOKEN, "acme"), metrics=ServiceMetrics("trainer")
             ),
             [
                 Registration(
@@ -59,11 +60,14 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
         )
         port = await server.start()
         channel = open_channel(f"127.0.0.1:{port}", token=TOKEN)
+        guests = open_channel(f"127.0.0.1:{port}", token=GUEST_TOKEN)
         yield Api(
             trainer_pb2_grpc.TrainerServiceStub(channel),
             worker_pb2_grpc.TrainingWorkerServiceStub(channel),
             behind,
             server,
+            trainer_pb2_grpc.TrainerServiceStub(guests),
         )
+        await guests.close()
         await channel.close()
         await server.stop(0)

@@ -10,7 +10,7 @@ import grpc.aio
 import pytest
 
 from brandloom.api.common.v1 import artifact_pb2, family_pb2, job_pb2
-from brandloom.api.trainer.v1 import resources_pb2, trainer_pb2, worker_pb2
+from brandloom.api.trainer.v1 import resources_pb2, trainer_pb2, trainer_pb2_grpc, worker_pb2
 from servicekit.errors import InvalidArgument, ServiceError
 from servicekit.status import from_rpc_error
 from tests.fixtures.trainer_jobs import BASE, PARENT, REVISION
@@ -190,6 +190,8 @@ async def test_a_plan_without_a_job(api: Api) -> None:
         ({"base_model": "baseModels/none"}, "training_job.spec.base_model"),
         ({"lora": "brands/zeta/loras/hero"}, "training_job.spec.lora"),
         ({"resolution": 500}, "training_job.spec.resolution"),
+        ({"samples": {"prompts": ["a\0b"]}}, "training_job.spec.samples.prompts[0]"),
+        ({"trigger_words": ["fine", "\0"]}, "training_job.spec.trigger_words[1]"),
     ],
 )
 async def test_a_wrong_field_is_named(api: Api, changes: dict[str, Any], field: str) -> None:
@@ -211,3 +213,30 @@ async def test_a_watch_ends_when_the_server_stops(api: Api) -> None:
 async def test_an_unknown_job(api: Api) -> None:
     request = trainer_pb2.GetTrainingJobRequest(name="brands/acme/trainingJobs/none")
     assert (await error_of(api.jobs.GetTrainingJob(request))).reason == "NOT_FOUND"
+
+
+async def test_where_a_base_model_lies_is_told_to_administrators_only(api: Api) -> None:
+    job = await api.jobs.CreateTrainingJob(create())
+    failure = job_pb2.Failure(reason="BASE_UNUSABLE", message="/srv/secret holds no model")
+    for retryable in (True, False):
+        held = await lease(api)
+        await api.workers.CompleteTrainingJob(
+            worker_pb2.CompleteTrainingJobRequest(
+                lease=worker_pb2.HeldLease(job=job.name, fencing_token=held.fencing_token),
+                state=job_pb2.JOB_STATE_FAILED,
+                error=failure,
+                retryable=retryable,
+            )
+        )
+        api.behind.clock.advance(60)
+    told = [await everything_about(stub, job.name) for stub in (api.jobs, api.guests_jobs)]
+    assert [text.count("/srv/secret") for text in told] == [4, 0]
+    assert told[1].count("BASE_UNUSABLE") == 3
+    assert told[1].count("administrators are told why") == 4
+
+
+async def everything_about(stub: trainer_pb2_grpc.TrainerServiceStub, name: str) -> str:
+    job = await stub.GetTrainingJob(trainer_pb2.GetTrainingJobRequest(name=name))
+    listed = await stub.ListTrainingJobs(trainer_pb2.ListTrainingJobsRequest(parent="brands/acme"))
+    watched = stub.WatchTrainingJob(trainer_pb2.WatchTrainingJobRequest(name=name))
+    return f"{job}{listed}{[event async for event in watched]}"

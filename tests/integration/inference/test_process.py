@@ -48,6 +48,7 @@ def service(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
         **os.environ,
         "BRANDLOOM_HOME": str(tmp_path / "home"),
         "BRANDLOOM_TOKEN": "a-token",
+        "BRANDLOOM_REGISTRY_ADDRESS": "127.0.0.1:1",  # nobody listens there
         "BRANDLOOM_INFERENCE_LISTEN": "127.0.0.1:0",
         "BRANDLOOM_INFERENCE_METRICS_LISTEN": "",
         "BRANDLOOM_INFERENCE_BASE_MODEL": str(save_tiny_pipeline(tmp_path / "tiny")),

@@ -234,3 +234,17 @@ async def test_a_dataset_deleted_under_a_job(world: World) -> None:
         world.captioner.may_go_on.set()
         await asyncio.sleep(0.3)
         assert not task.done() and not world.errors
+
+
+async def test_the_queue_is_measured_while_a_job_runs(world: World) -> None:
+    await world.pictures(1)
+    world.captioner.may_go_on.clear()
+    running = await world.create()
+    async with world.runner():
+        await world.in_state(running, JobState.RUNNING)
+        await world.create()
+        waiting = await world.create()
+        await world.measure()
+        await world.jobs.cancel(waiting.key)
+        await world.measure()
+    assert world.meter.waiting == [2, 1]

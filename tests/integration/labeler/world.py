@@ -67,22 +67,27 @@ class World:
 
         await until(holds)
 
+    async def measure(self) -> None:
+        """As the service does now and then."""
+        await self._runner().measure()
+
     @asynccontextmanager
     async def runner(self) -> AsyncIterator[asyncio.Task[None]]:
-        task = asyncio.create_task(
-            LabelJobRunner(
-                records=self.records,
-                store=self.store,
-                captioner=self.captioner,
-                clock=self.clock,
-                bell=self.bell,
-                meter=self.meter,
-                settings=SETTINGS,
-                report=self.errors.append,
-            ).run_forever()
-        )
+        task = asyncio.create_task(self._runner().run_forever())
         try:
             yield task
         finally:
             task.cancel()
             await asyncio.wait({task})
+
+    def _runner(self) -> LabelJobRunner:
+        return LabelJobRunner(
+            records=self.records,
+            store=self.store,
+            captioner=self.captioner,
+            clock=self.clock,
+            bell=self.bell,
+            meter=self.meter,
+            settings=SETTINGS,
+            report=self.errors.append,
+        )

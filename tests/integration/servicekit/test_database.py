@@ -223,3 +223,17 @@ async def test_the_directory_is_made(tmp_path: Path) -> None:
 def test_unusable_urls_are_refused_without_showing_them(url: str) -> None:
     with pytest.raises(ValueError, match=r"SQLite|database URL"):
         Database(url)
+
+
+async def test_a_full_disk_is_unavailable_and_changes_nothing(tmp_path: Path) -> None:
+    database = Database(f"sqlite+aiosqlite:///{tmp_path}/full.db")
+    async with database.transaction() as session:
+        await session.execute(text("CREATE TABLE things (body TEXT)"))
+    with pytest.raises(Unavailable) as caught:
+        async with database.transaction() as session:
+            await session.execute(text("PRAGMA max_page_count = 1"))  # it takes no page more than it has
+            await session.execute(text("INSERT INTO things VALUES (zeroblob(1000000))"))
+    assert caught.value.reason == "DATABASE_UNAVAILABLE"
+    async with database.snapshot() as session:
+        assert await session.scalar(text("SELECT count(*) FROM things")) == 0
+    await database.dispose()

@@ -186,6 +186,7 @@ async def test_filters(database: Database, text: str, expected: str) -> None:
         ("state = GONE", 9, "expected one of ACTIVE, ARCHIVED"),
         ("state < ACTIVE", 1, "has no order"),
         ("create_time > yesterday", 15, "expected a time like"),
+        ('create_time > "0001-01-01T00:00:00+23:59"', 15, "expected a time like"),
         ("tags = neon", 1, "tags:value"),
         ("tags.x:neon", 1, "has no fields of its own"),
         ("title.x = 1", 1, "has no fields of its own"),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
 import shutil
 import time
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from servicekit.artifacts.local import LocalStore
-from servicekit.errors import DataLoss
+from servicekit.errors import DataLoss, NotFound, Unavailable
 
 DATA = b"the very bytes" * 1000
 
@@ -92,3 +94,37 @@ async def test_there_are_no_urls(local_store: LocalStore) -> None:
 async def test_a_directory_that_went_away_is_not_ready(local_store: LocalStore, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "store")
     assert not await local_store.ready()
+
+
+async def test_a_directory_that_went_away_is_no_missing_blob(local_store: LocalStore, tmp_path: Path) -> None:
+    artifact = await local_store.put_bytes(DATA)
+    with pytest.raises(NotFound):
+        await local_store.get_bytes("0" * 64, max_bytes=1)
+    shutil.rmtree(tmp_path / "store")
+    await refuses_everything(local_store, artifact.sha256)
+    (tmp_path / "store").touch()
+    await refuses_everything(local_store, artifact.sha256)
+
+
+async def refuses_everything(store: LocalStore, sha256: str) -> None:
+    with pytest.raises(Unavailable) as caught:
+        await store.put_bytes(DATA)
+    assert caught.value.reason == "STORE_UNAVAILABLE"
+    assert "/" not in caught.value.message
+    with pytest.raises(Unavailable):
+        await store.get_bytes(sha256, max_bytes=10**6)
+    with pytest.raises(Unavailable):
+        await store.stat(sha256)
+
+
+async def test_a_full_disk_is_told_and_leaves_no_draft(
+    local_store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(Unavailable, match="No space left on device"):
+        await local_store.put_bytes(DATA)
+    assert list((tmp_path / "store" / "drafts").iterdir()) == []
+    assert await local_store.stat(hashlib.sha256(DATA).hexdigest()) is None

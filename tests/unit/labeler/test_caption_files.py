@@ -96,6 +96,26 @@ def test_faults_are_told_together_up_to_a_limit() -> None:
 
 
 @pytest.mark.parametrize(
+    ("form", "line"),
+    [
+        (CaptionFormat.CSV, b"x\n"),
+        (CaptionFormat.CSV, b"a.png,a\n"),
+        (CaptionFormat.JSONL, b"x\n"),
+        (CaptionFormat.JSONL, b'{"file_name": "a.png", "text": ""}\n'),
+    ],
+)
+def test_millions_of_rows_are_not_read_to_their_end(form: CaptionFormat, line: bytes) -> None:
+    head = b"file_name,text\n" if form is CaptionFormat.CSV else b""
+    last = b'"never closed' if form is CaptionFormat.CSV else b"{"
+    data = head + line * (captions_files.MAX_ROWS + 1) + last
+    with pytest.raises(InvalidArgument) as caught:
+        parsed(data, form, LIMITS)
+    assert len(caught.value.violations) in {1, captions_files.MAX_FAULTS}
+    last_line = data.count(b"\n") + 1
+    assert not any(f":{last_line}" in one.field for one in caught.value.violations)
+
+
+@pytest.mark.parametrize(
     "text",
     ['"a\\u0000b"', '"\\ud800"', json.dumps("x" * 4001), "null", "3"],
     ids=["nul", "half", "long", "null", "3"],

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from brandloom.api.common.v1 import artifact_pb2, family_pb2
 from brandloom.api.registry.v1 import registry_pb2, resources_pb2
 from servicekit.errors import InvalidArgument
+from servicekit.text_rules import refuse_nul
 from services.registry import convert, convert_answers
 from services.registry.domain import (
     BaseModel,
@@ -28,7 +29,6 @@ from services.registry.domain import (
     StoredFile,
 )
 from services.registry.service_lineage import Lineage, LineageEdge, LineageNode, NodeKind, Relation
-from services.registry.text_rules import refuse_nul
 
 MOMENT = datetime(2026, 3, 1, 12, 30, 15, 123456, tzinfo=UTC)
 HERO = LoraKey("acme", "hero")

@@ -101,6 +101,16 @@ async def test_unknown_things_are_all_named_at_once(trainer: Trainer) -> None:
     }
 
 
+async def test_a_name_that_the_labeler_refuses_is_named_as_in_the_spec(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(_name: str) -> None:
+        raise InvalidArgument.of("name", "must end in a revision's number")
+
+    monkeypatch.setattr(trainer.labeler, "revision", refuse)
+    assert await fields(trainer) == {"training_job.spec.dataset_revision"}
+
+
 async def test_things_of_another_brand_are_refused(trainer: Trainer) -> None:
     found = await fields(
         trainer, lora="brands/zeta/loras/hero", parent_version=PARENT.name.replace("acme", "zeta")
