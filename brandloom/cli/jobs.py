@@ -232,11 +232,16 @@ def _check_facts(check: brandloom.SpecCheck) -> Any:
     )
 
 
+_PLAIN_SECTIONS: Final = ("adapter", "optimization", "loss")
+"""Parts of a spec whose settings are known by their own names."""
+
+
 def _spec_facts(spec: TrainingSpec) -> Any:
     pairs: list[tuple[str, object]] = []
     for name, value in asdict(spec).items():
         if isinstance(value, dict):
-            pairs += [(key, _setting(item)) for key, item in value.items()]
+            prefix = "" if name in _PLAIN_SECTIONS else f"{name} "
+            pairs += [(f"{prefix}{key}", _setting(item)) for key, item in value.items()]
         else:
             pairs.append((name, _setting(value)))
     return facts(pairs)

@@ -93,6 +93,31 @@ def test_optimizers_and_evaluations_can_be_chosen(data: Path) -> None:
     )
 
 
+def test_what_goes_into_a_step_can_be_chosen(data: Path) -> None:
+    config = parse(
+        "train_data_dir: {data}\nbase_model: org/model\naspect_ratio_buckets: true\nbucket_min_size: 256\n"
+        "bucket_max_size: 1024\nbucket_step: 32\nshuffle_tags: true\nkeep_tokens: 1\n"
+        "prior_dataset: acme/people\nprior_weight: 0.5\nprior_batch_size: 2\ngradient_checkpointing: true\n",
+        data,
+    )
+    assert config.options == {
+        "aspect_ratio_buckets": True,
+        "bucket_min_size": 256,
+        "bucket_max_size": 1024,
+        "bucket_step": 32,
+        "shuffle_tags": True,
+        "keep_tokens": 1,
+        "prior_dataset": "acme/people",
+        "prior_weight": 0.5,
+        "prior_batch_size": 2,
+        "gradient_checkpointing": True,
+    }
+    assert (
+        "must be true or false"
+        in faults("train_data_dir: {data}\nbase_model: a\naspect_ratio_buckets: 64\n", data)[0]
+    )
+
+
 def test_all_faults_are_told_at_once_with_their_lines(data: Path) -> None:
     assert faults(
         "train_data_dir: /nowhere\n"
