@@ -214,5 +214,5 @@ Openings, closings and verbs are drawn by chance, which is most of the loss.
 
 ## Limits
 It knows nothing outside its grammar, and answers what it does not understand with something that it
-knows.
+knows. Words of no language are the hardest for it to repeat.
 """
