@@ -14,11 +14,14 @@ from typing import Any
 import pytest
 import torch
 
+from lorakit.families.causal_lm import load_language_model
 from lorakit.families.sd15 import BaseModel
-from services.trainer.engine import DiffusionFamily, JobSpec, Pack, TrainingImage
+from services.trainer.engine import DiffusionFamily, JobSpec, LanguageFamily, Pack, TrainingImage
 from services.trainer.engine.memory import Kind, MemoryBook, PassMemory, peak_bytes
 from tests.fixtures import short_memory
+from tests.fixtures.tiny_lm import save_tiny_lm
 from tests.fixtures.training import RESOLUTION, images, spec, tagged
+from tests.fixtures.training_texts import DIFFERENT, texts
 
 JOBS: dict[str, tuple[JobSpec, list[TrainingImage], list[TrainingImage]]] = {
     "plain": (spec(batch_size=4), images(seed=1), []),
@@ -151,6 +154,20 @@ def test_passes_within_a_memory_budget_change_nothing(rows: int, packs: Packs) -
     agree(found, expected)
     assert rows <= max(packs.family.passes) < most
     assert len(packs.family.passes) > 2 * STEPS * 4 / rows
+
+
+def test_texts_within_a_memory_budget_are_learned_the_same(tmp_path: Path) -> None:
+    base = load_language_model(save_tiny_lm(tmp_path, "llama"))
+
+    def packed(memory: MemoryBook) -> tuple[Learned, int]:
+        with Pack(LanguageFamily(base), precision="float32", memory=memory) as pack:
+            for name, each in DIFFERENT.items():
+                pack.add(name, each, texts(seed=len(name)))
+            return learned(pack), budget(memory, pack, 1)
+
+    expected, one = packed(MemoryBook(limit=1 << 40))
+    found, _ = packed(MemoryBook(limit=one))
+    agree(found, expected)
 
 
 def test_what_a_pass_takes_is_measured(packs: Packs) -> None:
