@@ -27,6 +27,8 @@ class TrainConfig:
     brand: str
     name: str
     trigger_word: str
+    validation_split: float
+    """Share of the pictures that is held out for evaluations; 0: what the dataset holds out already."""
     options: TrainingOptions
 
 
@@ -77,6 +79,7 @@ def _config(checked: dict[str, Any]) -> TrainConfig:
         brand=own["brand"] or "default",
         name=own["name"] or data_dir.resolve().name,
         trigger_word=own["trigger_word"] or "",
+        validation_split=own["validation_split"] or 0.0,
         options=options,  # type: ignore[arg-type]
     )
 
@@ -147,6 +150,13 @@ def _number(value: Any) -> float:
         raise ValueError(f"must be a number, not {value!r}") from None
 
 
+def _share(value: Any) -> float:
+    share = _number(value)
+    if not 0.0 <= share < 1.0:
+        raise ValueError(f"must be a share from 0 to below 1, not {value!r}")
+    return share
+
+
 def _yes_or_no(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"must be true or false, not {value!r}")
@@ -186,6 +196,7 @@ _OWN_KEYS: Final = (
     "brand",
     "name",
     "trigger_word",
+    "validation_split",
 )
 _REQUIRED: Final = ("train_data_dir", "base_model")
 _KEYS: Final[Mapping[str, Callable[[Any], Any]]] = {
@@ -196,6 +207,7 @@ _KEYS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "brand": _text,
     "name": _text,
     "trigger_word": _text,
+    "validation_split": _share,
     "lora_rank": _whole,
     "alpha": _number,
     "dropout": _number,
