@@ -100,7 +100,7 @@ def _sealed_dataset(session: Session, config: TrainConfig) -> DatasetRevision:
         client.captions.add_trigger_word(dataset, config.trigger_word)
     if config.validation_split > 0.0:
         count = hold_out(client, dataset, config.validation_split)
-        session.note(f"{count} pictures are held out for validation")
+        session.note(f"pictures held out for validation: {count}")
     words = [config.trigger_word] if config.trigger_word else []
     revision = client.datasets.seal(dataset, trigger_words=words, note="brandloom train")
     session.note(f"sealed {short(revision.name)}: {revision.image_count} pictures")
