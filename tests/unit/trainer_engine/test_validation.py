@@ -203,6 +203,19 @@ def test_a_job_whose_evaluation_fails_leaves_alone(new_pack: NewPack, scripted: 
     assert "validation loss" in fault.message
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_evaluations_go_with_gradient_checkpointing_and_class_pictures(
+    precision: str, new_pack: NewPack
+) -> None:
+    found = []
+    for more in ({}, {"gradient_checkpointing": True, "prior_weight": 0.5, "prior_batch_size": 1}):
+        pack = new_pack(precision)
+        own = small(validation_interval=1, total_steps=1, learning_rate=1e-12, **more)
+        pack.add("a", own, images(), held_out=HELD_OUT, prior=images(2, seed=5) if more else ())
+        found += [report.validation.loss for report in train(pack)]
+    assert found[1] == pytest.approx(found[0], rel=1e-6 if precision == "float32" else 1e-2)
+
+
 def test_a_held_out_item_that_cannot_be_used_is_named(new_pack: NewPack) -> None:
     broken = TrainingImage(caption="x", load=lambda: torch.zeros(1))
     with pytest.raises(EngineFault, match="of the validation split: picture 4") as caught:
