@@ -232,6 +232,8 @@ _KEYS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "sample_steps": _whole,
     "sample_guidance_scale": _number,
     "sample_seed": _whole,
+    "sample_max_new_tokens": _whole,
+    "sample_temperature": _number,
     "validation_interval": _whole,
     "early_stopping_patience": _whole,
     "keep_best": _yes_or_no,

@@ -93,13 +93,15 @@ class LossSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SampleSpec:
-    """Pictures made while training runs, every `interval_steps` (None: at the end only)."""
+    """Pictures or texts made while training runs, every `interval_steps` (None: at the end only)."""
 
     prompts: tuple[str, ...] = ()
     interval_steps: int | None = None
     steps: int | None = None
     guidance_scale: float | None = None
     seed: int | None = None
+    max_new_tokens: int | None = None
+    temperature: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,6 +143,8 @@ class TrainingOptions(TypedDict, total=False):
     sample_steps: int
     sample_guidance_scale: float
     sample_seed: int
+    sample_max_new_tokens: int
+    sample_temperature: float
     validation_interval_steps: int
     early_stopping_patience: int
     keep_best: bool

@@ -215,7 +215,13 @@ class PackLoop:
         if not wanted.prompts:
             return []
         self._pause_all()
-        settings = SampleSettings(seed=wanted.seed, steps=wanted.steps, guidance_scale=wanted.guidance_scale)
+        settings = SampleSettings(
+            seed=wanted.seed,
+            steps=wanted.steps,
+            guidance_scale=wanted.guidance_scale,
+            max_new_tokens=wanted.max_new_tokens,
+            temperature=wanted.temperature,
+        )
         try:
             made = await self._tools.engine.run(
                 partial(self._pack.sample, run.lease.name, wanted.prompts, settings)
