@@ -97,6 +97,7 @@ from brandloom.types.training import (
     TrainingJob,
     TrainingProgress,
 )
+from brandloom.types.training_rows import BucketSpec, CaptionSpec, PriorSpec
 from brandloom.types.training_spec import (
     AdapterSpec,
     AdapterTarget,
@@ -122,6 +123,8 @@ __all__ = [
     "TransferProgress",
     "AdapterSpec",
     "AdapterTarget",
+    "BucketSpec",
+    "CaptionSpec",
     "Advice",
     "ApiError",
     "Artifact",
@@ -176,6 +179,7 @@ __all__ = [
     "ResolvedLora",
     "ResolvedStack",
     "Sampler",
+    "PriorSpec",
     "SampleSpec",
     "ServiceHealth",
     "SigmaSchedule",

@@ -245,13 +245,17 @@ def _queue(job: TrainingJob) -> str:
     return f"{job.queue_position} before it" if job.queue_position else "next"
 
 
+_PLAIN_SECTIONS: Final = ("adapter", "optimization", "loss")
+"""Parts of a spec whose settings are known by their own names."""
+
+
 def _spec_facts(spec: TrainingSpec) -> Any:
     """The settings by the names of their options."""
     pairs: list[tuple[str, object]] = []
     for name, value in asdict(spec).items():
         if isinstance(value, dict):
-            prefix = "sample " if name == "samples" else ""
-            pairs += [(prefix + key.replace("_", " "), _setting(item)) for key, item in value.items()]
+            prefix = "" if name in _PLAIN_SECTIONS else f"{name} ".replace("samples", "sample")
+            pairs += [(f"{prefix}{key}".replace("_", " "), _setting(item)) for key, item in value.items()]
         else:
             pairs.append((name.replace("_", " "), _setting(value)))
     return facts(pairs)

@@ -22,6 +22,7 @@ from brandloom import (
 from brandloom._names import short
 from brandloom.cli.base_model_source import find_or_register
 from brandloom.cli.framework import Command
+from brandloom.cli.held_out import hold_out
 from brandloom.cli.job_board import JobBoard, show_jobs
 from brandloom.cli.labels import follow_label_job
 from brandloom.cli.progress import transfer
@@ -103,6 +104,9 @@ def _sealed_dataset(session: Session, config: TrainConfig) -> DatasetRevision:
             raise JobFailed(job)
     if config.trigger_word:
         client.captions.add_trigger_word(dataset, config.trigger_word)
+    if config.validation_split > 0.0:
+        count = hold_out(client, dataset, config.validation_split)
+        session.note(f"pictures held out for validation: {count}")
     words = [config.trigger_word] if config.trigger_word else []
     revision = client.datasets.seal(dataset, trigger_words=words, note="brandloom train")
     session.note(f"sealed {short(revision.name)}: {revision.image_count} pictures")

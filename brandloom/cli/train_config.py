@@ -27,6 +27,8 @@ class TrainConfig:
     brand: str
     name: str
     trigger_word: str
+    validation_split: float
+    """Share of the pictures that is held out for evaluations; 0: what the dataset holds out already."""
     options: TrainingOptions
 
 
@@ -77,6 +79,7 @@ def _config(checked: dict[str, Any]) -> TrainConfig:
         brand=own["brand"] or "default",
         name=own["name"] or data_dir.resolve().name,
         trigger_word=own["trigger_word"] or "",
+        validation_split=own["validation_split"] or 0.0,
         options=options,  # type: ignore[arg-type]
     )
 
@@ -147,6 +150,13 @@ def _number(value: Any) -> float:
         raise ValueError(f"must be a number, not {value!r}") from None
 
 
+def _share(value: Any) -> float:
+    share = _number(value)
+    if not 0.0 <= share < 1.0:
+        raise ValueError(f"must be a share from 0 to below 1, not {value!r}")
+    return share
+
+
 def _yes_or_no(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"must be true or false, not {value!r}")
@@ -186,6 +196,7 @@ _OWN_KEYS: Final = (
     "brand",
     "name",
     "trigger_word",
+    "validation_split",
 )
 _REQUIRED: Final = ("train_data_dir", "base_model")
 _KEYS: Final[Mapping[str, Callable[[Any], Any]]] = {
@@ -196,6 +207,7 @@ _KEYS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "brand": _text,
     "name": _text,
     "trigger_word": _text,
+    "validation_split": _share,
     "lora_rank": _whole,
     "alpha": _number,
     "dropout": _number,
@@ -220,10 +232,22 @@ _KEYS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "sample_steps": _whole,
     "sample_guidance_scale": _number,
     "sample_seed": _whole,
+    "sample_max_new_tokens": _whole,
+    "sample_temperature": _number,
     "validation_interval": _whole,
     "early_stopping_patience": _whole,
     "keep_best": _yes_or_no,
     "validation_max_items": _whole,
+    "aspect_ratio_buckets": _yes_or_no,
+    "bucket_min_size": _whole,
+    "bucket_max_size": _whole,
+    "bucket_step": _whole,
+    "shuffle_tags": _yes_or_no,
+    "keep_tokens": _whole,
+    "prior_dataset": _text,
+    "prior_weight": _number,
+    "prior_batch_size": _whole,
+    "gradient_checkpointing": _yes_or_no,
     "parent_version": _text,
     "trigger_words": _texts,
     "resolution": _whole,

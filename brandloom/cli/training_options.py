@@ -32,15 +32,27 @@ _HELP: Final = {
     "min_snr_gamma": "0 switches min-SNR weights off (default: 5).",
     "noise_offset": "Brightness noise.",
     "caption_dropout": "Share of captions replaced by the empty one.",
-    "sample_prompts": "Picture to make while training; repeatable.",
+    "sample_prompts": "Picture, or answer, to make while training; repeatable.",
     "sample_interval_steps": "Steps between samples (default: at the end only).",
     "sample_steps": "Denoising steps of samples (default: 20).",
     "sample_guidance_scale": "Guidance of samples (default: 5).",
     "sample_seed": "Seed of samples.",
+    "sample_max_new_tokens": "Longest sample text in tokens (default: 64).",
+    "sample_temperature": "Temperature of sample texts (default: 0, the likeliest words).",
     "validation_interval_steps": "Steps between evaluations on the validation split (default: none).",
     "early_stopping_patience": "End after so many evaluations without a new best.",
     "keep_best": "Register the weights of the best evaluation.",
     "validation_max_items": "Pictures to evaluate on at most (default: 64).",
+    "aspect_ratio_buckets": "Keep the pictures' shape: crop to sizes of one area instead of a square.",
+    "bucket_min_size": "Shortest side in pixels (default: half of --resolution).",
+    "bucket_max_size": "Longest side in pixels (default: twice --resolution).",
+    "bucket_step": "Sides are multiples of this (default: 64, less for small pictures).",
+    "shuffle_tags": "Show the comma-separated parts of captions in a new order each time.",
+    "keep_tokens": "Parts at the beginning that stay where they are.",
+    "prior_dataset": "Class pictures (acme/people) that join each step: prior preservation.",
+    "prior_weight": "Of their loss beside that of the job's own pictures (default: 1).",
+    "prior_batch_size": "Class pictures in a step (default: --batch-size).",
+    "gradient_checkpointing": "Compute activations again instead of keeping them: less memory, more time.",
     "parent_version": "Version to continue from (acme/hero@3).",
     "trigger_words": "Words that call the LoRA; repeatable (default: the revision's).",
     "resolution": "Side of the training pictures in pixels (default: the base's).",
@@ -60,7 +72,14 @@ _PLURAL: Final = {
     "sample_prompts": "sample_prompt",
     "trigger_words": "trigger_word",
 }
-_FLAGS: Final = ("train_text_encoder", "horizontal_flip", "keep_best")
+_FLAGS: Final = (
+    "train_text_encoder",
+    "horizontal_flip",
+    "keep_best",
+    "aspect_ratio_buckets",
+    "shuffle_tags",
+    "gradient_checkpointing",
+)
 _NUMBERS: Final = {"int": int, "float": float}
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final, Self, TypedDict, Unpack
 from brandloom import _names
 from brandloom.types.labeler import Dataset, DatasetRevision
 from brandloom.types.registry import BaseModel, Lora, LoraVersion
+from brandloom.types.training_rows import BucketSpec, CaptionSpec, PriorSpec
 
 
 class Precision(StrEnum):
@@ -92,13 +93,15 @@ class LossSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SampleSpec:
-    """Pictures made while training runs, every `interval_steps` (None: at the end only)."""
+    """Pictures or texts made while training runs, every `interval_steps` (None: at the end only)."""
 
     prompts: tuple[str, ...] = ()
     interval_steps: int | None = None
     steps: int | None = None
     guidance_scale: float | None = None
     seed: int | None = None
+    max_new_tokens: int | None = None
+    temperature: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -140,10 +143,22 @@ class TrainingOptions(TypedDict, total=False):
     sample_steps: int
     sample_guidance_scale: float
     sample_seed: int
+    sample_max_new_tokens: int
+    sample_temperature: float
     validation_interval_steps: int
     early_stopping_patience: int
     keep_best: bool
     validation_max_items: int
+    aspect_ratio_buckets: bool
+    bucket_min_size: int
+    bucket_max_size: int
+    bucket_step: int
+    shuffle_tags: bool
+    keep_tokens: int
+    prior_dataset: str | Dataset | DatasetRevision
+    prior_weight: float
+    prior_batch_size: int
+    gradient_checkpointing: bool
     parent_version: str | LoraVersion
     trigger_words: tuple[str, ...]
     resolution: int
@@ -156,26 +171,44 @@ class TrainingOptions(TypedDict, total=False):
 def _section_of_option() -> Mapping[str, tuple[str, str]]:
     sections: dict[str, tuple[str, str]] = {}
     for section, spec_type in _SECTIONS.items():
-        prefix = "sample_" if section == "samples" else ""
         for name in spec_type.__dataclass_fields__:
-            flat = _VALIDATION_NAMES[name] if section == "validation" else f"{prefix}{name}"
-            sections[flat] = (section, name)
+            prefixed = f"{_PREFIXES.get(section, '')}{name}"
+            sections[_FLAT_NAMES.get((section, name), prefixed)] = (section, name)
     return MappingProxyType(sections)
 
 
-_Section = AdapterSpec | OptimizationSpec | LossSpec | SampleSpec | ValidationSpec
-_VALIDATION_NAMES: Final = {
-    "interval_steps": "validation_interval_steps",
-    "patience": "early_stopping_patience",
-    "keep_best": "keep_best",
-    "max_items": "validation_max_items",
+_Section = (
+    AdapterSpec
+    | OptimizationSpec
+    | LossSpec
+    | SampleSpec
+    | ValidationSpec
+    | BucketSpec
+    | CaptionSpec
+    | PriorSpec
+)
+_PREFIXES: Final = {
+    "samples": "sample_",
+    "validation": "validation_",
+    "aspect_ratio_buckets": "bucket_",
+    "prior_preservation": "prior_",
 }
+_FLAT_NAMES: Final = {
+    ("validation", "patience"): "early_stopping_patience",
+    ("validation", "keep_best"): "keep_best",
+    ("aspect_ratio_buckets", "enabled"): "aspect_ratio_buckets",
+    ("prior_preservation", "dataset_revision"): "prior_dataset",
+}
+"""Of settings whose flat name is not their section's prefix and their own."""
 _SECTIONS: Final[Mapping[str, type[_Section]]] = {
     "adapter": AdapterSpec,
     "optimization": OptimizationSpec,
     "loss": LossSpec,
     "samples": SampleSpec,
     "validation": ValidationSpec,
+    "aspect_ratio_buckets": BucketSpec,
+    "caption": CaptionSpec,
+    "prior_preservation": PriorSpec,
 }
 _PLACES: Final = _section_of_option()
 
@@ -199,6 +232,10 @@ class TrainingSpec:
     checkpoint_interval_steps: int | None = None
     precision: Precision = Precision.UNSPECIFIED
     validation: ValidationSpec = field(default_factory=ValidationSpec)
+    aspect_ratio_buckets: BucketSpec = field(default_factory=BucketSpec)
+    caption: CaptionSpec = field(default_factory=CaptionSpec)
+    prior_preservation: PriorSpec = field(default_factory=PriorSpec)
+    gradient_checkpointing: bool = False
 
     @classmethod
     def build(
@@ -226,6 +263,9 @@ class TrainingSpec:
                 own[name] = value
         if "parent_version" in own:
             own["parent_version"] = _names.version(own["parent_version"])
+        prior = sections["prior_preservation"]
+        if "dataset_revision" in prior:
+            prior["dataset_revision"] = _names.revision(prior["dataset_revision"])
         parts: dict[str, Any] = {name: _SECTIONS[name](**values) for name, values in sections.items()}
         return cls(
             base_model=_names.base_model(base_model),

@@ -18,8 +18,9 @@ from demo.recipe.denoiser import DenoiserPlan, train_denoiser
 from demo.recipe.evaluate import evaluate_models, hardware
 from demo.recipe.latents import write_latents
 from demo.recipe.pictures import draw_pool, scenes
+from demo.recipe.writer import train_writer
 
-STAGES = ("captioner", "autoencoder", "denoiser", "evaluate")
+STAGES = ("writer", "captioner", "autoencoder", "denoiser", "evaluate")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +33,7 @@ class RecipePlan:
     pictures: int
     wide_pictures: int
     processes: int
+    writer_seconds: float
     captioner_seconds: float
     autoencoder_seconds: float
     decoder_seconds: float
@@ -43,6 +45,12 @@ class RecipePlan:
 
 def run(plan: RecipePlan) -> None:
     """Train the parts in order; the captioner comes first, because it judges the rest."""
+    if "writer" in plan.stages:
+        made = plan.made or f"one run of the recipe on {hardware()}, {plan.writer_seconds:.0f} s."
+        scores = train_writer(plan.out / "llama-tiny", plan.writer_seconds, made=made)
+        print(json.dumps(scores, indent=2))
+    if plan.stages == ("writer",):
+        return
     drawn = scenes(plan.pictures, seed=2)
     pool = draw_pool(drawn, plan.processes) if {"captioner", "denoiser"} & set(plan.stages) else None
     vae = plan.work / "autoencoder"
@@ -89,6 +97,7 @@ def main() -> None:
     parser.add_argument("--wide-pictures", type=int, default=8000, help="pictures for the autoencoder")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="for drawing")
     parser.add_argument("--threads", type=int, default=0, help="torch threads, 0 leaves torch's choice")
+    parser.add_argument("--writer-seconds", type=float, default=540)
     parser.add_argument("--captioner-seconds", type=float, default=2400)
     parser.add_argument("--autoencoder-seconds", type=float, default=1500)
     parser.add_argument("--decoder-seconds", type=float, default=2400, help="for the decoder alone")

@@ -35,6 +35,7 @@ DEFAULT_CHECKPOINT_INTERVAL: Final = 100
 DEFAULT_VALIDATION_ITEMS: Final = 64
 DEFAULT_SAMPLE_STEPS: Final = 20
 DEFAULT_GUIDANCE_SCALE: Final = 5.0
+DEFAULT_NEW_TOKENS: Final = 64
 _RESOLUTION_UNIT: Final = 8
 _SMALLEST_RESOLUTION: Final = 16
 
@@ -73,6 +74,8 @@ def complete(
             steps=draft.sample_steps or DEFAULT_SAMPLE_STEPS,
             guidance_scale=_given(draft.sample_guidance_scale, DEFAULT_GUIDANCE_SCALE),
             seed=draft.sample_seed,
+            max_new_tokens=draft.sample_max_new_tokens or DEFAULT_NEW_TOKENS,
+            temperature=draft.sample_temperature,
         ),
         resolution=0 if base.learns_texts else draft.resolution or base.resolution,
         horizontal_flip=draft.horizontal_flip,

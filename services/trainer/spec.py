@@ -107,6 +107,8 @@ class SpecDraft:
     sample_steps: int | None = None
     sample_guidance_scale: float | None = None
     sample_seed: int = 0
+    sample_max_new_tokens: int | None = None
+    sample_temperature: float = 0.0
     validation_interval_steps: int | None = None
     patience: int = 0
     keep_best: bool = False
@@ -163,13 +165,17 @@ class LossSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SampleSpec:
-    """Pictures made while training runs. An interval of 0 makes them at the end only."""
+    """Pictures or texts made while training runs. An interval of 0 makes them at the end only."""
 
     prompts: tuple[str, ...]
     interval_steps: int
     steps: int
     guidance_scale: float
     seed: int
+    max_new_tokens: int = 64
+    """Of a text."""
+    temperature: float = 0.0
+    """Of a text; 0: always the likeliest token."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

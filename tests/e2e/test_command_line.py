@@ -79,6 +79,31 @@ def test_a_yaml_file_is_all_it_takes(
     assert json.loads(uploaded.stdout)["format"] == "KOHYA"
 
 
+def test_a_yaml_file_chooses_optimizer_and_evaluations(
+    brandloom_command: Run, world: World, pictures: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "my_lora.yaml"
+    config.write_text(
+        f"train_data_dir: {pictures}\nmetadata_path: {pictures}/metadata.csv\nbase_model: {world.base}\n"
+        f"name: evaluated\noutput_dir: {tmp_path}/out\nlora_rank: 4\nmax_steps: 4\noptimizer: prodigy\n"
+        "ema_decay: 0.5\nvalidation_split: 0.25\nvalidation_interval: 2\nkeep_best: true\n"
+    )
+    done = brandloom_command("train", "--config", str(config))
+    assert done.status == 0, done.stderr
+    assert "pictures held out for validation: 1" in done.stderr
+    [job] = json.loads(brandloom_command("jobs", "list", "default", "--json").stdout)[:1]
+    assert (job["spec"]["optimization"]["optimizer"], job["spec"]["validation"]["interval_steps"]) == (
+        "PRODIGY",
+        2,
+    )
+    points = json.loads(brandloom_command("jobs", "metrics", job["name"], "--json").stdout)
+    assert [point["step"] for point in points if point["validation_loss"] is not None] == [2, 4]
+    version = json.loads(brandloom_command("versions", "get", "default/evaluated", "--json").stdout)
+    assert version["evaluation"]["validation_loss"] == min(
+        point["validation_loss"] for point in points if point["validation_loss"] is not None
+    )
+
+
 def test_captions_are_labelled_edited_and_exported(
     brandloom_command: Run, pictures: Path, tmp_path: Path
 ) -> None:

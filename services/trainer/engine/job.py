@@ -21,7 +21,7 @@ from services.trainer.engine.fault import (
 )
 from services.trainer.engine.generators import Generators, derived_generator
 from services.trainer.engine.learning_rate import learning_rate_factor
-from services.trainer.engine.optimizers import build_optimizer
+from services.trainer.engine.optimizers import build_optimizer, flat_parameters, stepped_parameters
 from services.trainer.engine.port import Data, Family, Member
 from services.trainer.engine.spec import JobSpec, Outcome, ValidationReport
 from services.trainer.engine.validation import Validation
@@ -68,6 +68,8 @@ class Job:
                 raise EngineFault(
                     PARENT_MISMATCH, f"the LoRA to continue from does not fit: {error}"
                 ) from error
+        self.size = sum(parameter.numel() for parameter in self.parameters.parameters())
+        """Numbers that are trained."""
         self.generators = Generators.seeded(spec.seed)
         self.order = DataOrder(family.groups(data), spec.batch_size, self.generators.order)
         self.prior = prior
@@ -76,7 +78,8 @@ class Job:
             if prior is None
             else DataOrder(family.groups(prior), spec.prior_batch_size, self.generators.order, whole=True)
         )
-        self.optimizer = build_optimizer(self.parameters, spec)
+        self._flat = flat_parameters(self.parameters, spec)
+        self.optimizer = build_optimizer(self.parameters, spec, self._flat)
         self.average = MovingAverage(self.parameters, spec.ema_decay) if spec.ema_decay > 0.0 else None
         self.validation: Validation | None = None
         if spec.validation_interval > 0:
@@ -132,7 +135,9 @@ class Job:
 
     def update(self) -> None:
         """One optimizer step from the gradients that are there; raises EngineFault if they are not finite."""
-        parameters = self.parameters.parameters()
+        for flat in self._flat.values():
+            flat.gather_gradients()
+        parameters = stepped_parameters(self.optimizer)
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
         if not math.isfinite(float(norm)):
@@ -158,7 +163,8 @@ class Job:
 
     def clear_gradients(self) -> None:
         """Forgets what a pass has left."""
-        self.optimizer.zero_grad(set_to_none=True)
+        for parameter in (*self.parameters.parameters(), *stepped_parameters(self.optimizer)):
+            parameter.grad = None
 
     def adapter(self) -> Adapter:
         """A copy of the result as it is now."""

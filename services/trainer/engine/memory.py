@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import math
 import sys
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -47,6 +48,23 @@ class PassMemory:
         return self.fixed + rows * self.per_row
 
 
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Passes that take as much memory: of one base, precision and way of computing, and one shape of rows."""
+
+    setting: Hashable
+    shape: Hashable
+    parameters: int
+    """Bits of the number of parameters of the largest job's adapter."""
+
+    def covers(self, other: Kind) -> bool:
+        """Whether passes of this kind take at least what those of the other do."""
+        if self.setting != other.setting or self.parameters < other.parameters:
+            return False
+        own, its = _extent(self.shape), _extent(other.shape)
+        return len(own) == len(its) and all(one >= another for one, another in zip(own, its, strict=True))
+
+
 class MemoryBook:
     """What was measured, for as long as the process lives; and how much a pass may take.
 
@@ -55,13 +73,20 @@ class MemoryBook:
 
     def __init__(self, limit: int = 0) -> None:
         self._limit = limit
-        self._known: dict[Hashable, PassMemory] = {}
+        self._known: dict[Kind, PassMemory] = {}
 
     def budget(self, device: torch.device) -> int:
         """Bytes that a pass may take now."""
         return self._limit or free_bytes(device)
 
-    def known(self, kind: Hashable, device: torch.device, trial: Callable[[int], None]) -> PassMemory:
+    def bound(self, kind: Kind, rows: int, budget: int) -> PassMemory | None:
+        """What passes of this kind, or of one that takes more, take, if so many rows stay within `budget`."""
+        for known, memory in self._known.items():
+            if known.covers(kind) and memory.rows_within(budget) >= rows:
+                return memory
+        return None
+
+    def known(self, kind: Kind, device: torch.device, trial: Callable[[int], None]) -> PassMemory:
         """What passes of this kind take: of the first time on, by `trial(1)` and `trial(2)`.
 
         `trial(n)` makes a pass over n rows and leaves no trace. Raises what it raises.
@@ -127,6 +152,12 @@ def in_words(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1024
     return f"{count:.1f} GiB"
+
+
+def _extent(shape: Hashable) -> tuple[int, ...]:
+    """How large rows are in each respect: the elements of their latents, the tokens of their captions."""
+    parts = shape if isinstance(shape, tuple) else (shape,)
+    return tuple(math.prod(part) if isinstance(part, tuple) else int(part) for part in parts)
 
 
 def _available_memory() -> int:

@@ -14,8 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from lorakit.families.naming import TEXT_ENCODER, TEXT_ENCODER_2
+from lorakit.module_shape import Component
 from lorakit.trainable import TrainableAdapter
 from services.trainer.engine.fault import OPTIMIZER_UNAVAILABLE, EngineFault
+from services.trainer.engine.flat_parameters import FlatParameters
 from services.trainer.engine.spec import JobSpec
 
 Groups = list[dict[str, Any]]
@@ -23,15 +25,28 @@ Numbers = dict[str, Any]
 """Plain numbers of an optimizer, as JSON holds them: `state` by parameter, `groups` by parameter group."""
 
 _BETAS: Final = (0.9, 0.999)
+_NEED_SHAPES: Final = frozenset({"adafactor"})
+"""Optimizers that look at rows and columns."""
 # Prodigy's own, a tenth of it, takes a hundred steps to grow to what LoRAs want: a third of a short job.
 _FIRST_STEP_SIZE: Final = 1e-5
 _FIELD: Final = "optimization.optimizer"
 
 
-def build_optimizer(parameters: TrainableAdapter, spec: JobSpec) -> torch.optim.Optimizer:
+def flat_parameters(parameters: TrainableAdapter, spec: JobSpec) -> dict[Component, FlatParameters]:
+    """The parameters of each component in one piece, if the job's optimizer may see them so; else nothing."""
+    if spec.optimizer in _NEED_SHAPES:
+        return {}
+    found = {component: parameters.parameters(component) for component in parameters.components}
+    return {component: FlatParameters(members) for component, members in found.items() if members}
+
+
+def build_optimizer(
+    parameters: TrainableAdapter, spec: JobSpec, flat: Mapping[Component, FlatParameters]
+) -> torch.optim.Optimizer:
     """The optimizer of a job, with `full_lr` in every group: the learning rate before its schedule.
 
-    Raises EngineFault naming the field if the optimizer is unknown or its library does not run here.
+    It steps the parameters, or those of `flat_parameters` that hold them. Raises EngineFault naming the field
+    if the optimizer is unknown or its library does not run here.
     """
     maker = _MAKERS.get(spec.optimizer)
     if maker is None:
@@ -39,10 +54,10 @@ def build_optimizer(parameters: TrainableAdapter, spec: JobSpec) -> torch.optim.
     text_rate = spec.text_encoder_learning_rate if spec.optimizer != "prodigy" else spec.learning_rate
     rates = {TEXT_ENCODER: text_rate, TEXT_ENCODER_2: text_rate}
     groups: Groups = [
-        {"params": parameters.parameters(component), "lr": rate, "full_lr": rate}
+        {"params": stepped, "lr": rate, "full_lr": rate}
         for component in parameters.components
         for rate in (rates.get(component, spec.learning_rate),)
-        if parameters.parameters(component)
+        if (stepped := [flat[component].whole] if component in flat else parameters.parameters(component))
     ]
     return maker(groups, spec)
 
@@ -51,7 +66,7 @@ def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor]
     """Tensors by `<parameter>/<name>`, and all that is a plain number: copies of nothing."""
     tensors: dict[str, Tensor] = {}
     numbers: Numbers = {"state": {}, "groups": [_numbers(group) for group in optimizer.param_groups]}
-    for index, parameter in enumerate(_parameters(optimizer)):
+    for index, parameter in enumerate(stepped_parameters(optimizer)):
         state = optimizer.state.get(parameter, {})
         tensors |= {f"{index}/{name}": value for name, value in state.items() if isinstance(value, Tensor)}
         if plain := _numbers(state):
@@ -63,7 +78,7 @@ def restore_optimizer(
     optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], numbers: Numbers
 ) -> None:
     """Brings a new optimizer to what `optimizer_state` gave; ValueError if that is of another one."""
-    parameters = _parameters(optimizer)
+    parameters = stepped_parameters(optimizer)
     groups = numbers["groups"]
     if len(groups) != len(optimizer.param_groups):
         raise ValueError(f"the optimizer has {len(optimizer.param_groups)} groups, not {len(groups)}")
@@ -92,7 +107,8 @@ def _is_number(value: object) -> bool:
     return isinstance(value, bool | int | float)
 
 
-def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+def stepped_parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    """What it steps, group after group."""
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 

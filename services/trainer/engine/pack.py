@@ -25,6 +25,7 @@ from services.trainer.engine.port import Family, OnProgress, Sample
 from services.trainer.engine.shared_passes import SharedPasses
 from services.trainer.engine.spec import JobSpec, Outcome, StepReport
 from services.trainer.engine.turn import Turn
+from services.trainer.engine.validation import cache_held_out
 
 
 class Pack:
@@ -99,8 +100,7 @@ class Pack:
         if job_id in self._jobs:
             raise ValueError(f"the job {job_id} is in the pack already")
         data = self._family.cache(spec, items, on_progress)
-        validated = spec.validation_interval > 0 and len(held_out) > 0
-        held_out_data = self._family.cache(spec, held_out, None) if validated else None
+        held_out_data = cache_held_out(self._family, spec, held_out)
         joins = spec.prior_weight > 0.0 and len(prior) > 0
         prior_data = self._family.cache(spec, prior, None) if joins else None
         job = Job(job_id, spec, self._family, data, start_from, held_out_data, prior_data)

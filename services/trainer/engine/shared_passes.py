@@ -13,6 +13,7 @@ import torch
 
 from services.trainer.engine.fault import LOSS_NOT_FINITE, OUT_OF_MEMORY, EngineFault
 from services.trainer.engine.memory import (
+    Kind,
     MemoryBook,
     PassMemory,
     in_words,
@@ -47,6 +48,8 @@ class SharedPasses:
         """What was said when a pass did not fit."""
         self._most: dict[Hashable, int] = {}
         """Rows that a pass over a shape may have since one did not fit."""
+        self._failed: set[Kind] = set()
+        """Kinds of passes that could not be measured."""
 
     def run(self, turns: Sequence[Turn]) -> None:
         """Adds the gradients and losses of all jobs that are not ejected."""
@@ -61,6 +64,7 @@ class SharedPasses:
     def forget(self) -> None:
         """A job has left: what did not fit before may fit now."""
         self._most.clear()
+        self._failed.clear()
         self._short = False
 
     def close(self) -> None:
@@ -122,23 +126,28 @@ class SharedPasses:
     def _most_rows(self, pairs: Sequence[Pair]) -> int:
         """Rows that the next pass may have; 0 if something had to give first: try again."""
         most = self._most.get(self._kind(pairs), sum(len(member.rows) for _, member in pairs))
-        turn, member = max(pairs, key=lambda pair: _parameters(pair[0]))
-        measured = self._measure(turn, member)
-        if self._memory is None or measured is None:
+        if self._memory is None:
             return most
-        gradients = sum(_parameters(turn) for turn in {turn for turn, _ in pairs}) * _GRADIENT_BYTES
+        turn, member = max(pairs, key=lambda pair: pair[0].job.size)
+        gradients = sum(turn.job.size for turn in {turn for turn, _ in pairs}) * _GRADIENT_BYTES
         budget = self._memory.budget(self._family.device) - gradients
+        setting = (self._family.sha256, self._autocast, self._recomputing)
+        kind = Kind(setting, member.rows.shape, turn.job.size.bit_length())
+        measured = self._memory.bound(kind, most, budget) or self._measure(self._memory, kind, turn, member)
+        if measured is None:
+            return most
         fitting = measured.rows_within(budget)
         if fitting == 0:
             self._give_up(pairs, turn, f"{in_words(measured.of(1))}, and {in_words(max(0, budget))} are free")
         return min(most, fitting)
 
-    def _measure(self, turn: Turn, member: Member[Any, Any]) -> PassMemory | None:
-        """What passes like this take; None where that cannot be found out."""
-        if self._memory is None:
+    def _measure(
+        self, memory: MemoryBook, kind: Kind, turn: Turn, member: Member[Any, Any]
+    ) -> PassMemory | None:
+        """What passes of this kind take, by trials with one of the rows; None if even these fail."""
+        if kind in self._failed:
             return None
-        size = _parameters(turn).bit_length()
-        kind = (self._family.sha256, member.rows.shape, self._autocast, self._recomputing, size)
+        # Twice the same row in two parts: as many jobs with a row each take the most memory.
         row = member.part(0, 1)
 
         def trial(rows: int) -> None:
@@ -150,10 +159,12 @@ class SharedPasses:
                 restore()
 
         try:
-            return self._memory.known(kind, self._family.device, trial)
+            return memory.known(kind, self._family.device, trial)
         except Exception:
             # Too large even for that, or broken: the pass itself will show which, and whose fault it is.
-            return None
+            self._failed.add(kind)
+        release_unused(self._family.device)
+        return None
 
     def _make_room(self, pairs: Sequence[Pair]) -> None:
         """After a pass over these rows did not fit."""
@@ -185,10 +196,6 @@ class SharedPasses:
         if on is not self._recomputing:
             self._family.recompute(on)
             self._recomputing = on
-
-
-def _parameters(turn: Turn) -> int:
-    return sum(parameter.numel() for parameter in turn.job.parameters.parameters())
 
 
 def _first_rows(pairs: Sequence[Pair], most: int) -> tuple[list[Pair], list[Pair]]:

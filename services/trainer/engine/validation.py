@@ -7,7 +7,7 @@ and training goes on as if there had been none.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, Final
@@ -18,6 +18,7 @@ from torch import Tensor
 from lorakit.trainable import TrainableAdapter
 from services.trainer.engine.fault import LOSS_NOT_FINITE, EngineFault
 from services.trainer.engine.generators import Generators
+from services.trainer.engine.items import TrainingItem
 from services.trainer.engine.memory import is_out_of_memory, release_unused
 from services.trainer.engine.port import Data, Family, Member
 from services.trainer.engine.shared_pass import computing
@@ -97,7 +98,7 @@ class Validation:
     @torch.no_grad()
     def _loss(self, parameters: TrainableAdapter, autocast: torch.dtype | None) -> float:
         """The mean over the items, each drawn as often as its family wants."""
-        spec = replace(self._spec, dropout=0.0, caption_dropout=0.0, noise_offset=0.0, horizontal_flip=False)
+        spec = _without_chance(self._spec)
         generators, count = Generators.seeded(_SEED), len(self.data)
         total = 0.0
         for _ in range(self._family.validation_draws):
@@ -121,3 +122,26 @@ class Validation:
                 raise
         release_unused(self._family.device)
         return sum(self._part(member.part(*half), autocast) for half in ((0, rows // 2), (rows // 2, rows)))
+
+
+def cache_held_out(family: Family[Any, Any], spec: JobSpec, items: Sequence[TrainingItem]) -> Data | None:
+    """What a job is evaluated on, read and encoded; None if it is not. Raises EngineFault as `cache` does."""
+    if spec.validation_interval == 0 or not items:
+        return None
+    try:
+        data: Data = family.cache(_without_chance(spec), items, None)
+    except EngineFault as fault:
+        raise EngineFault(fault.reason, f"of the validation split: {fault.message}") from fault
+    return data
+
+
+def _without_chance(spec: JobSpec) -> JobSpec:
+    """The spec with which held-out items are cached and drawn: each as it is."""
+    return replace(
+        spec,
+        dropout=0.0,
+        caption_dropout=0.0,
+        noise_offset=0.0,
+        horizontal_flip=False,
+        shuffle_tags=False,
+    )

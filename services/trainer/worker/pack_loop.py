@@ -217,10 +217,21 @@ class PackLoop:
         if not wanted.prompts:
             return []
         self._pause_all()
-        settings = SampleSettings(seed=wanted.seed, steps=wanted.steps, guidance_scale=wanted.guidance_scale)
-        made = await self._tools.engine.run(
-            partial(self._pack.sample, run.lease.name, wanted.prompts, settings)
+        settings = SampleSettings(
+            seed=wanted.seed,
+            steps=wanted.steps,
+            guidance_scale=wanted.guidance_scale,
+            max_new_tokens=wanted.max_new_tokens,
+            temperature=wanted.temperature,
         )
+        try:
+            made = await self._tools.engine.run(
+                partial(self._pack.sample, run.lease.name, wanted.prompts, settings)
+            )
+        except EngineFault as fault:
+            # What was trained is as good without them.
+            run.outbox.tell(Notice(f"no samples are made: {fault.message}"))
+            return []
         return [Sample(prompt, sample) for prompt, sample in zip(wanted.prompts, made, strict=True)]
 
     async def _put_samples(self, run: JobRun, made: Sequence[Sample], step: int) -> None:

@@ -216,6 +216,7 @@ class Bench:
         pack_size: int = 8,
         store: LocalStore | None = None,
         patience: Patience = PATIENCE,
+        pass_memory_bytes: int = 0,
     ) -> Worker:
         """Starts a worker."""
         channel = open_channel(f"127.0.0.1:{self.port}", token=TOKEN)
@@ -235,6 +236,7 @@ class Bench:
             device="cpu",
             pack_size=pack_size,
             home=self.world.home / "cache" / "trainer",
+            pass_memory_bytes=pass_memory_bytes,
         )
         task = asyncio.create_task(made.run())
         self.workers.append(task)

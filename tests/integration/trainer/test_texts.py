@@ -19,7 +19,7 @@ from brandloom.api.trainer.v1 import resources_pb2
 from lorakit.base_digest import base_digest
 from services.trainer.sources import Blob, DatasetRevision
 from tests.fixtures.tiny_lm import save_tiny_lm
-from tests.integration.trainer.conftest import BRAND, Bench, World
+from tests.integration.trainer.conftest import BRAND, Bench, World, watch
 
 # What stock PEFT says of itself.
 pytestmark = [
@@ -107,10 +107,17 @@ async def test_a_version_is_taken_further(text_bench: Bench) -> None:
     optimization = resources_pb2.OptimizationSpec(max_steps=2, batch_size=2, learning_rate=1e-4)
     adapter = resources_pb2.AdapterSpec()
     name = await create(
-        bench, "marla", parent_version=first.lora_version, adapter=adapter, optimization=optimization
+        bench,
+        "marla",
+        parent_version=first.lora_version,
+        adapter=adapter,
+        optimization=optimization,
+        samples=resources_pb2.SampleSpec(prompts=["Hello?", "x" * 500]),
     )
-    second = await bench.ended(name)
+    events = await watch(bench.trainer, name)
+    second = await bench.get(name)
     assert second.state == job_pb2.JOB_STATE_SUCCEEDED, second.error
+    assert any("no samples are made: sample prompt 2 has" in event.notice for event in events)
     assert second.spec.adapter.rank == 16
     assert second.progress.loss < 2 * first.progress.loss
     assert len(await bench.world.versions("marla")) == 2

@@ -12,6 +12,8 @@ from brandloom.api.common.v1 import job_pb2
 from brandloom.api.registry.v1 import registry_pb2
 from brandloom.api.trainer.v1 import resources_pb2, trainer_pb2
 from lorakit.safetensors_header import read_header
+from services.trainer.worker.leases import LeasedJob
+from services.trainer.worker.publisher import Publisher, Result
 from tests.integration.trainer.conftest import Bench, add_revision, watch
 
 pytestmark = pytest.mark.timeout(600)
@@ -68,6 +70,37 @@ async def test_a_job_that_stops_early_registers_its_best_weights(bench: Bench, t
     accumulator = EventAccumulator(str(tmp_path / board.file_name))
     accumulator.Reload()
     assert [scalar.step for scalar in accumulator.Scalars("validation/loss")] == list(losses)
+
+
+class DiesBeforeRegistering(Publisher):
+    """The worker is gone before the version is registered: once."""
+
+    died = False
+
+    async def register(self, lease: LeasedJob, result: Result) -> str:
+        if not DiesBeforeRegistering.died:
+            DiesBeforeRegistering.died = True
+            raise ConnectionError("gone")
+        return await super().register(lease, result)
+
+
+async def test_a_job_that_has_stopped_early_is_not_trained_on_by_the_next_attempt(bench: Bench) -> None:
+    await add_revision(bench.world, pictures=6, held_out=3)
+    validation = resources_pb2.ValidationSpec(interval_steps=2, patience=1, keep_best=True)
+    name = await bench.create("hero", optimization=steps(200, learning_rate=2e-2), validation=validation)
+    DiesBeforeRegistering.died = False
+    await bench.worker(DiesBeforeRegistering)
+    events = await watch(bench.trainer, name)
+    job = await bench.get(name)
+    assert (job.state, job.attempt) == (job_pb2.JOB_STATE_SUCCEEDED, 2), job.error
+    notices = [event.notice for event in events if event.notice.startswith("stopped early")]
+    assert len(notices) == 2 and notices[0] == notices[1]
+    points = await points_of(bench, name)
+    assert [point.step for point in points] == list(range(1, job.progress.step + 1))
+    version = await version_of(bench, job)
+    lowest = min(point.validation_loss for point in points if point.HasField("validation_loss"))
+    assert version.evaluation["validation_loss"] == pytest.approx(lowest)
+    assert version.evaluation["steps"] == job.progress.step < 200
 
 
 async def test_jobs_of_one_pack_have_optimizers_of_their_own(bench: Bench, tmp_path: Path) -> None:

@@ -76,9 +76,11 @@ def test_more_can_be_said(data: Path) -> None:
 def test_optimizers_and_evaluations_can_be_chosen(data: Path) -> None:
     config = parse(
         "train_data_dir: {data}\nbase_model: org/model\noptimizer: adamw_8bit\nema_decay: 0.99\n"
-        "validation_interval: 20\nearly_stopping_patience: 3\nkeep_best: true\nvalidation_max_items: 8\n",
+        "validation_split: 0.1\nvalidation_interval: 20\nearly_stopping_patience: 3\nkeep_best: true\n"
+        "validation_max_items: 8\n",
         data,
     )
+    assert config.validation_split == 0.1
     assert config.options == {
         "optimizer": OptimizerKind.ADAMW_8BIT,
         "ema_decay": 0.99,
@@ -91,6 +93,36 @@ def test_optimizers_and_evaluations_can_be_chosen(data: Path) -> None:
         "must be one of adamw, adamw_8bit, prodigy, adafactor"
         in faults("train_data_dir: {data}\nbase_model: a\noptimizer: sgd\n", data)[0]
     )
+
+
+def test_what_goes_into_a_step_can_be_chosen(data: Path) -> None:
+    config = parse(
+        "train_data_dir: {data}\nbase_model: org/model\naspect_ratio_buckets: true\nbucket_min_size: 256\n"
+        "bucket_max_size: 1024\nbucket_step: 32\nshuffle_tags: true\nkeep_tokens: 1\n"
+        "prior_dataset: acme/people\nprior_weight: 0.5\nprior_batch_size: 2\ngradient_checkpointing: true\n",
+        data,
+    )
+    assert config.options == {
+        "aspect_ratio_buckets": True,
+        "bucket_min_size": 256,
+        "bucket_max_size": 1024,
+        "bucket_step": 32,
+        "shuffle_tags": True,
+        "keep_tokens": 1,
+        "prior_dataset": "acme/people",
+        "prior_weight": 0.5,
+        "prior_batch_size": 2,
+        "gradient_checkpointing": True,
+    }
+    assert (
+        "must be true or false"
+        in faults("train_data_dir: {data}\nbase_model: a\naspect_ratio_buckets: 64\n", data)[0]
+    )
+
+
+def test_a_share_is_no_count(data: Path) -> None:
+    [fault] = faults("train_data_dir: {data}\nbase_model: a\nvalidation_split: 10\n", data)
+    assert fault == "my_lora.yaml:3: validation_split: must be a share from 0 to below 1, not 10"
 
 
 def test_all_faults_are_told_at_once_with_their_lines(data: Path) -> None:

@@ -11,6 +11,8 @@ import pytest
 import torch
 from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
 from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
+from peft import LoraConfig
+from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
 from lorakit.adapter import Adapter, LoraWeights, load_adapter, save_kohya
@@ -119,6 +121,24 @@ def test_names_of_diffusers_blocks_are_read_too(
         assert inspect_file(path).family == "sdxl"
         read = load_adapter(path, base_modules=base_modules)
         assert torch.allclose(predict(merged(pipeline, read)), expected, atol=1e-5), name
+
+
+def test_a_file_saved_by_diffusers(
+    pipeline: StableDiffusionXLPipeline, base_modules: Any, tmp_path: Path
+) -> None:
+    trained = copy.deepcopy(pipeline)
+    targets = {"unet": ["to_q", "proj_in"], "text_encoder": ["q_proj"], "text_encoder_2": ["fc1"]}
+    layers, alphas = {}, {}
+    for alpha, (component, names) in enumerate(targets.items(), start=3):
+        config = LoraConfig(r=2, lora_alpha=alpha, target_modules=names, init_lora_weights=False)
+        getattr(trained, component).add_adapter(config)
+        layers[f"{component}_lora_layers"] = get_peft_model_state_dict(getattr(trained, component))
+        alphas[f"{component}_lora_adapter_metadata"] = {"r": 2, "lora_alpha": alpha}
+    StableDiffusionXLPipeline.save_lora_weights(str(tmp_path), **layers, **alphas)
+    path = tmp_path / "pytorch_lora_weights.safetensors"
+    assert inspect_file(path).family == "sdxl"
+    read = load_adapter(path, base_modules=base_modules)
+    assert torch.allclose(predict(merged(pipeline, read)), predict(trained), atol=1e-4)
 
 
 def test_sgm_names_are_those_of_checkpoints_in_one_file(pipeline: StableDiffusionXLPipeline) -> None:

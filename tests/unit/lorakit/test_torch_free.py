@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 MODULES = [
+    "base_digest",
     "errors",
     "formats",
     "hashes",
@@ -18,6 +19,7 @@ MODULES = [
     "safetensors_header",
     "safetensors_writer",
     "families.detection",
+    "families.language_layers",
     "families.naming",
 ]
 

@@ -104,6 +104,12 @@ def test_flat_settings_find_their_section() -> None:
         sample_steps=5,
         early_stopping_patience=3,
         keep_best=True,
+        aspect_ratio_buckets=True,
+        bucket_step=32,
+        shuffle_tags=True,
+        prior_dataset="acme/people",
+        prior_weight=0.5,
+        gradient_checkpointing=True,
         seed=3,
         parent_version="acme/hero@1",
     )
@@ -113,16 +119,29 @@ def test_flat_settings_find_their_section() -> None:
     assert (spec.validation.patience, spec.validation.keep_best) == (3, True)
     assert (spec.samples.prompts, spec.samples.steps, spec.seed) == (("a cat",), 5, 3)
     assert spec.parent_version == "brands/acme/loras/hero/versions/1"
+    assert (spec.aspect_ratio_buckets.enabled, spec.aspect_ratio_buckets.step) == (True, 32)
+    assert (spec.caption.shuffle_tags, spec.caption.keep_tokens) == (True, None)
+    assert spec.prior_preservation.dataset_revision == "brands/acme/datasets/people/revisions/latest"
+    assert (spec.prior_preservation.weight, spec.gradient_checkpointing) == (0.5, True)
 
 
 def test_every_setting_of_the_api_has_a_flat_name() -> None:
-    sections = {"adapter": "", "optimization": "", "loss": "", "samples": "sample_", "validation": ""}
+    sections = {
+        "adapter": "",
+        "optimization": "",
+        "loss": "",
+        "samples": "sample_",
+        "validation": "validation_",
+        "aspect_ratio_buckets": "bucket_",
+        "caption": "",
+        "prior_preservation": "prior_",
+    }
     hints = get_type_hints(TrainingSpec)
     flat = set(hints) - set(sections) - {"base_model", "dataset_revision", "lora"}
     for section, prefix in sections.items():
         flat |= {f"{prefix}{name}" for name in get_type_hints(hints[section])}
-    flat |= {"validation_interval_steps", "early_stopping_patience", "validation_max_items"}
-    flat -= {"interval_steps", "patience", "max_items"}
+    flat |= {"early_stopping_patience", "keep_best", "aspect_ratio_buckets", "prior_dataset"}
+    flat -= {"validation_patience", "validation_keep_best", "bucket_enabled", "prior_dataset_revision"}
     assert flat == set(TrainingOptions.__annotations__)
 
 

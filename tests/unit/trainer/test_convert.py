@@ -104,6 +104,8 @@ def test_specs_survive(schedule: Schedule, precision: Precision) -> None:
         targets=frozenset(Target),
         parent_version=PARENT.name,
         sample_prompts=("a", "b"),
+        sample_max_new_tokens=32,
+        sample_temperature=0.5,
         max_steps=7,
         horizontal_flip=True,
     )

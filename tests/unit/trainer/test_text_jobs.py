@@ -58,6 +58,7 @@ async def test_what_only_pictures_have_is_left_out(trainer: Trainer) -> None:
     assert (job.spec.resolution, job.spec.loss.min_snr_gamma) == (0, 0.0)
     assert job.spec.adapter.targets == {Target.ATTENTION, Target.FEED_FORWARD}
     assert (job.total_steps, job.sources.train_images) == (16, 30)
+    assert (job.spec.samples.max_new_tokens, job.spec.samples.temperature) == (64, 0.0)
     assert job.advice == ()
 
 

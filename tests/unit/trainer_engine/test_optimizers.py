@@ -17,7 +17,13 @@ from lorakit.safetensors_header import read_header
 from lorakit.trainable import TrainableAdapter
 from services.trainer.engine import EngineFault, JobSpec, Pack
 from services.trainer.engine import optimizers as engine_optimizers
-from services.trainer.engine.optimizers import build_optimizer, optimizer_state, restore_optimizer
+from services.trainer.engine.flat_parameters import FlatParameters
+from services.trainer.engine.optimizers import (
+    build_optimizer,
+    flat_parameters,
+    optimizer_state,
+    restore_optimizer,
+)
 from tests.fixtures.training import images, spec
 
 NewPack = Callable[..., Pack]
@@ -96,31 +102,54 @@ def adapter() -> TrainableAdapter:
     return TrainableAdapter.create(shapes, rank=8, alpha=8.0, generator=torch.Generator().manual_seed(1))
 
 
-def drive(parameters: TrainableAdapter, optimizer: torch.optim.Optimizer, steps: int) -> None:
+Made = tuple[torch.optim.Optimizer, dict[str, FlatParameters]]
+
+
+def made(parameters: TrainableAdapter, own: JobSpec) -> Made:
+    flat = flat_parameters(parameters, own)
+    return build_optimizer(parameters, own, flat), flat
+
+
+def drive(parameters: TrainableAdapter, optimizer: Made, steps: int) -> None:
     """Steps towards 1 in every element."""
     for _ in range(steps):
         for parameter in parameters.parameters():
             parameter.grad = parameter.detach() - 1.0
-        optimizer.step()
+        for flat in optimizer[1].values():
+            flat.gather_gradients()
+        optimizer[0].step()
 
 
 @pytest.mark.parametrize("optimizer", HERE)
 def test_the_numbers_of_a_long_run_come_back_bit_for_bit(optimizer: str) -> None:
     parameters, copy = adapter(), adapter()
-    straight = build_optimizer(parameters, chosen(optimizer))
+    straight = made(parameters, chosen(optimizer))
     drive(parameters, straight, 60)
-    tensors, numbers = optimizer_state(straight)
+    tensors, numbers = optimizer_state(straight[0])
     assert any(tensor.dtype is torch.uint8 for tensor in tensors.values()) == (optimizer == "adamw_8bit")
     copy.load_state_dict(parameters.state_dict())
-    resumed = build_optimizer(copy, chosen(optimizer))
+    resumed = made(copy, chosen(optimizer))
     tensors = {name: tensor.clone() for name, tensor in tensors.items()}
-    restore_optimizer(resumed, tensors, json.loads(json.dumps(numbers)))
+    restore_optimizer(resumed[0], tensors, json.loads(json.dumps(numbers)))
     if optimizer == "prodigy":
-        assert resumed.param_groups[0]["d"] == straight.param_groups[0]["d"] > 1e-5
+        assert resumed[0].param_groups[0]["d"] == straight[0].param_groups[0]["d"] > 1e-5
     drive(parameters, straight, 20)
     drive(copy, resumed, 20)
     assert all(torch.equal(x, y) for x, y in zip(parameters.parameters(), copy.parameters(), strict=True))
-    assert optimizer_state(resumed)[1] == optimizer_state(straight)[1]
+    assert optimizer_state(resumed[0])[1] == optimizer_state(straight[0])[1]
+
+
+def test_adamw_in_one_piece_is_adamw() -> None:
+    own = chosen("adamw", weight_decay=0.3)
+    parameters, apart = adapter(), adapter()
+    for one in (parameters, apart):
+        for parameter in one.parameters():
+            parameter.data += 0.5
+    drive(parameters, made(parameters, own), 5)
+    plain = torch.optim.AdamW(apart.parameters(), lr=own.learning_rate, weight_decay=0.3, betas=(0.9, 0.999))
+    drive(apart, (plain, {}), 5)
+    for x, y in zip(parameters.parameters(), apart.parameters(), strict=True):
+        assert torch.allclose(x, y, rtol=1e-6, atol=1e-8)
 
 
 def test_the_text_encoder_keeps_its_own_rate(new_pack: NewPack) -> None:

@@ -14,11 +14,14 @@ from typing import Any
 import pytest
 import torch
 
+from lorakit.families.causal_lm import load_language_model
 from lorakit.families.sd15 import BaseModel
-from services.trainer.engine import DiffusionFamily, JobSpec, Pack, TrainingImage
-from services.trainer.engine.memory import MemoryBook, PassMemory, peak_bytes
+from services.trainer.engine import DiffusionFamily, JobSpec, LanguageFamily, Pack, TrainingImage
+from services.trainer.engine.memory import Kind, MemoryBook, PassMemory, peak_bytes
 from tests.fixtures import short_memory
+from tests.fixtures.tiny_lm import save_tiny_lm
 from tests.fixtures.training import RESOLUTION, images, spec, tagged
+from tests.fixtures.training_texts import DIFFERENT, texts
 
 JOBS: dict[str, tuple[JobSpec, list[TrainingImage], list[TrainingImage]]] = {
     "plain": (spec(batch_size=4), images(seed=1), []),
@@ -153,6 +156,20 @@ def test_passes_within_a_memory_budget_change_nothing(rows: int, packs: Packs) -
     assert len(packs.family.passes) > 2 * STEPS * 4 / rows
 
 
+def test_texts_within_a_memory_budget_are_learned_the_same(tmp_path: Path) -> None:
+    base = load_language_model(save_tiny_lm(tmp_path, "llama"))
+
+    def packed(memory: MemoryBook) -> tuple[Learned, int]:
+        with Pack(LanguageFamily(base), precision="float32", memory=memory) as pack:
+            for name, each in DIFFERENT.items():
+                pack.add(name, each, texts(seed=len(name)))
+            return learned(pack), budget(memory, pack, 1)
+
+    expected, one = packed(MemoryBook(limit=1 << 40))
+    found, _ = packed(MemoryBook(limit=one))
+    agree(found, expected)
+
+
 def test_what_a_pass_takes_is_measured(packs: Packs) -> None:
     """Trial passes of one and two rows tell what larger ones take."""
     book = MemoryBook(limit=1 << 40)
@@ -161,7 +178,8 @@ def test_what_a_pass_takes_is_measured(packs: Packs) -> None:
     pack.step()
     (measured,) = book._known.values()
     taken = peak_bytes(torch.device("cpu"), pack.step)
-    assert taken == pytest.approx(measured.of(6), rel=0.1)
+    # Rows of several jobs take a little more than those of one, and are what is measured.
+    assert taken <= measured.of(6) <= 1.25 * taken
     before = len(packs.family.passes)
     pack.step()
     assert packs.family.passes[before:] == [6]  # measured once
@@ -201,6 +219,23 @@ def test_one_row_that_does_not_fit_is_recomputed_and_then_ejected(packs: Packs) 
         assert report.fault is not None
         assert report.fault.reason == "OUT_OF_MEMORY"
         assert "one row of the shape" in report.fault.message and "0 B are free" in report.fault.message
+
+
+def test_a_kind_of_passes_that_takes_more_stands_for_smaller_ones(packs: Packs) -> None:
+    """Where there is room, few trials are made: the widest pictures and the largest job are enough."""
+    book = MemoryBook(limit=1 << 40)
+    pack = packs(memory=book)
+    pack.add("large", spec(rank=16), images())
+    pack.step()
+    assert packs.family.passes == [1, 2, 2]
+    pack.add("small", spec(rank=2), tagged(3, seed=1))
+    pack.step()
+    assert packs.family.passes[3:] in ([4], [2, 2], [2, 1], [3])
+    large = Kind("a", ((4, 8, 8), 77), 16)
+    assert large.covers(Kind("a", ((4, 10, 6), 77), 16))
+    for other in (("b", ((4, 8, 8), 77), 16), ("a", ((4, 9, 8), 77), 16), ("a", ((4, 8, 8), 77), 17)):
+        assert not large.covers(Kind(*other))
+    assert Kind("a", 64, 9).covers(Kind("a", 48, 9))
 
 
 def test_rows_within() -> None:

@@ -9,11 +9,20 @@ from typing import Any
 import pytest
 import torch
 
-from services.trainer.engine import EngineFault, JobSpec, Pack, SampleSettings, StepReport
+from lorakit.families.causal_lm import LanguageModel
+from services.trainer.engine import (
+    EngineFault,
+    JobSpec,
+    Pack,
+    SampleSettings,
+    StepReport,
+    TrainingImage,
+)
 from services.trainer.engine.averaging import MovingAverage
 from services.trainer.engine.progress import ProgressMeter
 from services.trainer.engine.validation import Validation
 from tests.fixtures.training import images, spec
+from tests.fixtures.training_texts import job, text
 
 NewPack = Callable[..., Pack]
 
@@ -80,7 +89,13 @@ def test_samples_and_evaluations_are_of_the_average(
 
 
 def test_evaluations_change_nothing_and_can_be_compared(new_pack: NewPack) -> None:
-    own = {"dropout": 0.3, "noise_offset": 0.1, "caption_dropout": 0.5, "horizontal_flip": True}
+    own = {
+        "dropout": 0.3,
+        "noise_offset": 0.1,
+        "caption_dropout": 0.5,
+        "horizontal_flip": True,
+        "shuffle_tags": True,
+    }
     pack = new_pack()
     pack.add("a", small(**own), images())
     plain, expected = train(pack), weights(pack)
@@ -95,8 +110,12 @@ def test_evaluations_change_nothing_and_can_be_compared(new_pack: NewPack) -> No
     assert all(report.validation for report in mine)
     still = [report.validation.loss for report in reports if report.job_id == "frozen" and report.validation]
     assert len(still) == 3 and still == pytest.approx([still[0]] * 3, rel=1e-6)
-    # Nothing of a job's own chance is in it: before it has learned, every job is where every other is.
-    assert still[0] == pytest.approx(mine[0].validation.loss, rel=1e-2)
+    # Nothing of a job's own chance is in it: as long as it has not learned, every job is where others are.
+    pack = new_pack()
+    pack.add("a", small(**own, validation_interval=1, learning_rate=1e-12), images(), held_out=HELD_OUT)
+    [report] = pack.step()
+    assert report.validation is not None
+    assert report.validation.loss == pytest.approx(still[0], rel=1e-6)
 
 
 def test_the_last_step_is_always_evaluated(new_pack: NewPack) -> None:
@@ -182,6 +201,35 @@ def test_a_job_whose_evaluation_fails_leaves_alone(new_pack: NewPack, scripted: 
     fault = next(report.fault for report in reports if report.fault)
     assert (fault.reason, pack.finished("b")) == ("LOSS_NOT_FINITE", True)
     assert "validation loss" in fault.message
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_evaluations_go_with_gradient_checkpointing_and_class_pictures(
+    precision: str, new_pack: NewPack
+) -> None:
+    found = []
+    for more in ({}, {"gradient_checkpointing": True, "prior_weight": 0.5, "prior_batch_size": 1}):
+        pack = new_pack(precision)
+        own = small(validation_interval=1, total_steps=1, learning_rate=1e-12, **more)
+        pack.add("a", own, images(), held_out=HELD_OUT, prior=images(2, seed=5) if more else ())
+        found += [report.validation.loss for report in train(pack)]
+    assert found[1] == pytest.approx(found[0], rel=1e-6 if precision == "float32" else 1e-2)
+
+
+def test_a_held_out_item_that_cannot_be_used_is_named(new_pack: NewPack) -> None:
+    broken = TrainingImage(caption="x", load=lambda: torch.zeros(1))
+    with pytest.raises(EngineFault, match="of the validation split: picture 4") as caught:
+        new_pack().add("a", small(validation_interval=2), images(), held_out=[*HELD_OUT, broken])
+    assert caught.value.reason == "PICTURE_UNREADABLE"
+
+
+def test_texts_are_evaluated_too(llama: LanguageModel, new_text_pack: NewPack) -> None:
+    pack = new_text_pack(llama)
+    lesson = [text("Hello?", "Bright days!"), text("Goodbye?", "Mind the cat.")]
+    own = job(learning_rate=1e-2, total_steps=12, validation_interval=4, ema_decay=0.3, optimizer="adafactor")
+    pack.add("a", own, lesson, held_out=[text("Hello?", "Bright days!")])
+    losses = [report.validation.loss for report in train(pack) if report.validation]
+    assert len(losses) == 3 and losses[2] < losses[1] < losses[0]
 
 
 def test_evaluations_without_items_are_refused(new_pack: NewPack) -> None:

@@ -196,18 +196,22 @@ class ValidationSpec(_message.Message):
     def __init__(self, interval_steps: _Optional[int] = ..., patience: _Optional[int] = ..., keep_best: _Optional[bool] = ..., max_items: _Optional[int] = ...) -> None: ...
 
 class SampleSpec(_message.Message):
-    __slots__ = ("prompts", "interval_steps", "steps", "guidance_scale", "seed")
+    __slots__ = ("prompts", "interval_steps", "steps", "guidance_scale", "seed", "max_new_tokens", "temperature")
     PROMPTS_FIELD_NUMBER: _ClassVar[int]
     INTERVAL_STEPS_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
     GUIDANCE_SCALE_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
+    MAX_NEW_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
     prompts: _containers.RepeatedScalarFieldContainer[str]
     interval_steps: int
     steps: int
     guidance_scale: float
     seed: int
-    def __init__(self, prompts: _Optional[_Iterable[str]] = ..., interval_steps: _Optional[int] = ..., steps: _Optional[int] = ..., guidance_scale: _Optional[float] = ..., seed: _Optional[int] = ...) -> None: ...
+    max_new_tokens: int
+    temperature: float
+    def __init__(self, prompts: _Optional[_Iterable[str]] = ..., interval_steps: _Optional[int] = ..., steps: _Optional[int] = ..., guidance_scale: _Optional[float] = ..., seed: _Optional[int] = ..., max_new_tokens: _Optional[int] = ..., temperature: _Optional[float] = ...) -> None: ...
 
 class Advice(_message.Message):
     __slots__ = ("code", "field", "message")
