@@ -221,6 +221,17 @@ def test_one_row_that_does_not_fit_is_recomputed_and_then_ejected(packs: Packs) 
         assert "one row of the shape" in report.fault.message and "0 B are free" in report.fault.message
 
 
+def test_a_base_that_cannot_recompute_trains_as_it_can(packs: Packs, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(family: WatchedFamily, on: bool) -> None:
+        raise ValueError("this base knows no gradient checkpointing")
+
+    monkeypatch.setattr(WatchedFamily, "recompute", refuse)
+    asked = replace(JOBS["plain"][0], gradient_checkpointing=True)
+    for limit, fault in ((1 << 40, None), (1000, "and the base knows no gradient checkpointing")):
+        (report,) = packs("plain", plain=asked, memory=MemoryBook(limit=limit)).step()
+        assert fault in str(report.fault) if fault else report.fault is None
+
+
 def test_a_kind_of_passes_that_takes_more_stands_for_smaller_ones(packs: Packs) -> None:
     """Where there is room, few trials are made: the widest pictures and the largest job are enough."""
     book = MemoryBook(limit=1 << 40)
