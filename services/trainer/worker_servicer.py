@@ -47,7 +47,7 @@ class TrainingWorkerServicer(worker_pb2_grpc.TrainingWorkerServiceServicer):
         self, request: pb.LeaseTrainingJobsRequest, context: Any
     ) -> pb.LeaseTrainingJobsResponse:
         """Jobs for one pack."""
-        jobs = await self._service.lease(request.worker, _wish(request))
+        jobs = await self._service.lease(request.worker, wish_of(request))
         timeout = duration(self._service.lease_timeout)
         return pb.LeaseTrainingJobsResponse(leases=[_lease(job, timeout) for job in jobs])
 
@@ -85,7 +85,8 @@ class TrainingWorkerServicer(worker_pb2_grpc.TrainingWorkerServiceServicer):
         return pb.CompleteTrainingJobResponse()
 
 
-def _wish(request: pb.LeaseTrainingJobsRequest) -> Wish:
+def wish_of(request: pb.LeaseTrainingJobsRequest) -> Wish:
+    """What a worker asks for."""
     joining = None
     if request.base_model_sha256 and (request.joining or request.resolution):
         joining = PackKey(request.base_model_sha256, request.resolution, PRECISION_OF[request.precision])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import math
+import os
 import sys
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -162,8 +163,12 @@ def _extent(shape: Hashable) -> tuple[int, ...]:
 
 def _available_memory() -> int:
     """Of the machine or of the container, whichever has less left."""
-    fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text("ascii").splitlines())
-    available = int(fields["MemAvailable"].split()[0]) * 1024
+    try:
+        fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text("ascii").splitlines())
+        available = int(fields["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        # Systems without it do not tell what is free: all there is.
+        available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     try:
         limit = (_CGROUP / "memory.max").read_text("ascii").strip()
         used = int((_CGROUP / "memory.current").read_text("ascii"))

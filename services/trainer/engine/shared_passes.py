@@ -42,6 +42,7 @@ class SharedPasses:
         self._autocast = autocast
         self._memory = memory
         self._recomputing = False
+        self._can_recompute = True
         self._short = False
         """Whether memory is too short for passes without gradient checkpointing."""
         self._words = ""
@@ -179,22 +180,35 @@ class SharedPasses:
     def _give_up(self, pairs: Sequence[Pair], turn: Turn, needs: str) -> None:
         """One row does not fit: gradient checkpointing for all, or, where that is on, one job has to go."""
         shape = pairs[0][1].rows.shape
-        if not self._recomputing:
+        if self._can_recompute and not self._recomputing:
             self._short = True
             self._recompute(True)
+            if not self._recomputing:
+                return  # it cannot: the next try ends with the fault
             _tell(pairs, f"gradient checkpointing is on: a row of the shape {shape} takes {needs}")
             return
         turn.job.fault = EngineFault(
             OUT_OF_MEMORY,
-            f"one row of the shape {shape} takes {needs}, even with gradient checkpointing; {_ADVICE}",
+            f"one row of the shape {shape} takes {needs}, {self._measures()}; {_ADVICE}",
         )
 
     def _kind(self, pairs: Sequence[Pair]) -> Hashable:
         return pairs[0][1].rows.shape, self._recomputing
 
+    def _measures(self) -> str:
+        if self._recomputing:
+            return "even with gradient checkpointing"
+        return "and the base knows no gradient checkpointing"
+
     def _recompute(self, on: bool) -> None:
-        if on is not self._recomputing:
+        """Switches gradient checkpointing, where the base can do it."""
+        if on is self._recomputing or not self._can_recompute:
+            return
+        try:
             self._family.recompute(on)
+        except ValueError:
+            self._can_recompute = False
+        else:
             self._recomputing = on
 
 

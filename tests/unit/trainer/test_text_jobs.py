@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 
+from brandloom.api.trainer.v1.worker_pb2 import LeaseTrainingJobsRequest
 from servicekit.errors import FailedPrecondition, InvalidArgument
 from servicekit.identity import Principal, set_principal
+from services.trainer.leasing import PackKey
 from services.trainer.registry_client import targets_of
 from services.trainer.service import NewJob
 from services.trainer.sources import BaseModel
-from services.trainer.spec import Target
+from services.trainer.spec import Precision, Target
+from services.trainer.worker_servicer import wish_of
 from tests.fixtures.trainer_jobs import BASE, REVISION, draft, manifest, pictures
 from tests.fixtures.trainer_service import Trainer, trainer_over_fakes
 
@@ -114,3 +117,9 @@ def test_modules_of_language_models_tell_their_targets() -> None:
     assert targets_of([f"{block}.mlp.gate_proj"]) == {Target.FEED_FORWARD}
     assert targets_of([f"{block}.mlp.gate_proj", "base_model.model.lm_head"]) == {Target.FEED_FORWARD}
     assert replace(BASE, family="causal_lm").learns_texts
+
+
+def test_a_worker_of_texts_is_joined_by_its_pack_alone() -> None:
+    request = LeaseTrainingJobsRequest(worker="w", max_jobs=4, base_model_sha256=LLAMA.sha256, joining=True)
+    assert wish_of(request).joining == PackKey(LLAMA.sha256, 0, Precision.AUTO)
+    assert wish_of(LeaseTrainingJobsRequest(worker="w", max_jobs=4)).joining is None

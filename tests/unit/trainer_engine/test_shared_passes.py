@@ -17,7 +17,7 @@ import torch
 from lorakit.families.causal_lm import load_language_model
 from lorakit.families.sd15 import BaseModel
 from services.trainer.engine import DiffusionFamily, JobSpec, LanguageFamily, Pack, TrainingImage
-from services.trainer.engine.memory import Kind, MemoryBook, PassMemory, peak_bytes
+from services.trainer.engine.memory import MemoryBook, peak_bytes
 from tests.fixtures import short_memory
 from tests.fixtures.tiny_lm import save_tiny_lm
 from tests.fixtures.training import RESOLUTION, images, spec, tagged
@@ -221,6 +221,17 @@ def test_one_row_that_does_not_fit_is_recomputed_and_then_ejected(packs: Packs) 
         assert "one row of the shape" in report.fault.message and "0 B are free" in report.fault.message
 
 
+def test_a_base_that_cannot_recompute_trains_as_it_can(packs: Packs, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(family: WatchedFamily, on: bool) -> None:
+        raise ValueError("this base knows no gradient checkpointing")
+
+    monkeypatch.setattr(WatchedFamily, "recompute", refuse)
+    asked = replace(JOBS["plain"][0], gradient_checkpointing=True)
+    for limit, fault in ((1 << 40, None), (1000, "and the base knows no gradient checkpointing")):
+        (report,) = packs("plain", plain=asked, memory=MemoryBook(limit=limit)).step()
+        assert fault in str(report.fault) if fault else report.fault is None
+
+
 def test_a_kind_of_passes_that_takes_more_stands_for_smaller_ones(packs: Packs) -> None:
     """Where there is room, few trials are made: the widest pictures and the largest job are enough."""
     book = MemoryBook(limit=1 << 40)
@@ -231,17 +242,6 @@ def test_a_kind_of_passes_that_takes_more_stands_for_smaller_ones(packs: Packs) 
     pack.add("small", spec(rank=2), tagged(3, seed=1))
     pack.step()
     assert packs.family.passes[3:] in ([4], [2, 2], [2, 1], [3])
-    large = Kind("a", ((4, 8, 8), 77), 16)
-    assert large.covers(Kind("a", ((4, 10, 6), 77), 16))
-    for other in (("b", ((4, 8, 8), 77), 16), ("a", ((4, 9, 8), 77), 16), ("a", ((4, 8, 8), 77), 17)):
-        assert not large.covers(Kind(*other))
-    assert Kind("a", 64, 9).covers(Kind("a", 48, 9))
-
-
-def test_rows_within() -> None:
-    memory = PassMemory(fixed=100, per_row=10)
-    assert [memory.rows_within(budget) for budget in (0, 99, 110, 129, 150)] == [0, 0, 1, 2, 5]
-    assert memory.of(3) == 130
 
 
 def test_a_pass_that_runs_out_of_memory_is_made_again_in_parts(base_directory: Path, packs: Packs) -> None:

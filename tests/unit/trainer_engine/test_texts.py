@@ -115,3 +115,15 @@ def test_the_base_is_left_as_it_was(llama: LanguageModel) -> None:
     assert before.keys() == after.keys()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
     assert {type(llama.model.get_submodule(path)) for path in llama.layers} == {torch.nn.Linear}
+
+
+def test_held_out_texts_are_evaluated(llama: LanguageModel, new_text_pack: NewPack) -> None:
+    pack = new_text_pack(llama)
+    held_out = [text("Hello?", "Bright days!"), text("What of lamps?", "We sell lamps and more and more.")]
+    still = job(learning_rate=0.0, weight_decay=0.0, validation_interval=1, batch_size=2, dropout=0.3)
+    pack.add("a", still, held_out, held_out=held_out)
+    reports = train(pack)["a"]
+    # With a rate of 0 nothing is learned, and an evaluation drops nothing: all are the base's own loss.
+    found = {report.validation.loss for report in reports if report.validation}
+    assert len(found) == 1
+    assert found.pop() == pytest.approx(reports[0].loss, rel=1e-5)

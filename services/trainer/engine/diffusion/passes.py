@@ -64,7 +64,7 @@ def _frozen_texts(base: DiffusionBase, members: Sequence[DiffusionMember]) -> li
     """Each job's captions; those that are shuffled are encoded here.
 
     They are not kept: an order of tags seldom comes twice, a forward pass of the text encoders costs less
-    than a hundredth of the UNet's step, and what is computed anew is the same after a resume.
+    than a hundredth of a UNet of full size, and what is computed anew is the same after a resume.
     """
     rows = [(member, row) for member in members for row in range(len(member.rows))]
     known = [member.data.encoded.get(member.rows.captions[row]) for member, row in rows]
