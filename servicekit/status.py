@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import grpc
@@ -14,6 +14,10 @@ from grpc_status import rpc_status
 from servicekit import errors
 
 ERROR_DOMAIN: Final = "brandloom"
+# Everything travels in the trailers, twice the message and the details in base64, and clients may throw away
+# answers with more than 8 KiB of them: the whole error with them.
+_MESSAGE_BYTES: Final = 600
+_VIOLATIONS_BYTES: Final = 2400
 
 STATUS_CODES: Final[Mapping[type[errors.ServiceError], grpc.StatusCode]] = {
     errors.ServiceError: grpc.StatusCode.UNKNOWN,
@@ -43,15 +47,14 @@ def status_code(error_type: type[errors.ServiceError]) -> grpc.StatusCode:
 
 def to_rich_status(error: errors.ServiceError, *, request_id: str = "") -> status_pb2.Status:
     """The error as google.rpc.Status: ErrorInfo always; BadRequest, QuotaFailure, RetryInfo, RequestInfo
-    where they apply."""
-    status = status_pb2.Status(code=status_code(type(error)).value[0], message=error.message)
-    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=ERROR_DOMAIN, metadata=error.metadata)
+    where they apply. Long texts and lists are cut: see _VIOLATIONS_BYTES."""
+    message = _clipped(error.message, _MESSAGE_BYTES)
+    status = status_pb2.Status(code=status_code(type(error)).value[0], message=message)
+    metadata = {key: _clipped(value) for key, value in error.metadata.items()}
+    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=ERROR_DOMAIN, metadata=metadata)
     _add_detail(status, info)
     if isinstance(error, errors.InvalidArgument) and error.violations:
-        bad_request = error_details_pb2.BadRequest()
-        for violation in error.violations:
-            bad_request.field_violations.add(field=violation.field, description=violation.description)
-        _add_detail(status, bad_request)
+        _add_detail(status, _bad_request(error.violations))
     if isinstance(error, errors.ResourceExhausted) and error.violations:
         quota_failure = error_details_pb2.QuotaFailure()
         for quota in error.violations:
@@ -67,6 +70,27 @@ def to_rich_status(error: errors.ServiceError, *, request_id: str = "") -> statu
     if request_id:
         _add_detail(status, error_details_pb2.RequestInfo(request_id=request_id))
     return status
+
+
+def _bad_request(violations: Sequence[errors.FieldViolation]) -> error_details_pb2.BadRequest:
+    """The violations, as many as an answer has room for; the last one then tells how many more there are."""
+    bad_request = error_details_pb2.BadRequest()
+    for index, violation in enumerate(violations):
+        if bad_request.ByteSize() > _VIOLATIONS_BYTES:
+            more = f"and {len(violations) - index} more faults"
+            bad_request.field_violations.add(field=_clipped(violation.field), description=more)
+            break
+        bad_request.field_violations.add(
+            field=_clipped(violation.field), description=_clipped(violation.description)
+        )
+    return bad_request
+
+
+def _clipped(text: str, most_bytes: int = 300) -> str:
+    data = text.encode()
+    if len(data) <= most_bytes:
+        return text
+    return data[: most_bytes - 3].decode(errors="ignore") + "..."
 
 
 def from_rpc_error(rpc_error: grpc.aio.AioRpcError) -> errors.ServiceError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from brandloom import AdapterTarget, LearningRateSchedule, OptimizerKind, Precis
 from brandloom.errors import ConfigurationError
 
 _LARGEST_BYTES: Final = 1 << 20
+_SHOWN_CHARACTERS: Final = 100
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,7 +54,7 @@ def parse_config(text: str, path: Path) -> TrainConfig:
     for key, value in values.items():
         check = _KEYS.get(key)
         if check is None:
-            faults.append(f"{path}:{lines[key]}: unknown key {key!r}{_suggestion(key)}")
+            faults.append(f"{path}:{lines[key]}: unknown key {_shown(key)}{_suggestion(key)}")
         elif value is not None:
             try:
                 checked[key] = check(value)
@@ -85,25 +87,40 @@ def _config(checked: dict[str, Any]) -> TrainConfig:
 
 
 def _entries(text: str, path: Path) -> tuple[dict[str, Any], dict[str, int], list[str]]:
+    """Values and line numbers by key, each key as it is written."""
+    values: dict[str, Any] = {}
+    lines: dict[str, int] = {}
+    faults: list[str] = []
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
+        loader = yaml.SafeLoader(text)
+        root = loader.get_single_node()
+        if not isinstance(root, yaml.MappingNode):
+            raise ConfigurationError(f"{path}: must hold `key: value` lines")
+        for key_node, value_node in root.value:
+            line = key_node.start_mark.line + 1
+            if not isinstance(key_node, yaml.ScalarNode):
+                faults.append(f"{path}:{line}: a key must be a word")
+            elif key_node.value in lines:
+                faults.append(
+                    f"{path}:{line}: {key_node.value} was given in line {lines[key_node.value]} already"
+                )
+            else:
+                lines[key_node.value] = line
+                values[key_node.value] = _constructed(loader, value_node, path)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         raise ConfigurationError(f"{where}: {error.problem or error.context or 'broken YAML'}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise ConfigurationError(f"{path}: {error}") from error
-    if not isinstance(content, dict) or not isinstance(root, yaml.MappingNode):
-        raise ConfigurationError(f"{path}: must hold `key: value` lines")
-    lines: dict[str, int] = {}
-    faults: list[str] = []
-    for key_node, _ in root.value:
-        key, line = str(key_node.value), key_node.start_mark.line + 1
-        if key in lines:
-            faults.append(f"{path}:{line}: {key} was given in line {lines[key]} already")
-        lines.setdefault(key, line)
-    return {str(key): value for key, value in content.items()}, lines, faults
+    return values, lines, faults
+
+
+def _constructed(loader: yaml.SafeLoader, node: yaml.Node, path: Path) -> Any:
+    try:
+        return loader.construct_object(node, deep=True)
+    except (ValueError, OverflowError) as error:  # dates like 2026-13-40, numbers of thousands of digits
+        raise ConfigurationError(f"{path}:{node.start_mark.line + 1}: {error}") from error
 
 
 def _path_faults(checked: Mapping[str, Any], lines: Mapping[str, int], path: Path) -> list[str]:
@@ -124,8 +141,15 @@ def _suggestion(key: str) -> str:
     return f", did you mean {near[0]!r}?" if near else ""
 
 
+def _shown(value: Any) -> str:
+    # Aliases make a few lines of YAML into lists whose full text would fill the memory.
+    if isinstance(value, str | int | float | date | None):
+        return repr(value)[:_SHOWN_CHARACTERS]
+    return f"a {type(value).__name__}"
+
+
 def _text(value: Any) -> str:
-    if isinstance(value, bool | dict | list):
+    if isinstance(value, bool) or not isinstance(value, str | int | float | date):
         raise ValueError("must be a text")
     return str(value)
 
@@ -136,18 +160,18 @@ def _path(value: Any) -> Path:
 
 def _whole(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"must be a whole number, not {value!r}")
+        raise ValueError(f"must be a whole number, not {_shown(value)}")
     return value
 
 
 def _number(value: Any) -> float:
     # YAML 1.1 reads 1e-4 as a text: it takes a dot to be a number there.
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError(f"must be a number, not {value!r}")
+        raise ValueError(f"must be a number, not {_shown(value)}")
     try:
         return float(value)
-    except ValueError:
-        raise ValueError(f"must be a number, not {value!r}") from None
+    except (ValueError, OverflowError):
+        raise ValueError(f"must be a number, not {_shown(value)}") from None
 
 
 def _share(value: Any) -> float:
@@ -159,7 +183,7 @@ def _share(value: Any) -> float:
 
 def _yes_or_no(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise ValueError(f"must be true or false, not {value!r}")
+        raise ValueError(f"must be true or false, not {_shown(value)}")
     return value
 
 
@@ -171,9 +195,9 @@ def _word_of(enum: Any) -> Callable[[Any], Any]:
     names = [member.lower() for member in enum if member != "UNSPECIFIED"]
 
     def check(value: Any) -> Any:
-        if str(value).lower() not in names:
-            raise ValueError(f"must be one of {', '.join(names)}, not {value!r}")
-        return enum(str(value).upper())
+        if not isinstance(value, str) or value.lower() not in names:
+            raise ValueError(f"must be one of {', '.join(names)}, not {_shown(value)}")
+        return enum(value.upper())
 
     return check
 

@@ -20,6 +20,8 @@ from services.labeler.rows import CaptionFormat, CaptionRow
 FILE_NAME: Final = "file_name"
 TEXT: Final = "text"
 MAX_ROWS: Final = 100_000
+# Captions may have several lines; empty lines count too.
+MAX_LINES: Final = 20 * MAX_ROWS
 MAX_FAULTS: Final = 100
 # A row cannot be longer than a caption with its file name, generously counted.
 _MAX_LINE_CHARACTERS: Final = 65_536
@@ -87,6 +89,9 @@ class _Reader:
         return f"{self.name}:{line}" + (f":{column}" if column else "")
 
     def text_of(self, data: bytes) -> str:
+        if data.count(b"\n") > MAX_LINES:
+            self.fault(self.name, f"has more than {MAX_LINES} lines, which is the limit")
+            return ""
         try:
             return data.decode("utf-8-sig")
         except UnicodeDecodeError as error:

@@ -286,3 +286,15 @@ async def test_a_caller_that_leaves_ends_the_handler(start: Any) -> None:
     labels = {"rpc_service": "servicekit.test.Echo", "rpc_method": "ServerStream", "code": "CANCELLED"}
     value = running.metrics.registry.get_sample_value
     await eventually(lambda: value("brandloom_test_rpc_handled_total", labels))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_long_list_of_faults_reaches_the_caller(start: Any, kind: str) -> None:
+    faults = [errors.FieldViolation(f"metadata.csv:{line}:{'s' * 99}", "is bad " * 99) for line in range(100)]
+    metadata = {"references": "x" * 9000}
+    running = await start(raising(errors.InvalidArgument(faults, reason="FILE_INVALID", metadata=metadata)))
+    error = await failure(running.stub, kind)
+    assert isinstance(error, errors.InvalidArgument)
+    assert error.reason == "FILE_INVALID"
+    assert error.violations[0].field.startswith("metadata.csv:0:")
+    assert error.violations[-1].description == f"and {101 - len(error.violations)} more faults"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -188,3 +189,35 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     path.write_bytes(b"#" * (1 << 20) + b"##")
     with pytest.raises(ConfigurationError, match="too large"):
         read_config(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("yes: 1", "unknown key 'yes'"),
+        ("0x10: 1", "unknown key '0x10'"),
+        ("null: 1", "unknown key 'null'"),
+        ("<<: {alpha: x}", "unknown key '<<'"),
+        ("? [a, b]\n: 1", "a key must be a word"),
+        ("seed: 2026-13-40", "month must be in 1..12"),
+        ("alpha: 1" + "0" * 400, "must be a number"),
+        ("alpha: 1" + "0" * 5000, "Exceeds the limit"),
+        ("seed: !!python/object/apply:os.system [ls]", "could not determine a constructor"),
+        ("precision: [float32]", "must be one of"),
+        ("alpha: " + "[" * 5000, "recursion"),
+    ],
+)
+def test_strange_yaml_is_told_with_its_place(tmp_path: Path, line: str, words: str) -> None:
+    text = f"train_data_dir: {tmp_path}\nbase_model: tiny\n{line}\n"
+    with pytest.raises(ConfigurationError, match=f"(?s)my.yaml.*{re.escape(words)}") as caught:
+        parse_config(text, Path("my.yaml"))
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("key", ["alpha", "seed", "precision", "name", "trigger_words", "horizontal_flip"])
+def test_a_bomb_of_aliases_does_not_go_off(tmp_path: Path, key: str) -> None:
+    levels = [f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]" for level in range(1, 30)]
+    bomb = "\n".join(["a0: &a0 [x]", *levels, f"{key}: *a29"])
+    text = f"train_data_dir: {tmp_path}\nbase_model: tiny\n{bomb}\n"
+    with pytest.raises(ConfigurationError, match=f"{key}: must be"):
+        parse_config(text, Path("my.yaml"))

@@ -95,6 +95,14 @@ def test_faults_are_told_together_up_to_a_limit() -> None:
     assert len(caught.value.violations) == captions_files.MAX_FAULTS
 
 
+@pytest.mark.parametrize("form", [CaptionFormat.CSV, CaptionFormat.JSONL])
+def test_millions_of_empty_lines_are_not_read(form: CaptionFormat) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        parsed(b"\n" * (captions_files.MAX_LINES + 1), form, LIMITS)
+    (fault,) = caught.value.violations
+    assert (fault.field, "2000000 lines" in fault.description) == (f"metadata.{form}", True)
+
+
 @pytest.mark.parametrize(
     ("form", "line"),
     [

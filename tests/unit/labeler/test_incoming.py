@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
+from contextlib import closing
 
 import pytest
 
@@ -17,17 +18,17 @@ from services.labeler.limits import UploadLimits
 LIMITS = UploadLimits(max_file_bytes=10, max_archive_bytes=20)
 
 
-def incoming(**start: int) -> IncomingFile:
-    return IncomingFile(FileStart("a.png", **start), ZipArchiveReader(LIMITS), LIMITS)
+def incoming(size_bytes: int = 0) -> IncomingFile:
+    return IncomingFile(FileStart("a.png", size_bytes), ZipArchiveReader(LIMITS), LIMITS)
 
 
 async def test_what_comes_in_chunks_is_one_file() -> None:
-    file = incoming(size_bytes=6)
-    for chunk in (b"ab", b"", b"cdef"):
-        await file.take(chunk)
-    content = file.content()
-    assert not isinstance(content, Failure)
-    assert content.read() == b"abcdef"
+    with closing(incoming(size_bytes=6)) as file:
+        for chunk in (b"ab", b"", b"cdef"):
+            await file.take(chunk)
+        content = file.content()
+        assert not isinstance(content, Failure)
+        assert content.read() == b"abcdef"
 
 
 @pytest.mark.parametrize(("first", "limit"), [(b"picture", 10), (b"PK\x03\x04", 20)])
@@ -43,7 +44,6 @@ async def test_a_full_disk_is_no_fault_of_the_file(monkeypatch: pytest.MonkeyPat
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    file = incoming()
     monkeypatch.setattr(tempfile.SpooledTemporaryFile, "write", full)
-    with pytest.raises(Unavailable, match="No space left on device"):
+    with closing(incoming()) as file, pytest.raises(Unavailable, match="No space left on device"):
         await file.take(b"abc")
