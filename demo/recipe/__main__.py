@@ -101,7 +101,7 @@ def main() -> None:
     parser.add_argument("--captioner-seconds", type=float, default=2400)
     parser.add_argument("--autoencoder-seconds", type=float, default=1500)
     parser.add_argument("--decoder-seconds", type=float, default=2400, help="for the decoder alone")
-    parser.add_argument("--denoiser-seconds", type=float, default=4800)
+    parser.add_argument("--denoiser-seconds", type=float, default=9000)
     parser.add_argument(
         "--prompts", type=int, default=200, help="held-out prompts to judge the base model by"
     )

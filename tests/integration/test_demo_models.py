@@ -112,7 +112,7 @@ def test_the_published_scores_are_what_the_cards_say():
     scores = json.loads((MODELS / "scores.json").read_text())
     for attribute in ("subject", "colour", "place"):
         assert scores["captioner"][attribute] >= 0.97
-        assert scores["base"][attribute] >= 0.9
+        assert scores["base"][attribute] >= 0.95
     for model, part in (("sd-tiny", "base"), ("blip-tiny", "captioner")):
         card = (MODELS / model / "README.md").read_text()
         assert "Apache-2.0" in card
