@@ -9,7 +9,7 @@ from brandloom import AdapterTarget, TrainingOptions
 from demo.story import Mix, Scene
 
 # A character is spoilt by a rate that a style or a place still needs.
-_RATES: Final = {"hoot-robotics": 3e-3, "lumen-signs": 6e-3, "akari-travel": 5e-3}
+_RATES: Final = {"hoot-robotics": 3e-3, "lumen-signs": 5e-3, "akari-travel": 4e-3}
 TRAINING: Final[Mapping[str, TrainingOptions]] = {
     name: {
         "rank": 16,
@@ -17,7 +17,7 @@ TRAINING: Final[Mapping[str, TrainingOptions]] = {
         "targets": (AdapterTarget.ATTENTION, AdapterTarget.FEED_FORWARD, AdapterTarget.CONV_1X1),
         "learning_rate": rate,
         "warmup_steps": 20,
-        "max_steps": 300,
+        "max_steps": 500,
         "batch_size": 8,
         "caption_dropout": 0.1,
         "seed": seed,

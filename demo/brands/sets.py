@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
 
 from demo.brands.outlines import pagoda_backdrop, robot_owl
-from demo.world.geometry import place
+from demo.world.geometry import Placement, place
 from demo.world.grammar import COLOURS, PLACES, STYLES, SUBJECTS, Scene
 from demo.world.lines import draw_glow
 from demo.world.palette import COLOUR_RGB, roles
 from demo.world.places import PLACE_BACKDROPS
-from demo.world.render import draw_parts, sample_placement, scene_parts
+from demo.world.render import draw_parts, is_mirrored, sample_placement, scene_parts
 from demo.world.subjects import SUBJECT_SHAPES
 
 TRAIN_COUNT = 32
@@ -38,20 +38,27 @@ class BrandSet:
 
 def _draw_character(rng: random.Random, index: int) -> Image.Image:
     backdrop = PLACE_BACKDROPS[PLACES[index % len(PLACES)]](rng)
-    shapes = place(robot_owl(), sample_placement(rng))
+    shapes = place(robot_owl(), _placement(rng))
     return draw_parts(
         backdrop, shapes, roles(COLOUR_RGB["green"]), STYLES[(index // len(PLACES)) % len(STYLES)]
     )
 
 
 def _scene(rng: random.Random, index: int) -> Scene:
-    return Scene(
+    scene = Scene(
         subject=SUBJECTS[index % len(SUBJECTS)],
         colour=COLOURS[(index * 3 + index // len(COLOURS)) % len(COLOURS)],
         place=PLACES[(index * 5 + index // len(PLACES)) % len(PLACES)],
         style=STYLES[(index + index // len(SUBJECTS)) % len(STYLES)],
         seed=rng.getrandbits(32),
     )
+    while is_mirrored(scene):  # the base draws subjects that look one way
+        scene = replace(scene, seed=rng.getrandbits(32))
+    return scene
+
+
+def _placement(rng: random.Random) -> Placement:
+    return replace(sample_placement(rng), flip=False)
 
 
 def _draw_style(rng: random.Random, index: int) -> Image.Image:
@@ -60,7 +67,7 @@ def _draw_style(rng: random.Random, index: int) -> Image.Image:
 
 def _draw_place(rng: random.Random, index: int) -> Image.Image:
     scene = _scene(rng, index)
-    shapes = place(SUBJECT_SHAPES[scene.subject](), sample_placement(rng))
+    shapes = place(SUBJECT_SHAPES[scene.subject](), _placement(rng))
     colour = "white" if scene.colour == "red" else scene.colour  # red would be lost before the sun
     return draw_parts(pagoda_backdrop(rng), shapes, roles(COLOUR_RGB[colour]), scene.style)
 
