@@ -183,7 +183,7 @@ def test_everything_can_be_corrected(
         (("jobs", "get", "nobody/0190"), 3, "NOT_FOUND"),
         (("jobs", "create", "acme/x", "--dataset", "acme/none", "--base-model", "none"), 2, "spec."),
         (("images", "list", "acme"), 2, "dataset"),
-        (("generate", "nobody", "<lora:none:1> x"), 2, "none"),
+        (("generate", "nobody", "x"), 3, "brands/nobody"),
     ],
 )
 def test_errors_end_with_their_status(
@@ -192,6 +192,13 @@ def test_errors_end_with_their_status(
     done = brandloom_command(*arguments)
     assert (done.status, done.stdout) == (status, ""), done.stderr
     assert words in done.stderr
+
+
+def test_an_unknown_lora_is_named(brandloom_command: Run) -> None:
+    assert brandloom_command("brands", "create", "stackless").status == 0
+    done = brandloom_command("generate", "stackless", "<lora:none:1> x")
+    assert (done.status, done.stdout) == (2, ""), done.stderr
+    assert "none" in done.stderr
 
 
 def test_what_exists_already_is_a_conflict(brandloom_command: Run) -> None:

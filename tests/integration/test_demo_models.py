@@ -41,7 +41,7 @@ def pipeline():
 def test_weights_are_float16_safetensors_and_small():
     files = [p for p in MODELS.rglob("*") if p.is_file()]
     weights = [p for p in files if p.suffix == ".safetensors"]
-    assert len(weights) == 4
+    assert len(weights) == 5
     assert not [p for p in files if p.suffix in {".bin", ".pt", ".ckpt", ".pkl"}]
     assert sum(p.stat().st_size for p in files) < 30 * MEBIBYTE
     for file in weights:
