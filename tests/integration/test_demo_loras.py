@@ -29,8 +29,8 @@ MODELS: Final = Path(__file__).parents[2] / "demo" / "models"
 CHARACTER: Final = BRANDS["hoot-robotics"]
 STYLE: Final = BRANDS["lumen-signs"]
 PAIR: Final = (CHARACTER, STYLE)
-STEPS: Final = 60
-BATCH_SIZE: Final = 4
+STEPS: Final = 250
+BATCH_SIZE: Final = 8
 STACKED_WEIGHT: Final = 0.8
 DRAWINGS_PER_PROMPT: Final = 2
 GAIN_ALONE: Final = 0.05
@@ -102,7 +102,7 @@ def _train(brands: Sequence[BrandSet], captioner: Captioner) -> dict[str, Adapte
 
 
 def _spec(brand: BrandSet) -> JobSpec:
-    """The demo's settings, over fewer steps of fewer pictures."""
+    """The demo's settings, over half its steps."""
     options = plan.TRAINING[brand.brand]
     return JobSpec(
         rank=options["rank"],
