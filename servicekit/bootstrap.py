@@ -94,7 +94,6 @@ async def serve_until_stopped(server: ServiceServer, common: CommonConfig, metri
     """Serves, with /metrics beside it, until SIGTERM or SIGINT."""
     exporter = serve_metrics(common.metrics_listen, metrics)
     try:
-        await server.start()
         await server.run_until_stopped()
     finally:
         if exporter is not None:

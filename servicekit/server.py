@@ -102,7 +102,11 @@ class ServiceServer:
         return port
 
     async def run_until_stopped(self) -> None:
-        """Serves until SIGTERM or SIGINT, then drains. A second signal cuts the drain short."""
+        """Serves until SIGTERM or SIGINT, then drains. A second signal cuts the drain short.
+
+        Starts first if that has not been done: then no signal can come between being ready and listening for
+        it.
+        """
         signalled = asyncio.Event()
         hurried = asyncio.Event()
 
@@ -113,6 +117,8 @@ class ServiceServer:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, on_signal)
         try:
+            if self._polling is None:
+                await self.start()
             await signalled.wait()
             stopping = asyncio.create_task(self.stop())
             hurry = asyncio.create_task(hurried.wait())
