@@ -93,7 +93,9 @@ from brandloom.types.training import (
     JobArtifact,
     JobArtifactKind,
     MetricPoint,
+    Placement,
     SpecCheck,
+    Standing,
     TrainingJob,
     TrainingProgress,
 )
@@ -151,6 +153,8 @@ __all__ = [
     "ImageFlag",
     "JobArtifact",
     "JobArtifactKind",
+    "Placement",
+    "Standing",
     "JobFailed",
     "JobState",
     "LabelEvent",

@@ -60,6 +60,34 @@ class JobArtifact:
     prompt: str
 
 
+class Standing(StrEnum):
+    """Why a job is where it is: in a pack, or waiting."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    TRAINING = "TRAINING"
+    LEAVING = "LEAVING"
+    NEXT = "NEXT"
+    BACKING_OFF = "BACKING_OFF"
+    NO_WORKER = "NO_WORKER"
+    PACK_FULL = "PACK_FULL"
+    OTHER_PACKS = "OTHER_PACKS"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Placement:
+    """What the packer has decided about a job, and why in words.
+
+    Jobs of one `pack` can train together; `companions` do so now. `estimated_start_time` of a queued job is
+    None where nothing tells.
+    """
+
+    standing: Standing
+    reason: str
+    pack: str
+    companions: int
+    estimated_start_time: datetime | None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingJob:
     """Learns one LoRA: `brands/{brand}/trainingJobs/{training_job}`."""
@@ -82,6 +110,7 @@ class TrainingJob:
     priority: int
     queue_position: int
     worker: str
+    placement: Placement | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -26,6 +26,7 @@ from services.trainer.config import TrainerConfig
 from services.trainer.domain import RetryPolicy
 from services.trainer.executor import ExecutorSettings, LocalExecutor
 from services.trainer.labeler_client import LabelerClient
+from services.trainer.leasing import QueueRules
 from services.trainer.metrics import PrometheusMeters
 from services.trainer.optimizer_libraries import missing_libraries
 from services.trainer.planning import Planner
@@ -33,6 +34,7 @@ from services.trainer.registry_client import RegistryClient
 from services.trainer.repository import SqlJobs
 from services.trainer.service import TrainerService
 from services.trainer.service_checkpoints import CheckpointKeeper
+from services.trainer.service_packing import PackingService
 from services.trainer.service_workers import LeaseRules, WorkerService
 from services.trainer.servicer import TrainerServicer
 from services.trainer.tables import RequestIdRow
@@ -70,13 +72,16 @@ class TrainerApplication:
         # Workers elsewhere may have more than this service.
         missing = missing_libraries() if config.workers else {}
         planner = Planner(LabelerClient(labeler), RegistryClient(registry), store, missing=missing)
-        self._workers = WorkerService(jobs, bell, meters, clock, _lease_rules(config), _retries(config))
+        rules = _lease_rules(config)
+        self._workers = WorkerService(jobs, bell, meters, clock, rules, _retries(config))
+        self._packer = PackingService(jobs, bell, clock, rules.queue, seen_within=2 * rules.timeout)
+        service = TrainerService(jobs, planner, store, bell, clock, self._packer)
         self._meters = meters
         drain = Drain()
         self._server = build_server(
             config.common,
             self._metrics,
-            _registrations(TrainerService(jobs, planner, store, bell, clock), self._workers, drain),
+            _registrations(service, self._workers, self._packer, drain),
             readiness={"database": self._database.ready, "store": store.ready},
             drain=drain,
             before_stop=self._stop_workers,
@@ -127,7 +132,8 @@ class TrainerApplication:
         workers, keep = self._workers, self._config.common.request_id_keep
         return Chores(
             Chore(_WATCH_SECONDS, workers.reap, executor.free_orphaned_leases, workers.measure),
-            Chore(self._sweep_seconds, self._checkpoints.sweep),
+            Chore(_WATCH_SECONDS, self._packer.make_way),
+            Chore(self._sweep_seconds, self._checkpoints.sweep, self._packer.forget),
             forgetting(self._database, RequestIdRow, self._clock, keep),
         )
 
@@ -146,7 +152,9 @@ class TrainerApplication:
             self._exporter.close()
 
 
-def _registrations(service: TrainerService, workers: WorkerService, drain: Drain) -> list[Registration]:
+def _registrations(
+    service: TrainerService, workers: WorkerService, packer: PackingService, drain: Drain
+) -> list[Registration]:
     return [
         Registration(
             trainer_pb2.DESCRIPTOR.services_by_name["TrainerService"].full_name,
@@ -156,7 +164,7 @@ def _registrations(service: TrainerService, workers: WorkerService, drain: Drain
         Registration(
             worker_pb2.DESCRIPTOR.services_by_name["TrainingWorkerService"].full_name,
             worker_pb2_grpc.add_TrainingWorkerServiceServicer_to_server,
-            TrainingWorkerServicer(workers),
+            TrainingWorkerServicer(workers, packer),
             ADMINISTRATORS_ONLY,
         ),
     ]
@@ -165,7 +173,11 @@ def _registrations(service: TrainerService, workers: WorkerService, drain: Drain
 def _lease_rules(config: TrainerConfig) -> LeaseRules:
     return LeaseRules(
         timeout=timedelta(seconds=config.lease_timeout_seconds),
-        longest_wait=timedelta(seconds=config.longest_wait_seconds),
+        queue=QueueRules(
+            longest_wait=timedelta(seconds=config.longest_wait_seconds),
+            turn=timedelta(seconds=config.pack_turn_seconds),
+            aging=timedelta(seconds=config.aging_seconds),
+        ),
     )
 
 

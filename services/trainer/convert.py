@@ -28,6 +28,7 @@ from services.trainer.events import (
     Progress,
     VersionRegistered,
 )
+from services.trainer.placement import Standing
 from services.trainer.ports import JobRecord
 from services.trainer.sources import Blob
 
@@ -59,6 +60,15 @@ _KINDS: Final = {
     ArtifactKind.TENSORBOARD: pb.JobArtifact.KIND_TENSORBOARD,
     ArtifactKind.CHECKPOINT: pb.JobArtifact.KIND_CHECKPOINT,
 }
+_STANDINGS: Final = {
+    Standing.TRAINING: pb.Placement.STANDING_TRAINING,
+    Standing.LEAVING: pb.Placement.STANDING_LEAVING,
+    Standing.NEXT: pb.Placement.STANDING_NEXT,
+    Standing.BACKING_OFF: pb.Placement.STANDING_BACKING_OFF,
+    Standing.NO_WORKER: pb.Placement.STANDING_NO_WORKER,
+    Standing.PACK_FULL: pb.Placement.STANDING_PACK_FULL,
+    Standing.OTHER_PACKS: pb.Placement.STANDING_OTHER_PACKS,
+}
 _KIND_OF: Final = {number: kind for kind, number in _KINDS.items()}
 
 
@@ -82,8 +92,22 @@ def job_to_proto(record: JobRecord) -> pb.TrainingJob:
         etag=job.etag,
         creator=job.creator,
         priority=job.priority,
-        queue_position=record.queue_position,
+        queue_position=record.placement.position if record.placement else 0,
         worker=job.lease.worker if job.lease else "",
+        placement=_placement_to_proto(record) if record.placement else None,
+    )
+
+
+def _placement_to_proto(record: JobRecord) -> pb.Placement:
+    placement, spec = record.placement, record.job.spec
+    assert placement is not None
+    size = f"{spec.resolution} px" if spec.resolution else "texts"
+    return pb.Placement(
+        standing=_STANDINGS[placement.standing],
+        reason=placement.why,
+        pack=f"{spec.base_model.rpartition('/')[2]}, {size}, {spec.precision}",
+        companions=placement.companions,
+        estimated_start_time=timestamp(placement.start) if placement.start else None,
     )
 
 

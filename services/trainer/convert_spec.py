@@ -61,7 +61,7 @@ PRECISIONS: Final[Mapping[Precision, pb.Precision]] = MappingProxyType(
         Precision.BFLOAT16: pb.PRECISION_BFLOAT16,
     }
 )
-_TARGET_OF: Final = {number: target for target, number in TARGETS.items()}
+TARGET_OF: Final = {number: target for target, number in TARGETS.items()}
 _SCHEDULE_OF: Final = {number: schedule for schedule, number in SCHEDULES.items()}
 _OPTIMIZER_OF: Final = {number: optimizer for optimizer, number in OPTIMIZERS.items()}
 PRECISION_OF: Final = {number: precision for precision, number in PRECISIONS.items()}
@@ -85,7 +85,7 @@ def draft_from_proto(spec: pb.TrainingSpec) -> SpecDraft:
         rank=adapter.rank or None,
         alpha=adapter.alpha or None,
         dropout=adapter.dropout,
-        targets=frozenset(_TARGET_OF[number] for number in adapter.targets),
+        targets=frozenset(TARGET_OF[number] for number in adapter.targets),
         train_text_encoder=adapter.train_text_encoder,
         learning_rate=optimization.learning_rate or None,
         text_encoder_learning_rate=optimization.text_encoder_learning_rate or None,
@@ -174,7 +174,7 @@ def spec_from_proto(spec: pb.TrainingSpec) -> TrainingSpec:
             rank=spec.adapter.rank,
             alpha=spec.adapter.alpha,
             dropout=spec.adapter.dropout,
-            targets=frozenset(_TARGET_OF[number] for number in spec.adapter.targets),
+            targets=frozenset(TARGET_OF[number] for number in spec.adapter.targets),
             train_text_encoder=spec.adapter.train_text_encoder,
         ),
         optimization=_optimization_from_proto(spec.optimization),

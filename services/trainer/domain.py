@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -49,6 +49,7 @@ class Lease:
     """Who works on a job, and until when that is believed without another word."""
 
     worker: str
+    since: datetime
     expires_at: datetime
 
 
@@ -78,7 +79,11 @@ class Job:
     state: JobState = JobState.QUEUED
     attempt: int = 0
     failures: int = 0
+    line_time: datetime
+    """Its place in the line: when it was created or resumed, or when it last made way for another."""
     not_before: datetime
+    makes_way: bool = False
+    """Whether its worker is to leave it with a checkpoint, for another job's sake."""
     progress: Progress | None = None
     error: Failure | None = None
     lora_version: str = ""
@@ -110,7 +115,8 @@ class Job:
         self._move(JobState.PREPARING, now)
         self.fencing_token += 1
         self.attempt += 1
-        self.lease = Lease(worker, now + timeout)
+        self.lease = Lease(worker, now, now + timeout)
+        self.makes_way = False
         self.start_time = self.start_time or now
         self.error = None
 
@@ -126,7 +132,7 @@ class Job:
     def renew(self, now: datetime, timeout: timedelta) -> None:
         """Believes the worker for another while."""
         if self.lease is not None:
-            self.lease = Lease(self.lease.worker, now + timeout)
+            self.lease = replace(self.lease, expires_at=now + timeout)
 
     def report(self, payload: Payload, now: datetime) -> None:
         """Takes the lease holder's word on state, progress, files and notices."""
@@ -163,8 +169,18 @@ class Job:
         self.require_lease(token)
         self._end(JobState.CANCELLED, now)
 
+    def make_way(self, why: str, now: datetime) -> None:
+        """Asks the worker to leave the job with a checkpoint; a job that is being cancelled leaves anyway."""
+        if self.state in LEASED and self.state is not JobState.CANCELLING:
+            self.makes_way = True
+            self._record(Notice(f"{why}; it goes on when a place is free"), now)
+
+    def tell(self, text: str, now: datetime) -> None:
+        """Records something worth knowing."""
+        self._record(Notice(text), now)
+
     def give_back(self, token: int, now: datetime) -> None:
-        """Puts the job back in the queue at its worker's wish; this is no failed attempt."""
+        """Puts the job back in the queue; this is no failed attempt."""
         self.require_lease(token)
         self.completed_token = token
         self._give_back(now)
@@ -195,6 +211,7 @@ class Job:
         if self.state not in {JobState.FAILED, JobState.CANCELLED}:
             raise _wrong_state(self, "only failed and cancelled jobs can be resumed")
         self._queue(now)
+        self.line_time = now
         self.failures = 0
         self.error = None
         self.end_time = None
@@ -211,6 +228,8 @@ class Job:
             self._end(JobState.CANCELLED, now)
             return
         self._move(JobState.PREEMPTED, now)
+        if self.makes_way:
+            self.line_time = now
         self._queue(now)
 
     def _give_up_attempt(
@@ -235,6 +254,7 @@ class Job:
     def _queue(self, now: datetime, wait: timedelta = timedelta(0)) -> None:
         self._move(JobState.QUEUED, now)
         self.lease = None
+        self.makes_way = False
         self.not_before = now + wait
 
     def _end(self, state: JobState, now: datetime) -> None:

@@ -49,7 +49,9 @@ def write_job(job: Job, row: JobRow) -> None:
         "priority",
         "attempt",
         "failures",
+        "line_time",
         "not_before",
+        "makes_way",
     ):
         setattr(row, column, getattr(job, column))
     for column in ("fencing_token", "completed_token", "registration_id", "lora_version", "total_steps"):
@@ -63,6 +65,7 @@ def write_job(job: Job, row: JobRow) -> None:
     key = job.pack_key
     row.base_sha256, row.resolution, row.precision = key.base_sha256, key.resolution, key.precision.value
     row.worker = job.lease.worker if job.lease else ""
+    row.leased_at = job.lease.since if job.lease else None
     row.lease_expires_at = job.lease.expires_at if job.lease else None
     row.images_per_second = job.progress.images_per_second if job.progress else 0.0
     row.loss = job.progress.loss if job.progress else 0.0
@@ -76,7 +79,9 @@ def write_job(job: Job, row: JobRow) -> None:
 
 def read_job(row: JobRow) -> Job:
     """The job of a row, with no new events."""
-    lease = Lease(row.worker, row.lease_expires_at) if row.lease_expires_at is not None else None
+    lease = None
+    if row.leased_at is not None and row.lease_expires_at is not None:
+        lease = Lease(row.worker, row.leased_at, row.lease_expires_at)
     return Job(
         name=row.name,
         brand=row.brand,
@@ -92,7 +97,9 @@ def read_job(row: JobRow) -> Job:
         state=JobState(row.state),
         attempt=row.attempt,
         failures=row.failures,
+        line_time=row.line_time,
         not_before=row.not_before,
+        makes_way=row.makes_way,
         progress=Progress(**row.progress) if row.progress else None,
         error=Failure(**row.error) if row.error else None,
         lora_version=row.lora_version,

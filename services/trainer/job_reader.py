@@ -18,6 +18,7 @@ from servicekit.filtering import FieldKind, FilterField
 from servicekit.listing import ListQuery, Page, list_page
 from services.trainer.events import ArtifactKind, Event, JobArtifact, JobState, MetricPoint
 from services.trainer.job_codec import read_event, read_job
+from services.trainer.packing_records import SqlPacking
 from services.trainer.ports import JobHead, JobPage, JobQuery, JobRecord, QueueFigures
 from services.trainer.sources import Blob
 from services.trainer.states import LEASED
@@ -52,6 +53,11 @@ class SqlJobReader:
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
+
+    @property
+    def packing(self) -> SqlPacking:
+        """See JobReader."""
+        return SqlPacking(self._session)
 
     async def find(self, name: str) -> JobRecord | None:
         """See JobReader; files are in the order of their steps."""
@@ -193,28 +199,7 @@ class SqlJobReader:
         files: defaultdict[str, list[JobArtifact]] = defaultdict(list)
         for row in await self._session.scalars(_newest_files([row.name for row in rows])):
             files[row.job].append(_artifact(row))
-        positions = await self._queue_positions(rows)
-        return [
-            JobRecord(
-                job=read_job(row),
-                artifacts=tuple(files[row.name]),
-                queue_position=positions.get(row.name, 0),
-            )
-            for row in rows
-        ]
-
-    async def _queue_positions(self, rows: list[JobRow]) -> dict[str, int]:
-        names = [row.name for row in rows if row.state == JobState.QUEUED.value]
-        if not names:
-            return {}
-        place = func.row_number().over(order_by=(JobRow.priority.desc(), JobRow.create_time, JobRow.name))
-        queue = (
-            select(JobRow.name, place.label("place")).where(JobRow.state == JobState.QUEUED.value).subquery()
-        )
-        found = await self._session.execute(
-            select(queue.c.name, queue.c.place).where(queue.c.name.in_(names))
-        )
-        return {name: position - 1 for name, position in found}
+        return [JobRecord(job=read_job(row), artifacts=tuple(files[row.name])) for row in rows]
 
 
 def _newest_files(jobs: list[str]) -> Select[Any]:

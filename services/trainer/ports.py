@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,18 +10,21 @@ from typing import Protocol
 
 from services.trainer.domain import Job
 from services.trainer.events import Event, JobArtifact, JobState, MetricPoint
-from services.trainer.leasing import Candidate, Wish
+from services.trainer.leasing import Queue, QueueRules, Wish
+from services.trainer.memory_figures import BaseMemory
+from services.trainer.placement import Placement
+from services.trainer.preemption import Running, Seat
 from services.trainer.sources import BaseModel, DatasetRevision, LoraVersion
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobRecord:
-    """A job together with what is kept beside it. `queue_position` counts the jobs before it, while it is
-    queued."""
+    """A job together with what is kept beside it."""
 
     job: Job
     artifacts: tuple[JobArtifact, ...]
-    queue_position: int = 0
+    placement: Placement | None = None
+    """Where it stands, until it has ended."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,8 +63,54 @@ class JobHead:
     last_sequence: int
 
 
+class PackingReader(Protocol):
+    """What the packer looks at."""
+
+    async def queue(self, now: datetime, rules: QueueRules, wish: Wish | None) -> Queue:
+        """The queued jobs whose time has come, of each brand as many of the first as the wish could use; None
+        for all, even those whose time is still to come."""
+        ...
+
+    async def running(self) -> list[Running]:
+        """The leased jobs."""
+        ...
+
+    async def seats(self, seen_after: datetime) -> list[Seat]:
+        """Workers that were heard of after that time."""
+        ...
+
+    async def memories(self, base_sha256: Sequence[str]) -> list[BaseMemory]:
+        """What workers have measured on these bases, on each device."""
+        ...
+
+
+class PackingRecords(PackingReader, Protocol):
+    """What the packer looks at, to be changed."""
+
+    async def see(self, seat: Seat, now: datetime) -> None:
+        """The worker has been heard of."""
+        ...
+
+    async def see_again(self, worker: str, now: datetime) -> None:
+        """The worker has been heard of, and nothing about it has changed."""
+        ...
+
+    async def put_memory(self, memory: BaseMemory, now: datetime) -> None:
+        """What was measured, instead of what was measured there before."""
+        ...
+
+    async def forget(self, now: datetime, silent_since: datetime) -> None:
+        """Drops workers that were not heard of since that time, and figures that are long out of date."""
+        ...
+
+
 class JobReader(Protocol):
     """One consistent view of the jobs."""
+
+    @property
+    def packing(self) -> PackingReader:
+        """What the packer sees in it."""
+        ...
 
     async def find(self, name: str) -> JobRecord | None:
         """The job of that name."""
@@ -113,6 +162,11 @@ class JobReader(Protocol):
 class JobTransaction(JobReader, Protocol):
     """A view that may change; all changes become visible together or not at all."""
 
+    @property
+    def packing(self) -> PackingRecords:
+        """What the packer sees in it."""
+        ...
+
     async def lock(self, name: str) -> Job | None:
         """The job of that name, to be changed: nobody else can change it until the end."""
         ...
@@ -127,14 +181,6 @@ class JobTransaction(JobReader, Protocol):
 
     async def put_points(self, name: str, points: Sequence[MetricPoint]) -> None:
         """Stores figures; those of a step that is there already are replaced."""
-        ...
-
-    async def candidates(self, now: datetime, wish: Wish) -> list[Candidate]:
-        """Queued jobs whose time has come: of each brand as many of the first as the wish could use."""
-        ...
-
-    async def running_by_brand(self) -> Mapping[str, int]:
-        """Leased jobs of each brand."""
         ...
 
     async def lock_queued(self, names: Sequence[str]) -> list[Job]:

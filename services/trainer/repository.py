@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 
-from sqlalchemy import Select, delete, func, select
+from sqlalchemy import Select, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -17,8 +17,6 @@ from services.trainer.domain import Job
 from services.trainer.events import ArtifactKind, JobArtifact, MetricPoint
 from services.trainer.job_codec import read_job, write_event, write_job
 from services.trainer.job_reader import SqlJobReader
-from services.trainer.leasing import Candidate, PackKey, Wish
-from services.trainer.spec import Precision
 from services.trainer.states import LEASED
 from services.trainer.tables import ArtifactRow, Base, DiscardedFileRow, JobRow, PointRow, RequestIdRow
 
@@ -95,29 +93,6 @@ class SqlJobTransaction(SqlJobReader):
         await self._session.execute(
             statement.on_conflict_do_update(index_elements=["job", "step"], set_=changed), rows
         )
-
-    async def candidates(self, now: datetime, wish: Wish) -> list[Candidate]:
-        """See JobTransaction."""
-        place = func.row_number().over(
-            partition_by=JobRow.brand, order_by=(JobRow.priority.desc(), JobRow.create_time, JobRow.name)
-        )
-        queued = (
-            select(JobRow.name, place.label("place"))
-            .where(JobRow.state == "queued", JobRow.not_before <= now)
-            .subquery()
-        )
-        # Of each brand the first ones whatever they need, for the rule about long waits, and the first that
-        # fit.
-        first = select(queued.c.name).where(queued.c.place <= wish.max_jobs)
-        names = {*await self._session.scalars(first), *await self._session.scalars(_fitting(now, wish))}
-        rows = await self._session.scalars(select(JobRow).where(JobRow.name.in_(names)))
-        return [_candidate(row) for row in rows]
-
-    async def running_by_brand(self) -> Mapping[str, int]:
-        """See JobTransaction."""
-        counted = select(JobRow.brand, func.count()).where(JobRow.state.in_(_LEASED)).group_by(JobRow.brand)
-        found = await self._session.execute(counted)
-        return {row[0]: row[1] for row in found}
 
     async def lock_queued(self, names: Sequence[str]) -> list[Job]:
         """See JobTransaction; rows that others hold are passed over."""
@@ -207,35 +182,3 @@ class SqlJobTransaction(SqlJobReader):
         if self._session.get_bind().dialect.name == "postgresql":
             return postgresql.insert(table)
         return sqlite.insert(table)
-
-
-def _fitting(now: datetime, wish: Wish) -> Select[str]:
-    """Names of the first queued jobs of each brand that could join the worker's pack."""
-    conditions = [JobRow.state == "queued", JobRow.not_before <= now]
-    if wish.joining is not None:
-        key = wish.joining
-        conditions += [
-            JobRow.base_sha256 == key.base_sha256,
-            JobRow.resolution == key.resolution,
-            JobRow.precision == key.precision.value,
-        ]
-    elif wish.base_sha256:
-        conditions.append(JobRow.base_sha256 == wish.base_sha256)
-    place = func.row_number().over(
-        partition_by=(JobRow.brand, JobRow.base_sha256, JobRow.resolution, JobRow.precision),
-        order_by=(JobRow.priority.desc(), JobRow.create_time, JobRow.name),
-    )
-    placed = select(JobRow.name, place.label("place")).where(*conditions).subquery()
-    return select(placed.c.name).where(placed.c.place <= wish.max_jobs)
-
-
-def _candidate(row: JobRow) -> Candidate:
-    return Candidate(
-        name=row.name,
-        brand=row.brand,
-        priority=row.priority,
-        create_time=row.create_time,
-        queued_since=row.not_before,
-        pack_key=PackKey(row.base_sha256, row.resolution, Precision(row.precision)),
-        failures=row.failures,
-    )

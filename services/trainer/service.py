@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
@@ -13,10 +13,12 @@ from servicekit.clock import Clock
 from servicekit.errors import NotFound
 from servicekit.identity import current_principal
 from servicekit.ids import new_id
+from services.trainer.defaults import refuse
 from services.trainer.domain import Job, has_ended
 from services.trainer.events import Event, JobArtifact, MetricPoint
 from services.trainer.planning import Plan, Planner
 from services.trainer.ports import Artifacts, Bell, JobPage, JobQuery, JobReader, JobRecord, Jobs
+from services.trainer.service_packing import PackingService
 from services.trainer.spec import SpecDraft
 
 BRAND: Final = "brands/{brand}"
@@ -55,6 +57,7 @@ class TrainerService:
         artifacts: Artifacts,
         bell: Bell,
         clock: Clock,
+        packer: PackingService,
         *,
         watch_poll: timedelta = timedelta(seconds=0.5),
     ) -> None:
@@ -63,6 +66,7 @@ class TrainerService:
         self._artifacts = artifacts
         self._bell = bell
         self._clock = clock
+        self._packer = packer
         self._watch_poll = watch_poll
 
     async def create(self, new: NewJob) -> JobRecord:
@@ -72,34 +76,35 @@ class TrainerService:
             async with self._jobs.snapshot() as reader:
                 earlier = await reader.answered(new.brand, new.request_id, new.body_digest)
                 if earlier is not None:
-                    return await _found(reader, earlier)
-        plan = await self._planner.plan(new.brand, new.draft, prefix="training_job.spec")
+                    return await self._found(reader, earlier)
+        plan = await self._plan(new.brand, new.draft, prefix="training_job.spec")
         job = self._new_job(new, plan, creator)
         async with self._jobs.transaction() as transaction:
             if new.request_id:
                 first = await transaction.remember(new.brand, new.request_id, new.body_digest, job.name)
                 if first is not None:
-                    return await _found(transaction, first)
+                    return await self._found(transaction, first)
             await transaction.insert(job)
-            record = await _found(transaction, job.name)
+            record = await self._found(transaction, job.name)
         self._bell.ring(job.name)
         return record
 
     async def validate(self, brand: str, draft: SpecDraft) -> Plan:
         """The plan that a job of this draft would have; nothing is kept of it."""
-        return await self._planner.plan(brand, draft, prefix="spec")
+        return await self._plan(brand, draft, prefix="spec")
 
     async def get(self, name: str) -> JobRecord:
         """The job; NotFound."""
         async with self._jobs.snapshot() as reader:
-            return await _found(reader, name)
+            return await self._found(reader, name)
 
     async def page(self, parent: str, query: JobQuery) -> JobPage:
         """A page of the brand's jobs, or, for `brands/-`, of all brands that the caller may use."""
         brand = names.parse(BRAND, parent, field="parent", wildcard=True)["brand"]
         brands = current_principal().brands if brand == names.WILDCARD else frozenset({brand})
         async with self._jobs.snapshot() as reader:
-            return await reader.page(query, brands)
+            page = await reader.page(query, brands)
+            return replace(page, records=tuple(await self._packer.placed(reader, page.records)))
 
     async def cancel(self, name: str) -> JobRecord:
         """Ends the job, at once when it waits; FailedPrecondition when it has ended."""
@@ -141,6 +146,11 @@ class TrainerService:
             raise NotFound.of("JobArtifact", f"{name}/{file_name}")
         return Download(artifact, self._artifacts.open(artifact.blob.sha256))
 
+    async def _plan(self, brand: str, draft: SpecDraft, *, prefix: str) -> Plan:
+        plan = await self._planner.plan(brand, draft, prefix=prefix)
+        refuse(await self._packer.too_large(plan.spec, plan.sources.base.sha256, prefix))
+        return plan
+
     async def _change(self, name: str, *, cancel: bool) -> JobRecord:
         async with self._jobs.transaction() as transaction:
             job = await transaction.lock(name)
@@ -151,9 +161,15 @@ class TrainerService:
             else:
                 job.resume(self._clock.now())
             await transaction.save(job)
-            record = await _found(transaction, name)
+            record = await self._found(transaction, name)
         self._bell.ring(name)
         return record
+
+    async def _found(self, reader: JobReader, name: str) -> JobRecord:
+        record = await reader.find(name)
+        if record is None:
+            raise NotFound.of("TrainingJob", name)
+        return (await self._packer.placed(reader, [record]))[0]
 
     def _new_job(self, new: NewJob, plan: Plan, creator: str) -> Job:
         now = self._clock.now()
@@ -169,14 +185,8 @@ class TrainerService:
             priority=new.priority,
             registration_id=str(uuid.uuid4()),
             create_time=now,
+            line_time=now,
             not_before=now,
         )
         job.begin(now)
         return job
-
-
-async def _found(reader: JobReader, name: str) -> JobRecord:
-    record = await reader.find(name)
-    if record is None:
-        raise NotFound.of("TrainingJob", name)
-    return record

@@ -4,7 +4,7 @@ do not."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
@@ -12,8 +12,10 @@ from servicekit.clock import Clock
 from servicekit.errors import InvalidArgument
 from services.trainer.domain import Job, RetryPolicy, lease_lost
 from services.trainer.events import Failure, JobState, MetricPoint, Payload
-from services.trainer.leasing import SUSPECT_FAILURES, Wish, choose
-from services.trainer.ports import Bell, Jobs, Meters
+from services.trainer.leasing import SUSPECT_FAILURES, Queue, QueueRules, Wish, choose
+from services.trainer.ports import Bell, Jobs, JobTransaction, Meters
+from services.trainer.preemption import Seat
+from services.trainer.room import Room
 
 
 class Instruction(StrEnum):
@@ -55,12 +57,10 @@ class Completion:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LeaseRules:
-    """For how long a silent worker is believed, and how long a job waits before no running pack passes
-    it by.
-    """
+    """For how long a silent worker is believed, and how long jobs wait."""
 
     timeout: timedelta = timedelta(seconds=30)
-    longest_wait: timedelta = timedelta(seconds=120)
+    queue: QueueRules = field(default_factory=QueueRules)
 
 
 class WorkerService:
@@ -81,18 +81,24 @@ class WorkerService:
         """For how long a lease holds without a heartbeat."""
         return self._rules.timeout
 
-    async def lease(self, worker: str, wish: Wish) -> list[Job]:
+    async def lease(self, seat: Seat, wish: Wish) -> list[Job]:
         """Jobs that can train on one resident base, now the worker's; empty when there is nothing to do."""
         now = self._clock.now()
         async with self._jobs.transaction() as transaction:
-            if any(job.failures >= SUSPECT_FAILURES for job in await transaction.lock_held_by(worker)):
+            await transaction.packing.see(seat, now)
+            held = await transaction.lock_held_by(seat.worker)
+            if any(job.failures >= SUSPECT_FAILURES for job in held):
                 return []  # it trains a job that has to be alone
-            waiting = await transaction.candidates(now, wish)
-            running = await transaction.running_by_brand()
-            chosen = choose(waiting, running, wish, now=now, longest_wait=self._rules.longest_wait)
+            if any(job.makes_way for job in held):
+                return []  # the place is another's
+            queue = await transaction.packing.queue(now, self._rules.queue, wish)
+            room = await _room(transaction, seat, held, queue)
+            chosen = choose(queue, wish, room=room)
             jobs = await transaction.lock_queued([candidate.name for candidate in chosen])
+            others = len(held) + len(jobs) - 1
             for job in jobs:
-                job.lease_to(worker, now, self._rules.timeout)
+                job.lease_to(seat.worker, now, self._rules.timeout)
+                job.tell(_beside(others), now)
                 await transaction.save(job)
         self._ring(jobs)
         return jobs
@@ -101,6 +107,7 @@ class WorkerService:
         """Renews the leases; tells for each what to do with the job."""
         async with self._jobs.transaction() as transaction:
             now = self._clock.now()
+            await transaction.packing.see_again(worker, now)
             answers: list[tuple[Held, Instruction]] = []
             for held in sorted(leases, key=lambda held: held.job):  # one order for all: no deadlocks
                 job = await transaction.lock(held.job)
@@ -213,4 +220,20 @@ class WorkerService:
 
 
 def _instruction(job: Job) -> Instruction:
-    return Instruction.CANCEL if job.state is JobState.CANCELLING else Instruction.CONTINUE
+    if job.state is JobState.CANCELLING:
+        return Instruction.CANCEL
+    return Instruction.PREEMPT if job.makes_way else Instruction.CONTINUE
+
+
+async def _room(transaction: JobTransaction, seat: Seat, held: Sequence[Job], queue: Queue) -> Room:
+    """What is left of the worker's device beside the jobs that it has."""
+    bases = {candidate.pack_key.base_sha256 for candidate in queue.waiting}
+    memories = await transaction.packing.memories(sorted(bases))
+    room = Room({memory.base_sha256: memory for memory in memories if memory.device == seat.device})
+    for job in held:
+        room.take(job.pack_key.base_sha256, job.spec)
+    return room
+
+
+def _beside(others: int) -> str:
+    return f"packed with {others} other job{'' if others == 1 else 's'}" if others else "alone in its pack"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Float, ForeignKey, Index, Integer, String, Text
+from sqlalchemy import BigInteger, Boolean, Float, ForeignKey, Index, Integer, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from servicekit.column_types import JsonColumn, UtcDateTime
@@ -40,8 +40,11 @@ class JobRow(Base):
     state: Mapped[str] = mapped_column(String(16))
     attempt: Mapped[int] = mapped_column(Integer)
     failures: Mapped[int] = mapped_column(Integer)
+    line_time: Mapped[datetime] = mapped_column(UtcDateTime)
     not_before: Mapped[datetime] = mapped_column(UtcDateTime)
+    makes_way: Mapped[bool] = mapped_column(Boolean)
     worker: Mapped[str] = mapped_column(String(63))
+    leased_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     lease_expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     fencing_token: Mapped[int] = mapped_column(BigInteger)
     completed_token: Mapped[int] = mapped_column(BigInteger)
@@ -60,6 +63,29 @@ class JobRow(Base):
     progress: Mapped[dict[str, Any] | None] = mapped_column(JsonColumn)
     error: Mapped[dict[str, Any] | None] = mapped_column(JsonColumn)
     checkpoint: Mapped[dict[str, Any] | None] = mapped_column(JsonColumn)
+
+
+class WorkerRow(Base):
+    """A worker that asks for jobs."""
+
+    __tablename__ = "training_workers"
+
+    name: Mapped[str] = mapped_column(String(63), primary_key=True)
+    places: Mapped[int] = mapped_column(Integer)
+    device: Mapped[str] = mapped_column(String(200))
+    last_seen: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+
+
+class MemoryRow(Base):
+    """What training on one base takes on one device, as a worker has measured it."""
+
+    __tablename__ = "training_memory"
+
+    base_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    precision: Mapped[str] = mapped_column(String(16), primary_key=True)
+    device: Mapped[str] = mapped_column(String(200), primary_key=True)
+    measured_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    figures: Mapped[dict[str, Any]] = mapped_column(JsonColumn)
 
 
 class EventRow(Base):

@@ -17,9 +17,12 @@ from services.trainer.convert import (
     payload_from_proto,
     point_from_proto,
 )
+from services.trainer.convert_memory import memory_from_proto
 from services.trainer.convert_spec import PRECISION_OF, spec_to_proto
 from services.trainer.domain import Job
 from services.trainer.leasing import PackKey, Wish
+from services.trainer.preemption import Seat
+from services.trainer.service_packing import PackingService
 from services.trainer.service_workers import Completion, Held, Instruction, Report, WorkerService
 
 SAFETENSORS: Final = "application/octet-stream"
@@ -40,14 +43,15 @@ ADMINISTRATORS_ONLY: Final = frozenset(_SERVICE.methods_by_name)
 class TrainingWorkerServicer(worker_pb2_grpc.TrainingWorkerServiceServicer):
     """Leases of jobs, for workers."""
 
-    def __init__(self, service: WorkerService) -> None:
+    def __init__(self, service: WorkerService, packer: PackingService) -> None:
         self._service = service
+        self._packer = packer
 
     async def LeaseTrainingJobs(
         self, request: pb.LeaseTrainingJobsRequest, context: Any
     ) -> pb.LeaseTrainingJobsResponse:
         """Jobs for one pack."""
-        jobs = await self._service.lease(request.worker, wish_of(request))
+        jobs = await self._service.lease(seat_of(request), wish_of(request))
         timeout = duration(self._service.lease_timeout)
         return pb.LeaseTrainingJobsResponse(leases=[_lease(job, timeout) for job in jobs])
 
@@ -70,6 +74,11 @@ class TrainingWorkerServicer(worker_pb2_grpc.TrainingWorkerServiceServicer):
         )
         return pb.ReportTrainingEventsResponse(action=_ACTIONS[await self._service.report(report)])
 
+    async def ReportMemory(self, request: pb.ReportMemoryRequest, context: Any) -> pb.ReportMemoryResponse:
+        """What was measured."""
+        await self._packer.put_memory(memory_from_proto(request))
+        return pb.ReportMemoryResponse()
+
     async def CompleteTrainingJob(
         self, request: pb.CompleteTrainingJobRequest, context: Any
     ) -> pb.CompleteTrainingJobResponse:
@@ -83,6 +92,11 @@ class TrainingWorkerServicer(worker_pb2_grpc.TrainingWorkerServiceServicer):
         )
         await self._service.complete(completion)
         return pb.CompleteTrainingJobResponse()
+
+
+def seat_of(request: pb.LeaseTrainingJobsRequest) -> Seat:
+    """Who asks."""
+    return Seat(request.worker, request.places or request.max_jobs, request.device)
 
 
 def wish_of(request: pb.LeaseTrainingJobsRequest) -> Wish:

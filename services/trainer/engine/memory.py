@@ -7,7 +7,7 @@ import gc
 import math
 import os
 import sys
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -50,10 +50,19 @@ class PassMemory:
 
 
 @dataclass(frozen=True, slots=True)
+class Setting:
+    """How passes are made: on which base, in which arithmetic, with or without gradient checkpointing."""
+
+    base_sha256: str
+    autocast: torch.dtype | None
+    recomputing: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Kind:
     """Passes that take as much memory: of one base, precision and way of computing, and one shape of rows."""
 
-    setting: Hashable
+    setting: Setting
     shape: Hashable
     parameters: int
     """Bits of the number of parameters of the largest job's adapter."""
@@ -79,6 +88,11 @@ class MemoryBook:
     def budget(self, device: torch.device) -> int:
         """Bytes that a pass may take now."""
         return self._limit or free_bytes(device)
+
+    @property
+    def measured(self) -> Mapping[Kind, PassMemory]:
+        """All that was measured."""
+        return self._known
 
     def bound(self, kind: Kind, rows: int, budget: int) -> PassMemory | None:
         """What passes of this kind, or of one that takes more, take, if so many rows stay within `budget`."""
@@ -144,15 +158,6 @@ def release_unused(device: torch.device) -> None:
         torch.cuda.empty_cache()
     elif sys.platform == "linux":
         ctypes.CDLL(None).malloc_trim(0)
-
-
-def in_words(count: float) -> str:
-    """Bytes as people read them."""
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} GiB"
 
 
 def _extent(shape: Hashable) -> tuple[int, ...]:

@@ -139,6 +139,10 @@ class Family(ABC, Generic[D, R]):
         """The layers that a LoRA with these targets (None: with all) sits on."""
 
     @abstractmethod
+    def area(self, shape: Hashable) -> int:
+        """Pixels of a row's picture, or tokens of its text."""
+
+    @abstractmethod
     def trained(self, spec: JobSpec) -> Sequence[Component]:
         """The components that a job trains."""
 

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import torch
 
+from services.trainer.amounts import in_words
 from services.trainer.engine.fault import LOSS_NOT_FINITE, OUT_OF_MEMORY, EngineFault
 from services.trainer.engine.memory import (
     Kind,
     MemoryBook,
     PassMemory,
-    in_words,
+    Setting,
     is_out_of_memory,
     release_unused,
 )
@@ -132,15 +134,29 @@ class SharedPasses:
         turn, member = max(pairs, key=lambda pair: pair[0].job.size)
         gradients = sum(turn.job.size for turn in {turn for turn, _ in pairs}) * _GRADIENT_BYTES
         budget = self._memory.budget(self._family.device) - gradients
-        setting = (self._family.sha256, self._autocast, self._recomputing)
-        kind = Kind(setting, member.rows.shape, turn.job.size.bit_length())
-        measured = self._memory.bound(kind, most, budget) or self._measure(self._memory, kind, turn, member)
+        kind = Kind(self._setting, member.rows.shape, turn.job.size.bit_length())
+        measured = self._memory.bound(kind, most, budget) or self._survey(self._memory, kind, turn, member)
         if measured is None:
             return most
         fitting = measured.rows_within(budget)
         if fitting == 0:
             self._give_up(pairs, turn, f"{in_words(measured.of(1))}, and {in_words(max(0, budget))} are free")
         return min(most, fitting)
+
+    def _survey(
+        self, memory: MemoryBook, kind: Kind, turn: Turn, member: Member[Any, Any]
+    ) -> PassMemory | None:
+        """What passes of this kind take; once on each base, too, what they take with gradient checkpointing:
+        the least that a job needs.
+        """
+        measured = self._measure(memory, kind, turn, member)
+        other = replace(kind.setting, recomputing=True)
+        if not self._recomputing and all(known.setting != other for known in memory.measured):
+            self._recompute(True)
+            if self._recomputing:
+                self._measure(memory, replace(kind, setting=other), turn, member)
+                self._recompute(False)
+        return measured
 
     def _measure(
         self, memory: MemoryBook, kind: Kind, turn: Turn, member: Member[Any, Any]
@@ -191,6 +207,10 @@ class SharedPasses:
             OUT_OF_MEMORY,
             f"one row of the shape {shape} takes {needs}, {self._measures()}; {_ADVICE}",
         )
+
+    @property
+    def _setting(self) -> Setting:
+        return Setting(self._family.sha256, self._autocast, self._recomputing)
 
     def _kind(self, pairs: Sequence[Pair]) -> Hashable:
         return pairs[0][1].rows.shape, self._recomputing

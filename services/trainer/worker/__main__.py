@@ -26,8 +26,10 @@ async def work(config: WorkerConfig) -> None:
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     import torch
 
+    from lorakit.allocator import keep_freed_memory
     from services.trainer.worker.bases import ResidentBase, choose_device
     from services.trainer.worker.engine_thread import EngineThread
+    from services.trainer.worker.memory_report import device_title
     from services.trainer.worker.pack_loop import Tools
     from services.trainer.worker.patience import Patience
     from services.trainer.worker.publisher import Publisher
@@ -45,9 +47,11 @@ async def work(config: WorkerConfig) -> None:
     patience = Patience(config.patience_seconds)
     home = config.home / "cache" / "trainer"
     device = choose_device(config.device)
+    if device == "cpu":
+        keep_freed_memory()
     worker = Worker(
         name,
-        TrainerClient(trainer, name, patience),
+        TrainerClient(trainer, name, patience, places=config.pack_size, device=device_title(device)),
         Tools(engine, store, Shelf(store, patience), Publisher(registry, patience), patience),
         ResidentBase(config.base_models, engine, device),
         device=device,

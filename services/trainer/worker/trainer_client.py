@@ -16,9 +16,11 @@ from services.trainer.convert import (
     point_from_proto,
     point_to_proto,
 )
+from services.trainer.convert_memory import memory_to_proto
 from services.trainer.convert_spec import PRECISIONS
 from services.trainer.events import Failure, JobState, MetricPoint, Payload
 from services.trainer.leasing import PackKey
+from services.trainer.memory_figures import BaseMemory
 from services.trainer.service_workers import Instruction
 from services.trainer.worker.leases import LeasedJob, lease_from_proto
 from services.trainer.worker.patience import CALL_SECONDS, Patience, once
@@ -37,15 +39,22 @@ _MAX_POINTS: Final = 10_000
 class TrainerClient:
     """TrainingWorkerService over a channel, for the worker of one name."""
 
-    def __init__(self, channel: grpc.aio.Channel, worker: str, patience: Patience) -> None:
+    def __init__(
+        self, channel: grpc.aio.Channel, worker: str, patience: Patience, *, places: int = 0, device: str = ""
+    ) -> None:
+        """`places` is the most jobs that the worker trains together, `device` what it trains on."""
         self._worker = worker
+        self._places = places
+        self._device = device
         self._patience = patience
         self._stub = worker_pb2_grpc.TrainingWorkerServiceStub(channel)
         self._jobs = trainer_pb2_grpc.TrainerServiceStub(channel)
 
     async def lease(self, max_jobs: int, joining: PackKey | None) -> list[LeasedJob]:
         """New jobs, of the pack when one is being trained; Unavailable when the trainer is away."""
-        request = worker_pb2.LeaseTrainingJobsRequest(worker=self._worker, max_jobs=max_jobs)
+        request = worker_pb2.LeaseTrainingJobsRequest(
+            worker=self._worker, max_jobs=max_jobs, places=self._places, device=self._device
+        )
         if joining is not None:
             request.joining = True
             request.base_model_sha256 = joining.base_sha256
@@ -62,6 +71,11 @@ class TrainerClient:
         return {
             told.job: _INSTRUCTIONS.get(told.action, Instruction.CONTINUE) for told in answer.instructions
         }
+
+    async def report_memory(self, memory: BaseMemory) -> None:
+        """Tells what was measured; Unavailable when the trainer is away."""
+        request = memory_to_proto(memory)
+        await once(lambda: self._stub.ReportMemory(request, timeout=CALL_SECONDS))
 
     async def report(
         self, lease: LeasedJob, payloads: Sequence[Payload], points: Sequence[MetricPoint]

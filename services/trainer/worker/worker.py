@@ -23,6 +23,7 @@ from services.trainer.worker.bases import BASE_UNAVAILABLE, BaseUnusableError, R
 from services.trainer.worker.families import Base, family_on, prediction_type
 from services.trainer.worker.job_run import JobRun, Phase
 from services.trainer.worker.leases import LeasedJob
+from services.trainer.worker.memory_report import MemoryReporter
 from services.trainer.worker.pack_loop import STOPS, PackLoop, Tools
 from services.trainer.worker.trainer_client import TrainerClient
 from services.trainer.worker_names import is_gone
@@ -101,21 +102,17 @@ class Worker:
         precision = (
             key.precision.value if key.precision is not Precision.AUTO else choose_precision(self._device)
         )
+        family = family_on(base, resolution=key.resolution)
         pack = await self._tools.engine.run(
-            partial(
-                Pack,
-                family_on(base, resolution=key.resolution),
-                precision=precision,
-                device=self._device,
-                memory=self._memory,
-            )
+            partial(Pack, family, precision=precision, device=self._device, memory=self._memory)
         )
+        reporter = MemoryReporter(family, precision, self._device, self._memory)
         loop = PackLoop(self._tools, prediction_type(base), pack)
         try:
             for run in runs:
                 if run.phase is Phase.PREPARING:
                     loop.open(run)
-            await self._turn_until_empty(loop, key)
+            await self._turn_until_empty(loop, key, reporter)
         finally:
             await loop.done()
             await self._close(list(self._runs.values()))
@@ -141,7 +138,7 @@ class Worker:
         finally:
             loading.cancel()
 
-    async def _turn_until_empty(self, loop: PackLoop, key: PackKey) -> None:
+    async def _turn_until_empty(self, loop: PackLoop, key: PackKey, reporter: MemoryReporter) -> None:
         joining: asyncio.Task[list[LeasedJob]] | None = None
         while loop.size or joining is not None:
             if joining is not None and joining.done():
@@ -153,7 +150,18 @@ class Worker:
             elif joining is None and 0 < loop.size < self._pack_size:
                 joining = asyncio.create_task(self._join(self._pack_size - loop.size, key))
             await loop.turn()
+            await self._tell_memory(reporter)
             self._forget_ended()
+
+    async def _tell_memory(self, reporter: MemoryReporter) -> None:
+        news = reporter.news()
+        if news is None:
+            return
+        try:
+            await self._trainer.report_memory(news)
+        except ServiceError as error:
+            # The next pack measures nothing new, but tells it.
+            _log.warning("measured memory not told", reason=error.reason, message=error.message)
 
     async def _join(self, most: int, key: PackKey) -> list[LeasedJob]:
         """After a while, more jobs for the pack; none once the worker is to stop."""

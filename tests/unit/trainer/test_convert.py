@@ -29,6 +29,7 @@ from services.trainer.events import (
     VersionRegistered,
 )
 from services.trainer.job_codec import plain, read_spec
+from services.trainer.placement import Placement, Standing
 from services.trainer.ports import JobRecord
 from services.trainer.sources import Blob
 from services.trainer.spec import Optimizer, Precision, Schedule, Target
@@ -169,7 +170,10 @@ def test_a_job_shows_what_is_known_of_it() -> None:
     made = job()
     made.lease_to("w1", NOW, timedelta(minutes=1))
     made.report(PROGRESS, NOW)
-    message = job_to_proto(JobRecord(job=made, artifacts=tuple(ARTIFACTS), queue_position=0))
+    placed = Placement(standing=Standing.TRAINING, why="trains with 1 other job", companions=1)
+    message = job_to_proto(JobRecord(job=made, artifacts=tuple(ARTIFACTS), placement=placed))
+    assert (message.placement.standing, message.placement.companions) == (pb.Placement.STANDING_TRAINING, 1)
+    assert message.placement.pack == "tiny, 512 px, auto"
     assert message.name == made.name
     assert message.worker == "w1"
     assert message.progress.time_left.ToTimedelta() == timedelta(seconds=9.5)

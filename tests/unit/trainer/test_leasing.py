@@ -3,30 +3,30 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from services.trainer.leasing import Candidate, PackKey, Wish, choose
+from services.trainer.leasing import Candidate, PackKey, Queue, QueueRules, Wish, choose
 from services.trainer.spec import Precision
 from tests.fixtures.trainer_jobs import NOW
 
 KEY = PackKey("b" * 64, 512, Precision.AUTO)
 OTHER = PackKey("c" * 64, 512, Precision.AUTO)
 LATER = NOW + timedelta(seconds=1000)
-WAIT = timedelta(seconds=120)
+RULES = QueueRules(longest_wait=timedelta(seconds=120))
 
 
 def candidate(name: str, brand: str = "acme", age: int = 0, **changes: Any) -> Candidate:
     time = NOW - timedelta(seconds=age)
     fields: dict[str, Any] = {
         "priority": 0,
-        "create_time": time,
-        "queued_since": time,
+        "line_time": time,
+        "waiting_since": time,
         "pack_key": KEY,
-        "failures": 0,
     }
     return Candidate(name=name, brand=brand, **{**fields, **changes})
 
 
 def chosen(waiting: list[Candidate], running: dict[str, int] | None = None, **wish: Any) -> list[str]:
-    found = choose(waiting, running or {}, Wish(**{"max_jobs": 8, **wish}), now=NOW, longest_wait=WAIT)
+    queue = Queue(waiting=waiting, running=running or {}, now=NOW, rules=RULES)
+    found = choose(queue, Wish(**{"max_jobs": 8, **wish}))
     return [one.name for one in found]
 
 

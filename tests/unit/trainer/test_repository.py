@@ -163,19 +163,6 @@ async def test_pages_follow_each_other(jobs: SqlJobs) -> None:
     assert token == ""
 
 
-async def test_positions_in_the_queue(jobs: SqlJobs) -> None:
-    await insert(
-        jobs,
-        job("a"),
-        job("b", create_time=NOW + MINUTE),
-        job("urgent", priority=9, create_time=NOW + MINUTE),
-    )
-    async with jobs.snapshot() as reader:
-        page = await reader.page(query(), None)
-    positions = {record.job.name.rpartition("/")[2]: record.queue_position for record in page.records}
-    assert positions == {"urgent": 0, "a": 1, "b": 2}
-
-
 def point(step: int, loss: float = 1.0) -> MetricPoint:
     return MetricPoint(
         step=step, time=NOW, loss=loss, smoothed_loss=loss, learning_rate=1e-4, images_per_second=2.0

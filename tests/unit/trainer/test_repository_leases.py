@@ -6,7 +6,7 @@ import asyncio
 from datetime import timedelta
 
 from services.trainer.events import JobState
-from services.trainer.leasing import Wish
+from services.trainer.leasing import QueueRules, Wish
 from services.trainer.ports import QueueFigures
 from services.trainer.repository import SqlJobs
 from tests.fixtures.trainer_jobs import NOW, job, spec
@@ -22,8 +22,8 @@ async def test_candidates_are_the_first_of_each_brand_whose_time_has_come(jobs: 
         job("waiting", brand="zeta", not_before=NOW + 10 * MINUTE),
     )
     async with jobs.transaction() as transaction:
-        found = await transaction.candidates(NOW + 2 * MINUTE, Wish(max_jobs=2))
-    assert {one.name.rpartition("/")[2] for one in found} == {"urgent", "a0", "z"}
+        queue = await transaction.packing.queue(NOW + 2 * MINUTE, QueueRules(), Wish(max_jobs=2))
+    assert {one.name.rpartition("/")[2] for one in queue.waiting} == {"urgent", "a0", "z"}
 
 
 async def test_candidates_for_a_pack_are_found_behind_others(jobs: SqlJobs) -> None:
@@ -35,8 +35,8 @@ async def test_candidates_for_a_pack_are_found_behind_others(jobs: SqlJobs) -> N
     )
     key = job(spec=spec(resolution=256)).pack_key
     async with jobs.transaction() as transaction:
-        found = await transaction.candidates(NOW + MINUTE, Wish(max_jobs=1, joining=key))
-    assert {one.name.rpartition("/")[2] for one in found} == {"a0", "small"}
+        queue = await transaction.packing.queue(NOW + MINUTE, QueueRules(), Wish(max_jobs=1, joining=key))
+    assert {one.name.rpartition("/")[2] for one in queue.waiting} == {"a0", "small"}
 
 
 async def test_two_workers_never_get_the_same_job(jobs: SqlJobs) -> None:
@@ -65,7 +65,7 @@ async def test_expired_and_held_leases(jobs: SqlJobs) -> None:
         assert [one.name[-1] for one in await transaction.lock_expired(NOW + 2 * MINUTE)] == ["a"]
         assert [one.name[-1] for one in await transaction.lock_held_by("host.1.pid-7")] == ["a"]
         assert await transaction.lock_held_by("w2") == []
-        assert await transaction.running_by_brand() == {"acme": 1}
+        assert (await transaction.packing.queue(NOW, QueueRules(), None)).running == {"acme": 1}
         assert await transaction.lease_holders("host.1") == {"host.1.pid-7"}
         assert await transaction.lease_holders("host_1") == set()
         assert await transaction.figures() == QueueFigures(1, 1, 12.0, 0.25)

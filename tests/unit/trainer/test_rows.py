@@ -17,6 +17,7 @@ from services.trainer.convert_spec import draft_from_proto, spec_from_proto, spe
 from services.trainer.defaults import contradictions
 from services.trainer.job_codec import plain, read_job, read_spec, write_job
 from services.trainer.leasing import Wish
+from services.trainer.preemption import Seat
 from services.trainer.service import NewJob
 from services.trainer.sources import Blob
 from services.trainer.spec import BucketSpec, CaptionSpec, PriorSpec, TrainingSpec
@@ -178,7 +179,7 @@ async def test_class_pictures_are_pinned_and_leased(trainer: Trainer) -> None:
     made = (await trainer.service.create(new_job(prior_preservation=asked, batch_size=3))).job
     assert made.sources.prior == PRIOR
     assert made.spec.prior_preservation == PriorSpec(dataset_revision=PRIOR.name, weight=1.0, batch_size=3)
-    (leased,) = await trainer.workers.lease("worker-1", Wish(max_jobs=1))
+    (leased,) = await trainer.workers.lease(Seat("worker-1", 1, "CPU"), Wish(max_jobs=1))
     assert leased.sources.prior == PRIOR
 
 

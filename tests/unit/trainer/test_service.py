@@ -23,6 +23,7 @@ from servicekit.identity import Principal, set_principal
 from services.trainer.events import ArtifactKind, JobArtifact, JobState, Notice
 from services.trainer.leasing import Wish
 from services.trainer.ports import JobQuery
+from services.trainer.preemption import Seat
 from services.trainer.service import NewJob
 from services.trainer.service_workers import Completion, Held, Report
 from services.trainer.sources import Blob
@@ -196,7 +197,7 @@ async def test_unknown_jobs(trainer: Trainer) -> None:
 
 async def begun(trainer: Trainer) -> Held:
     await trainer.service.create(new_job())
-    job = (await trainer.workers.lease("w1", Wish(max_jobs=8)))[0]
+    job = (await trainer.workers.lease(Seat("w1", 8, "CPU"), Wish(max_jobs=8)))[0]
     return Held(job.name, job.fencing_token)
 
 

@@ -18,7 +18,9 @@ from services.trainer.domain import Job, RetryPolicy
 from services.trainer.events import Failure, JobState, MetricPoint, Notice
 from services.trainer.leasing import Wish
 from services.trainer.ports import QueueFigures
+from services.trainer.preemption import Seat
 from services.trainer.repository import SqlJobs
+from services.trainer.service_packing import PackingService
 from services.trainer.service_workers import (
     Completion,
     Held,
@@ -39,6 +41,7 @@ class Desk:
         self.clock = clock
         self.meters = CountingMeters()
         rules = LeaseRules(timeout=timedelta(seconds=30))
+        self.packer = PackingService(jobs, LocalBell(), clock, rules.queue, seen_within=timedelta(seconds=60))
         retries = RetryPolicy(max_retries=2, first_wait_seconds=5.0)
         self.service = WorkerService(jobs, LocalBell(), self.meters, clock, rules, retries)
 
@@ -48,7 +51,7 @@ class Desk:
                 await transaction.insert(one)
 
     async def lease(self, worker: str = "w1", most: int = 8) -> list[Held]:
-        leased = await self.service.lease(worker, Wish(max_jobs=most))
+        leased = await self.service.lease(Seat(worker, most, "CPU"), Wish(max_jobs=most))
         return [Held(one.name, one.fencing_token) for one in leased]
 
     async def read(self, held: Held) -> Job:
@@ -211,7 +214,7 @@ async def test_a_job_that_keeps_killing_its_workers_ends_up_alone_and_failed(des
         await desk.service.release("w1", "the worker was killed by signal 11")
     desk.clock.advance(60)
     (alone,) = await desk.lease()
-    assert await desk.service.lease("w1", Wish(max_jobs=8)) == []
+    assert await desk.lease() == []
     await desk.service.release("w1", "the worker was killed by signal 11")
     assert (await desk.read(alone)).state is JobState.FAILED
     assert len(await desk.lease()) == 1

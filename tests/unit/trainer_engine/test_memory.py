@@ -7,15 +7,22 @@ import os
 import pytest
 import torch
 
-from services.trainer.engine.memory import Kind, MemoryBook, PassMemory, in_words, is_out_of_memory
+from services.trainer.amounts import in_words
+from services.trainer.engine.memory import Kind, MemoryBook, PassMemory, Setting, is_out_of_memory
+
+ON_A, ON_B = (Setting(base, None, False) for base in "ab")
 
 
 def test_which_kind_of_passes_takes_at_least_as_much() -> None:
-    large = Kind("a", ((4, 8, 8), 77), 16)
-    assert large.covers(Kind("a", ((4, 10, 6), 77), 16))
-    for other in (("b", ((4, 8, 8), 77), 16), ("a", ((4, 9, 8), 77), 16), ("a", ((4, 8, 8), 77), 17)):
-        assert not large.covers(Kind(*other))
-    assert Kind("a", 64, 9).covers(Kind("a", 48, 9))
+    large = Kind(ON_A, ((4, 8, 8), 77), 16)
+    assert large.covers(Kind(ON_A, ((4, 10, 6), 77), 16))
+    for other in (
+        Kind(ON_B, ((4, 8, 8), 77), 16),
+        Kind(ON_A, ((4, 9, 8), 77), 16),
+        Kind(ON_A, ((4, 8, 8), 77), 17),
+    ):
+        assert not large.covers(other)
+    assert Kind(ON_A, 64, 9).covers(Kind(ON_A, 48, 9))
 
 
 def test_the_budget_is_what_is_free_unless_it_is_set() -> None:

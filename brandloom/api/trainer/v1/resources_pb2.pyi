@@ -224,7 +224,7 @@ class Advice(_message.Message):
     def __init__(self, code: _Optional[str] = ..., field: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
 class TrainingJob(_message.Message):
-    __slots__ = ("name", "display_name", "spec", "state", "progress", "error", "advice", "attempt", "lora_version", "artifacts", "create_time", "start_time", "end_time", "etag", "creator", "priority", "queue_position", "worker")
+    __slots__ = ("name", "display_name", "spec", "state", "progress", "error", "advice", "attempt", "lora_version", "artifacts", "create_time", "start_time", "end_time", "etag", "creator", "priority", "queue_position", "worker", "placement")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
@@ -243,6 +243,7 @@ class TrainingJob(_message.Message):
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     QUEUE_POSITION_FIELD_NUMBER: _ClassVar[int]
     WORKER_FIELD_NUMBER: _ClassVar[int]
+    PLACEMENT_FIELD_NUMBER: _ClassVar[int]
     name: str
     display_name: str
     spec: TrainingSpec
@@ -261,7 +262,40 @@ class TrainingJob(_message.Message):
     priority: int
     queue_position: int
     worker: str
-    def __init__(self, name: _Optional[str] = ..., display_name: _Optional[str] = ..., spec: _Optional[_Union[TrainingSpec, _Mapping]] = ..., state: _Optional[_Union[_job_pb2.JobState, str]] = ..., progress: _Optional[_Union[TrainingProgress, _Mapping]] = ..., error: _Optional[_Union[_job_pb2.Failure, _Mapping]] = ..., advice: _Optional[_Iterable[_Union[Advice, _Mapping]]] = ..., attempt: _Optional[int] = ..., lora_version: _Optional[str] = ..., artifacts: _Optional[_Iterable[_Union[JobArtifact, _Mapping]]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ..., creator: _Optional[str] = ..., priority: _Optional[int] = ..., queue_position: _Optional[int] = ..., worker: _Optional[str] = ...) -> None: ...
+    placement: Placement
+    def __init__(self, name: _Optional[str] = ..., display_name: _Optional[str] = ..., spec: _Optional[_Union[TrainingSpec, _Mapping]] = ..., state: _Optional[_Union[_job_pb2.JobState, str]] = ..., progress: _Optional[_Union[TrainingProgress, _Mapping]] = ..., error: _Optional[_Union[_job_pb2.Failure, _Mapping]] = ..., advice: _Optional[_Iterable[_Union[Advice, _Mapping]]] = ..., attempt: _Optional[int] = ..., lora_version: _Optional[str] = ..., artifacts: _Optional[_Iterable[_Union[JobArtifact, _Mapping]]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ..., creator: _Optional[str] = ..., priority: _Optional[int] = ..., queue_position: _Optional[int] = ..., worker: _Optional[str] = ..., placement: _Optional[_Union[Placement, _Mapping]] = ...) -> None: ...
+
+class Placement(_message.Message):
+    __slots__ = ("standing", "reason", "pack", "companions", "estimated_start_time")
+    class Standing(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        STANDING_UNSPECIFIED: _ClassVar[Placement.Standing]
+        STANDING_TRAINING: _ClassVar[Placement.Standing]
+        STANDING_LEAVING: _ClassVar[Placement.Standing]
+        STANDING_NEXT: _ClassVar[Placement.Standing]
+        STANDING_BACKING_OFF: _ClassVar[Placement.Standing]
+        STANDING_NO_WORKER: _ClassVar[Placement.Standing]
+        STANDING_PACK_FULL: _ClassVar[Placement.Standing]
+        STANDING_OTHER_PACKS: _ClassVar[Placement.Standing]
+    STANDING_UNSPECIFIED: Placement.Standing
+    STANDING_TRAINING: Placement.Standing
+    STANDING_LEAVING: Placement.Standing
+    STANDING_NEXT: Placement.Standing
+    STANDING_BACKING_OFF: Placement.Standing
+    STANDING_NO_WORKER: Placement.Standing
+    STANDING_PACK_FULL: Placement.Standing
+    STANDING_OTHER_PACKS: Placement.Standing
+    STANDING_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    PACK_FIELD_NUMBER: _ClassVar[int]
+    COMPANIONS_FIELD_NUMBER: _ClassVar[int]
+    ESTIMATED_START_TIME_FIELD_NUMBER: _ClassVar[int]
+    standing: Placement.Standing
+    reason: str
+    pack: str
+    companions: int
+    estimated_start_time: _timestamp_pb2.Timestamp
+    def __init__(self, standing: _Optional[_Union[Placement.Standing, str]] = ..., reason: _Optional[str] = ..., pack: _Optional[str] = ..., companions: _Optional[int] = ..., estimated_start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class TrainingProgress(_message.Message):
     __slots__ = ("step", "total_steps", "epoch", "loss", "smoothed_loss", "learning_rate", "images_per_second", "time_left", "pack_size", "validation_loss")

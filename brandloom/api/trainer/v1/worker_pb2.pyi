@@ -16,20 +16,24 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class LeaseTrainingJobsRequest(_message.Message):
-    __slots__ = ("worker", "max_jobs", "base_model_sha256", "resolution", "precision", "joining")
+    __slots__ = ("worker", "max_jobs", "base_model_sha256", "resolution", "precision", "joining", "places", "device")
     WORKER_FIELD_NUMBER: _ClassVar[int]
     MAX_JOBS_FIELD_NUMBER: _ClassVar[int]
     BASE_MODEL_SHA256_FIELD_NUMBER: _ClassVar[int]
     RESOLUTION_FIELD_NUMBER: _ClassVar[int]
     PRECISION_FIELD_NUMBER: _ClassVar[int]
     JOINING_FIELD_NUMBER: _ClassVar[int]
+    PLACES_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
     worker: str
     max_jobs: int
     base_model_sha256: str
     resolution: int
     precision: _resources_pb2.Precision
     joining: bool
-    def __init__(self, worker: _Optional[str] = ..., max_jobs: _Optional[int] = ..., base_model_sha256: _Optional[str] = ..., resolution: _Optional[int] = ..., precision: _Optional[_Union[_resources_pb2.Precision, str]] = ..., joining: _Optional[bool] = ...) -> None: ...
+    places: int
+    device: str
+    def __init__(self, worker: _Optional[str] = ..., max_jobs: _Optional[int] = ..., base_model_sha256: _Optional[str] = ..., resolution: _Optional[int] = ..., precision: _Optional[_Union[_resources_pb2.Precision, str]] = ..., joining: _Optional[bool] = ..., places: _Optional[int] = ..., device: _Optional[str] = ...) -> None: ...
 
 class TrainingLease(_message.Message):
     __slots__ = ("job", "fencing_token", "lease_timeout", "spec", "attempt", "base_model_source", "base_model_sha256", "dataset_revision", "dataset_manifest", "parent_artifact", "checkpoint", "checkpoint_step", "registration_id", "family", "total_steps", "prior_manifest")
@@ -130,6 +134,50 @@ class ReportTrainingEventsResponse(_message.Message):
     ACTION_FIELD_NUMBER: _ClassVar[int]
     action: LeaseInstruction.Action
     def __init__(self, action: _Optional[_Union[LeaseInstruction.Action, str]] = ...) -> None: ...
+
+class ReportMemoryRequest(_message.Message):
+    __slots__ = ("device", "base_model_sha256", "precision", "free_bytes", "pass_bytes", "adapters", "passes")
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    BASE_MODEL_SHA256_FIELD_NUMBER: _ClassVar[int]
+    PRECISION_FIELD_NUMBER: _ClassVar[int]
+    FREE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    PASS_BYTES_FIELD_NUMBER: _ClassVar[int]
+    ADAPTERS_FIELD_NUMBER: _ClassVar[int]
+    PASSES_FIELD_NUMBER: _ClassVar[int]
+    device: str
+    base_model_sha256: str
+    precision: _resources_pb2.Precision
+    free_bytes: int
+    pass_bytes: int
+    adapters: _containers.RepeatedCompositeFieldContainer[AdapterNumbers]
+    passes: _containers.RepeatedCompositeFieldContainer[PassMemory]
+    def __init__(self, device: _Optional[str] = ..., base_model_sha256: _Optional[str] = ..., precision: _Optional[_Union[_resources_pb2.Precision, str]] = ..., free_bytes: _Optional[int] = ..., pass_bytes: _Optional[int] = ..., adapters: _Optional[_Iterable[_Union[AdapterNumbers, _Mapping]]] = ..., passes: _Optional[_Iterable[_Union[PassMemory, _Mapping]]] = ...) -> None: ...
+
+class AdapterNumbers(_message.Message):
+    __slots__ = ("target", "text_encoder", "per_rank")
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    TEXT_ENCODER_FIELD_NUMBER: _ClassVar[int]
+    PER_RANK_FIELD_NUMBER: _ClassVar[int]
+    target: _resources_pb2.AdapterTarget
+    text_encoder: bool
+    per_rank: int
+    def __init__(self, target: _Optional[_Union[_resources_pb2.AdapterTarget, str]] = ..., text_encoder: _Optional[bool] = ..., per_rank: _Optional[int] = ...) -> None: ...
+
+class PassMemory(_message.Message):
+    __slots__ = ("area", "recomputing", "fixed_bytes", "row_bytes")
+    AREA_FIELD_NUMBER: _ClassVar[int]
+    RECOMPUTING_FIELD_NUMBER: _ClassVar[int]
+    FIXED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    ROW_BYTES_FIELD_NUMBER: _ClassVar[int]
+    area: int
+    recomputing: bool
+    fixed_bytes: int
+    row_bytes: int
+    def __init__(self, area: _Optional[int] = ..., recomputing: _Optional[bool] = ..., fixed_bytes: _Optional[int] = ..., row_bytes: _Optional[int] = ...) -> None: ...
+
+class ReportMemoryResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class CompleteTrainingJobRequest(_message.Message):
     __slots__ = ("lease", "state", "lora_version", "error", "retryable")

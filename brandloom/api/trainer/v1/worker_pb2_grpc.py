@@ -51,6 +51,11 @@ class TrainingWorkerServiceStub:
                 request_serializer=brandloom_dot_api_dot_trainer_dot_v1_dot_worker__pb2.ReportTrainingEventsRequest.SerializeToString,
                 response_deserializer=brandloom_dot_api_dot_trainer_dot_v1_dot_worker__pb2.ReportTrainingEventsResponse.FromString,
                 _registered_method=True)
+        self.ReportMemory = channel.unary_unary(
+                '/brandloom.api.trainer.v1.TrainingWorkerService/ReportMemory',
+                request_serializer=brandloom_dot_api_dot_trainer_dot_v1_dot_worker__pb2.ReportMemoryRequest.SerializeToString,
+                response_deserializer=brandloom_dot_api_dot_trainer_dot_v1_dot_worker__pb2.ReportMemoryResponse.FromString,
+                _registered_method=True)
         self.CompleteTrainingJob = channel.unary_unary(
                 '/brandloom.api.trainer.v1.TrainingWorkerService/CompleteTrainingJob',
                 request_serializer=brandloom_dot_api_dot_trainer_dot_v1_dot_worker__pb2.CompleteTrainingJobRequest.SerializeToString,
@@ -84,6 +89,13 @@ class TrainingWorkerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReportMemory(self, request, context):
+        """What training on a base takes on the worker's device, as measured there.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CompleteTrainingJob(self, request, context):
         """The job's end: succeeded, failed or cancelled. Saying it twice with the same token changes nothing.
         """
@@ -108,6 +120,11 @@ def add_TrainingWorkerServiceServicer_to_server(servicer, server):
                     servicer.ReportTrainingEvents,
                     request_deserializer=brandloom_dot_api_dot_trainer_dot_v1_dot_worker__pb2.ReportTrainingEventsRequest.FromString,
                     response_serializer=brandloom_dot_api_dot_trainer_dot_v1_dot_worker__pb2.ReportTrainingEventsResponse.SerializeToString,
+            ),
+            'ReportMemory': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportMemory,
+                    request_deserializer=brandloom_dot_api_dot_trainer_dot_v1_dot_worker__pb2.ReportMemoryRequest.FromString,
+                    response_serializer=brandloom_dot_api_dot_trainer_dot_v1_dot_worker__pb2.ReportMemoryResponse.SerializeToString,
             ),
             'CompleteTrainingJob': grpc.unary_unary_rpc_method_handler(
                     servicer.CompleteTrainingJob,
@@ -198,6 +215,33 @@ class TrainingWorkerService:
             '/brandloom.api.trainer.v1.TrainingWorkerService/ReportTrainingEvents',
             brandloom_dot_api_dot_trainer_dot_v1_dot_worker__pb2.ReportTrainingEventsRequest.SerializeToString,
             brandloom_dot_api_dot_trainer_dot_v1_dot_worker__pb2.ReportTrainingEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportMemory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brandloom.api.trainer.v1.TrainingWorkerService/ReportMemory',
+            brandloom_dot_api_dot_trainer_dot_v1_dot_worker__pb2.ReportMemoryRequest.SerializeToString,
+            brandloom_dot_api_dot_trainer_dot_v1_dot_worker__pb2.ReportMemoryResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from contextlib import ExitStack
 
 import torch
@@ -49,6 +49,11 @@ class LanguageFamily(Family[CachedTexts, TextRows]):
     ) -> Mapping[str, ModuleShape]:
         """Attention and feed-forward layers of every block."""
         return target_modules(self.base, targets)
+
+    def area(self, shape: Hashable) -> int:
+        """Tokens."""
+        assert isinstance(shape, int)
+        return shape
 
     def trained(self, spec: JobSpec) -> Sequence[Component]:
         """The model."""

@@ -66,6 +66,12 @@ class DiffusionFamily(Family[CachedData, Rows]):
         chosen = set(Target) if targets is None else {_TARGETS[name] for name in targets}
         return target_modules(component, self.base.component(component), chosen)
 
+    def area(self, shape: Hashable) -> int:
+        """Pixels."""
+        assert isinstance(shape, tuple)
+        (_, height, width), _ = shape
+        return int(height * width) * self.base.vae_scale_factor**2
+
     def trained(self, spec: JobSpec) -> Sequence[Component]:
         """The UNet, and every text encoder if the job asks for it."""
         return tuple(self.components) if spec.train_text_encoder else (UNET,)

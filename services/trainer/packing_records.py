@@ -1,0 +1,206 @@
+"""What the packer looks at, in SQLite or PostgreSQL: who waits, who trains where, what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Select, case, delete, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.trainer.events import JobState
+from services.trainer.job_codec import read_spec
+from services.trainer.leasing import SUSPECT_FAILURES, Candidate, PackKey, Queue, QueueRules, Wish
+from services.trainer.memory_figures import AdapterNumbers, BaseMemory, PassMemory
+from services.trainer.preemption import Running, Seat
+from services.trainer.spec import Precision, Target
+from services.trainer.states import LEASED
+from services.trainer.tables import JobRow, MemoryRow, WorkerRow
+
+_LEASED: Final = tuple(sorted(state.value for state in LEASED))
+_QUEUED: Final = JobState.QUEUED.value
+_LONGEST_LINE: Final = 10_000
+_SEEN_EVERY: Final = timedelta(seconds=5)
+_KEEP_MEMORY: Final = timedelta(days=30)
+
+
+class SqlPacking:
+    """PackingRecords over one session."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def queue(self, now: datetime, rules: QueueRules, wish: Wish | None) -> Queue:
+        """See PackingReader."""
+        if wish is None:
+            line = select(JobRow).where(JobRow.state == _QUEUED).order_by(*_order(now, rules))
+            rows = await self._session.scalars(line.limit(_LONGEST_LINE))
+        else:
+            # Of each brand the first ones whatever they need, for the rules about long waits, and the first
+            # that fit.
+            names = {
+                *await self._session.scalars(_first(now, rules, wish)),
+                *await self._session.scalars(_fitting(now, rules, wish)),
+            }
+            rows = await self._session.scalars(select(JobRow).where(JobRow.name.in_(names)))
+        waiting = [_candidate(row, with_spec=wish is not None) for row in rows]
+        return Queue(waiting=waiting, running=await self._running_by_brand(), now=now, rules=rules)
+
+    async def running(self) -> list[Running]:
+        """See PackingReader."""
+        rows = await self._session.scalars(
+            select(JobRow).where(JobRow.state.in_(_LEASED)).order_by(JobRow.name)
+        )
+        return [_running(row) for row in rows]
+
+    async def seats(self, seen_after: datetime) -> list[Seat]:
+        """See PackingReader."""
+        rows = await self._session.scalars(
+            select(WorkerRow).where(WorkerRow.last_seen > seen_after).order_by(WorkerRow.name)
+        )
+        return [Seat(row.name, row.places, row.device) for row in rows]
+
+    async def memories(self, base_sha256: Sequence[str]) -> list[BaseMemory]:
+        """See PackingReader."""
+        rows = await self._session.scalars(
+            select(MemoryRow).where(MemoryRow.base_sha256.in_(base_sha256)).order_by(MemoryRow.device)
+        )
+        return [_memory(row) for row in rows]
+
+    async def see(self, seat: Seat, now: datetime) -> None:
+        """See PackingRecords."""
+        row = await self._session.get(WorkerRow, seat.worker)
+        if row is None:
+            row = WorkerRow(name=seat.worker)
+            self._session.add(row)
+        elif (row.places, row.device) == (seat.places, seat.device) and now - row.last_seen < _SEEN_EVERY:
+            return
+        row.places, row.device, row.last_seen = seat.places, seat.device, now
+        await self._session.flush()
+
+    async def see_again(self, worker: str, now: datetime) -> None:
+        """See PackingRecords."""
+        row = await self._session.get(WorkerRow, worker)
+        if row is not None and now - row.last_seen >= _SEEN_EVERY:
+            row.last_seen = now
+            await self._session.flush()
+
+    async def put_memory(self, memory: BaseMemory, now: datetime) -> None:
+        """See PackingRecords."""
+        key = (memory.base_sha256, memory.precision.value, memory.device)
+        row = await self._session.get(MemoryRow, key)
+        if row is None:
+            row = MemoryRow(base_sha256=key[0], precision=key[1], device=key[2])
+            self._session.add(row)
+        row.measured_at, row.figures = now, _figures(memory)
+        await self._session.flush()
+
+    async def forget(self, now: datetime, silent_since: datetime) -> None:
+        """See PackingRecords."""
+        await self._session.execute(delete(WorkerRow).where(WorkerRow.last_seen < silent_since))
+        await self._session.execute(delete(MemoryRow).where(MemoryRow.measured_at < now - _KEEP_MEMORY))
+
+    async def _running_by_brand(self) -> Mapping[str, int]:
+        counted = select(JobRow.brand, func.count()).where(JobRow.state.in_(_LEASED)).group_by(JobRow.brand)
+        found = await self._session.execute(counted)
+        return {row[0]: row[1] for row in found}
+
+
+def _order(now: datetime, rules: QueueRules) -> tuple[Any, ...]:
+    """The order within a brand, as Queue.rank has it."""
+    aged = case((JobRow.not_before <= now - rules.aging, 0), else_=1)
+    priority = case((JobRow.not_before <= now - rules.aging, 0), else_=-JobRow.priority)
+    return aged, priority, JobRow.line_time, JobRow.name
+
+
+def _first(now: datetime, rules: QueueRules, wish: Wish) -> Select[tuple[str]]:
+    """Names of the first queued jobs of each brand."""
+    place = func.row_number().over(partition_by=JobRow.brand, order_by=_order(now, rules))
+    queued = (
+        select(JobRow.name, place.label("place"))
+        .where(JobRow.state == _QUEUED, JobRow.not_before <= now)
+        .subquery()
+    )
+    return select(queued.c.name).where(queued.c.place <= wish.max_jobs)
+
+
+def _fitting(now: datetime, rules: QueueRules, wish: Wish) -> Select[tuple[str]]:
+    """Names of the first queued jobs of each brand that could join the worker's pack."""
+    conditions = [JobRow.state == _QUEUED, JobRow.not_before <= now]
+    if wish.joining is not None:
+        key = wish.joining
+        conditions += [
+            JobRow.base_sha256 == key.base_sha256,
+            JobRow.resolution == key.resolution,
+            JobRow.precision == key.precision.value,
+        ]
+    elif wish.base_sha256:
+        conditions.append(JobRow.base_sha256 == wish.base_sha256)
+    place = func.row_number().over(
+        partition_by=(JobRow.brand, JobRow.base_sha256, JobRow.resolution, JobRow.precision),
+        order_by=_order(now, rules),
+    )
+    placed = select(JobRow.name, place.label("place")).where(*conditions).subquery()
+    return select(placed.c.name).where(placed.c.place <= wish.max_jobs)
+
+
+def _key(row: JobRow) -> PackKey:
+    return PackKey(row.base_sha256, row.resolution, Precision(row.precision))
+
+
+def _steps_done(row: JobRow) -> int:
+    return int(row.progress["step"]) if row.progress else 0
+
+
+def _candidate(row: JobRow, *, with_spec: bool) -> Candidate:
+    return Candidate(
+        name=row.name,
+        brand=row.brand,
+        priority=row.priority,
+        line_time=row.line_time,
+        waiting_since=row.not_before,
+        pack_key=_key(row),
+        failures=row.failures,
+        steps_left=max(0, row.total_steps - (row.checkpoint["step"] if row.checkpoint else 0)),
+        spec=read_spec(row.spec) if with_spec else None,
+    )
+
+
+def _running(row: JobRow) -> Running:
+    return Running(
+        name=row.name,
+        brand=row.brand,
+        priority=row.priority,
+        pack_key=_key(row),
+        worker=row.worker,
+        since=row.leased_at or row.create_time,
+        is_suspect=row.failures >= SUSPECT_FAILURES,
+        makes_way=row.makes_way,
+        steps_left=max(0, row.total_steps - _steps_done(row)),
+        seconds_left=row.progress.get("seconds_left") if row.progress else None,
+        spec=read_spec(row.spec),
+    )
+
+
+def _figures(memory: BaseMemory) -> dict[str, Any]:
+    figures = asdict(memory)
+    for named in ("base_sha256", "precision", "device"):
+        del figures[named]
+    figures["adapters"] = [[part.target.value, part.text_encoder, part.per_rank] for part in memory.adapters]
+    return figures
+
+
+def _memory(row: MemoryRow) -> BaseMemory:
+    figures = row.figures
+    adapters = (AdapterNumbers(Target(target), te, per_rank) for target, te, per_rank in figures["adapters"])
+    return BaseMemory(
+        base_sha256=row.base_sha256,
+        precision=Precision(row.precision),
+        device=row.device,
+        free_bytes=figures["free_bytes"],
+        pass_bytes=figures["pass_bytes"],
+        adapters=tuple(adapters),
+        passes=tuple(PassMemory(**measured) for measured in figures["passes"]),
+    )

@@ -1,0 +1,186 @@
+"""Where jobs stand: in which pack and beside how many others, or why one waits and when it may start.
+
+What a queued job is told is what the packer itself would do: its choice is played through, with the running
+jobs ending when their speed says.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from statistics import fmean
+from typing import Final
+
+from services.trainer.leasing import Candidate, PackKey, Queue, Wish, choose, fits
+from services.trainer.preemption import Running, Seat
+
+_HORIZON: Final = 64
+"""Queued jobs whose start is estimated; those behind them are told their position only."""
+_SOON: Final = timedelta(seconds=2)
+
+
+class Standing(StrEnum):
+    """Why a job is where it is."""
+
+    TRAINING = "training"
+    LEAVING = "leaving"
+    NEXT = "next"
+    BACKING_OFF = "backing_off"
+    NO_WORKER = "no_worker"
+    PACK_FULL = "pack_full"
+    OTHER_PACKS = "other_packs"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Placement:
+    """Where a job stands. `companions` train in the same passes; `position` counts the jobs before it."""
+
+    standing: Standing
+    why: str
+    companions: int = 0
+    position: int = 0
+    start: datetime | None = None
+    """When it may start; None where nothing tells."""
+
+
+def placements(queue: Queue, running: Sequence[Running], seats: Sequence[Seat]) -> dict[str, Placement]:
+    """Of all jobs, by name. `queue` holds all that wait, even those whose time is still to come."""
+    packs = _packs(running)
+    found = {job.name: _of_running(job, packs[job.worker]) for job in running}
+    order = list(queue.in_order())
+    starts = _Play(queue, running, seats).starts(order[:_HORIZON])
+    for position, candidate in enumerate(order):
+        start = starts.get(candidate.name)
+        standing, why = _why(candidate, queue, packs, seats, start)
+        found[candidate.name] = Placement(standing=standing, why=why, position=position, start=start)
+    return found
+
+
+def _packs(running: Sequence[Running]) -> dict[str, list[Running]]:
+    packs: defaultdict[str, list[Running]] = defaultdict(list)
+    for job in running:
+        packs[job.worker].append(job)
+    return dict(packs)
+
+
+def _of_running(job: Running, pack: Sequence[Running]) -> Placement:
+    others = len(pack) - 1
+    if job.makes_way:
+        why = "leaves with a checkpoint for another job; it goes on when a place is free"
+        return Placement(standing=Standing.LEAVING, why=why, companions=others)
+    beside = {0: "alone in its pack", 1: "with 1 other job"}.get(others, f"with {others} other jobs")
+    if job.is_suspect:
+        beside = "alone: its workers died under it before"
+    return Placement(standing=Standing.TRAINING, why=f"trains {beside}", companions=others)
+
+
+def _why(
+    candidate: Candidate,
+    queue: Queue,
+    packs: Mapping[str, Sequence[Running]],
+    seats: Sequence[Seat],
+    start: datetime | None,
+) -> tuple[Standing, str]:
+    if candidate.waiting_since > queue.now:
+        seconds = (candidate.waiting_since - queue.now).total_seconds()
+        return Standing.BACKING_OFF, f"is tried again in {seconds:.0f} s"
+    if not seats:
+        return Standing.NO_WORKER, "no worker has been heard of lately"
+    if start is not None and start <= queue.now + _SOON:
+        return Standing.NEXT, "a worker has a place for it"
+    suiting = [pack for pack in packs.values() if fits(candidate, pack[0].pack_key, alone=False)]
+    if candidate.is_suspect:
+        why = "its workers died under it before: it waits for one that trains nothing else"
+        return Standing.OTHER_PACKS, why
+    if suiting:
+        jobs = sum(len(pack) for pack in suiting)
+        return Standing.PACK_FULL, f"all places are taken by {jobs} jobs that it could train with"
+    rules = queue.rules
+    return Standing.OTHER_PACKS, (
+        "the workers train on another base, or at another size or precision; they take no more jobs of "
+        f"those packs after {rules.longest_wait.total_seconds():g} s, and make way after "
+        f"{rules.turn.total_seconds():g} s"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A taken place in the play; `end` is None where nothing tells."""
+
+    brand: str
+    pack_key: PackKey
+    end: datetime | None
+    is_suspect: bool
+
+
+class _Play:
+    """The packer's choices from now on, job by job."""
+
+    def __init__(self, queue: Queue, running: Sequence[Running], seats: Sequence[Seat]) -> None:
+        self._queue = queue
+        self._seats = seats
+        self._counts = Counter(dict(queue.running))
+        self._speeds = _seconds_a_step(running)
+        self._taken: defaultdict[str, list[_Place]] = defaultdict(list)
+        for job in running:
+            end = None
+            if job.seconds_left is not None:
+                end = queue.now + timedelta(seconds=job.seconds_left)
+            self._taken[job.worker].append(_Place(job.brand, job.pack_key, end, job.is_suspect))
+
+    def starts(self, waiting: Sequence[Candidate]) -> dict[str, datetime]:
+        """When each job gets its place; without those of which nothing tells."""
+        left, now = list(waiting), self._queue.now
+        found: dict[str, datetime] = {}
+        while left:
+            for seat in self._seats:
+                for candidate in self._lease(seat, left, now):
+                    found[candidate.name] = now
+                    left.remove(candidate)
+            following = self._next(left, now)
+            if following is None:
+                break
+            now = following
+            self._free(now)
+        return found
+
+    def _lease(self, seat: Seat, left: Sequence[Candidate], now: datetime) -> list[Candidate]:
+        pack = self._taken[seat.worker]
+        free = seat.places - len(pack)
+        if free <= 0 or any(place.is_suspect for place in pack):
+            return []
+        ready = [candidate for candidate in left if candidate.waiting_since <= now]
+        queue = replace(self._queue, waiting=ready, running=self._counts, now=now)
+        wish = Wish(max_jobs=free, joining=pack[0].pack_key if pack else None)
+        chosen = choose(queue, wish)
+        for candidate in chosen:
+            seconds = self._speeds.get(candidate.pack_key, self._speeds.get(None))
+            end = None if seconds is None else now + timedelta(seconds=seconds * candidate.steps_left)
+            pack.append(_Place(candidate.brand, candidate.pack_key, end, candidate.is_suspect))
+            self._counts[candidate.brand] += 1
+        return chosen
+
+    def _next(self, left: Sequence[Candidate], now: datetime) -> datetime | None:
+        """When something happens again."""
+        ends = [place.end for pack in self._taken.values() for place in pack if place.end is not None]
+        times = [*(max(end, now + _SOON) for end in ends), *(candidate.waiting_since for candidate in left)]
+        return min((time for time in times if time > now), default=None)
+
+    def _free(self, now: datetime) -> None:
+        for worker, pack in self._taken.items():
+            ended = [place for place in pack if place.end is not None and place.end <= now]
+            self._counts.subtract(place.brand for place in ended)
+            self._taken[worker] = [place for place in pack if place not in ended]
+
+
+def _seconds_a_step(running: Sequence[Running]) -> dict[PackKey | None, float]:
+    """Of each kind of pack; under None the mean of all."""
+    speeds: defaultdict[PackKey | None, list[float]] = defaultdict(list)
+    for job in running:
+        if job.seconds_left is not None and job.steps_left > 0:
+            for key in (job.pack_key, None):
+                speeds[key].append(job.seconds_left / job.steps_left)
+    return {key: fmean(seconds) for key, seconds in speeds.items()}

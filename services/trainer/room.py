@@ -1,0 +1,28 @@
+"""How much of a device is left for jobs that join those that train there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from services.trainer.memory_figures import BaseMemory
+from services.trainer.spec import TrainingSpec
+
+
+class Room:
+    """Counts what jobs keep on one device; on a base that was not measured there, there is always room."""
+
+    def __init__(self, memories: Mapping[str, BaseMemory]) -> None:
+        """`memories` is what was measured on the device, by the digest of the base."""
+        self._memories = memories
+        self._taken = 0
+
+    def take(self, base_sha256: str, spec: TrainingSpec) -> bool:
+        """Whether a job finds room; if so it is taken."""
+        memory = self._memories.get(base_sha256)
+        if memory is None:
+            return True
+        state = memory.state_bytes(spec)
+        if self._taken + state + memory.row_bytes(spec) > memory.free_bytes:
+            return False
+        self._taken += state
+        return True
