@@ -7,7 +7,7 @@ import heapq
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from services.trainer.room import Room
@@ -17,7 +17,8 @@ from services.trainer.spec import Precision, TrainingSpec
 SUSPECT_FAILURES: Final = 2
 _AGED: Final = 1 << 16
 """Above all priorities that a caller can give."""
-Rank = tuple[int, int, datetime, str]
+Rank = tuple[int, datetime, int, datetime, str]
+_NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +81,30 @@ class Wish:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Queue:
-    """Those who wait, and how many jobs of each brand are leased."""
+    """Those who wait, how many jobs of each brand are leased, and when each last got a place."""
 
     waiting: Sequence[Candidate]
     running: Mapping[str, int]
+    served: Mapping[str, datetime]
     now: datetime
     rules: QueueRules
 
-    def rank(self, candidate: Candidate, counts: Mapping[str, int]) -> Rank:
-        """The smallest comes first: a brand with fewer running jobs, then the priority, then the line."""
+    def rank(
+        self,
+        candidate: Candidate,
+        counts: Mapping[str, int],
+        served: Mapping[str, datetime] | None = None,
+    ) -> Rank:
+        """The smallest comes first: a brand with fewer running jobs, then one that got no place for longer,
+        then the priority, then the line.
+
+        `served` stands for the queue's own.
+        """
+        brand = candidate.brand
+        served_at = (self.served if served is None else served).get(brand, _NEVER)
         aged = self.has_waited(candidate, self.rules.aging)
         priority = _AGED if aged else candidate.priority
-        return (counts.get(candidate.brand, 0), -priority, candidate.line_time, candidate.name)
+        return (counts.get(brand, 0), served_at, -priority, candidate.line_time, candidate.name)
 
     def has_waited(self, candidate: Candidate, wait: timedelta) -> bool:
         """Whether the job waits for so long."""
@@ -102,17 +115,18 @@ class Queue:
         lines: defaultdict[str, list[Candidate]] = defaultdict(list)
         for candidate in self.waiting:
             lines[candidate.brand].append(candidate)
-        counts = Counter(dict(self.running))
+        counts, served = Counter(dict(self.running)), dict(self.served)
         for line in lines.values():
             line.sort(key=lambda candidate: self.rank(candidate, {}), reverse=True)
         heads = [(self.rank(line[-1], counts), brand) for brand, line in lines.items()]
         heapq.heapify(heads)
-        while heads:
+        for place in range(len(self.waiting)):
             _, brand = heapq.heappop(heads)
             yield lines[brand].pop()
             counts[brand] += 1
+            served[brand] = self.now + place * timedelta.resolution
             if lines[brand]:
-                heapq.heappush(heads, (self.rank(lines[brand][-1], counts), brand))
+                heapq.heappush(heads, (self.rank(lines[brand][-1], counts, served), brand))
 
 
 def choose(queue: Queue, wish: Wish, *, room: Room | None = None) -> list[Candidate]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -11,13 +11,14 @@ from sqlalchemy import Select, case, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.trainer.events import JobState
+from services.trainer.inserting import insert_into
 from services.trainer.job_codec import read_spec
 from services.trainer.leasing import SUSPECT_FAILURES, Candidate, PackKey, Queue, QueueRules, Wish
 from services.trainer.memory_figures import AdapterNumbers, BaseMemory, PassMemory
 from services.trainer.preemption import Running, Seat
 from services.trainer.spec import Precision, Target
 from services.trainer.states import LEASED
-from services.trainer.tables import JobRow, MemoryRow, WorkerRow
+from services.trainer.tables import Base, BrandRow, JobRow, MemoryRow, WorkerRow
 
 _LEASED: Final = tuple(sorted(state.value for state in LEASED))
 _QUEUED: Final = JobState.QUEUED.value
@@ -46,7 +47,13 @@ class SqlPacking:
             }
             rows = await self._session.scalars(select(JobRow).where(JobRow.name.in_(names)))
         waiting = [_candidate(row, with_spec=wish is not None) for row in rows]
-        return Queue(waiting=waiting, running=await self._running_by_brand(), now=now, rules=rules)
+        return Queue(
+            waiting=waiting,
+            running=await self._running_by_brand(),
+            served=await self._served(),
+            now=now,
+            rules=rules,
+        )
 
     async def running(self) -> list[Running]:
         """See PackingReader."""
@@ -72,13 +79,11 @@ class SqlPacking:
     async def see(self, seat: Seat, now: datetime) -> None:
         """See PackingRecords."""
         row = await self._session.get(WorkerRow, seat.worker)
-        if row is None:
-            row = WorkerRow(name=seat.worker)
-            self._session.add(row)
-        elif (row.places, row.device) == (seat.places, seat.device) and now - row.last_seen < _SEEN_EVERY:
+        same = row is not None and (row.places, row.device) == (seat.places, seat.device)
+        if row is not None and same and now - row.last_seen < _SEEN_EVERY:
             return
-        row.places, row.device, row.last_seen = seat.places, seat.device, now
-        await self._session.flush()
+        values = {"places": seat.places, "device": seat.device, "last_seen": now}
+        await self._put(WorkerRow, {"name": seat.worker}, values)
 
     async def see_again(self, worker: str, now: datetime) -> None:
         """See PackingRecords."""
@@ -87,20 +92,32 @@ class SqlPacking:
             row.last_seen = now
             await self._session.flush()
 
+    async def serve(self, brands: Collection[str], now: datetime) -> None:
+        """See PackingRecords."""
+        for brand in sorted(set(brands)):  # one order for all: no deadlocks
+            await self._put(BrandRow, {"name": brand}, {"served_at": now})
+
     async def put_memory(self, memory: BaseMemory, now: datetime) -> None:
         """See PackingRecords."""
-        key = (memory.base_sha256, memory.precision.value, memory.device)
-        row = await self._session.get(MemoryRow, key)
-        if row is None:
-            row = MemoryRow(base_sha256=key[0], precision=key[1], device=key[2])
-            self._session.add(row)
-        row.measured_at, row.figures = now, _figures(memory)
-        await self._session.flush()
+        key = {
+            "base_sha256": memory.base_sha256,
+            "precision": memory.precision.value,
+            "device": memory.device,
+        }
+        await self._put(MemoryRow, key, {"measured_at": now, "figures": _figures(memory)})
 
     async def forget(self, now: datetime, silent_since: datetime) -> None:
         """See PackingRecords."""
         await self._session.execute(delete(WorkerRow).where(WorkerRow.last_seen < silent_since))
         await self._session.execute(delete(MemoryRow).where(MemoryRow.measured_at < now - _KEEP_MEMORY))
+
+    async def _put(self, table: type[Base], key: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+        statement = insert_into(self._session, table).values(**key, **values)
+        changed = statement.on_conflict_do_update(index_elements=list(key), set_=dict(values))
+        await self._session.execute(changed)
+
+    async def _served(self) -> Mapping[str, datetime]:
+        return {row.name: row.served_at for row in await self._session.scalars(select(BrandRow))}
 
     async def _running_by_brand(self) -> Mapping[str, int]:
         counted = select(JobRow.brand, func.count()).where(JobRow.state.in_(_LEASED)).group_by(JobRow.brand)

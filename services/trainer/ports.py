@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -93,6 +93,10 @@ class PackingRecords(PackingReader, Protocol):
 
     async def see_again(self, worker: str, now: datetime) -> None:
         """The worker has been heard of, and nothing about it has changed."""
+        ...
+
+    async def serve(self, brands: Collection[str], now: datetime) -> None:
+        """Jobs of these brands have got places."""
         ...
 
     async def put_memory(self, memory: BaseMemory, now: datetime) -> None:

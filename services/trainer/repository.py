@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 
 from sqlalchemy import Select, delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from servicekit.clock import Clock
@@ -15,10 +14,11 @@ from servicekit.database import Database
 from servicekit.request_ids import remember
 from services.trainer.domain import Job
 from services.trainer.events import ArtifactKind, JobArtifact, MetricPoint
+from services.trainer.inserting import insert_into
 from services.trainer.job_codec import read_job, write_event, write_job
 from services.trainer.job_reader import SqlJobReader
 from services.trainer.states import LEASED
-from services.trainer.tables import ArtifactRow, Base, DiscardedFileRow, JobRow, PointRow, RequestIdRow
+from services.trainer.tables import ArtifactRow, DiscardedFileRow, JobRow, PointRow, RequestIdRow
 
 _LEASED = tuple(sorted(state.value for state in LEASED))
 
@@ -88,7 +88,7 @@ class SqlJobTransaction(SqlJobReader):
             }
             for point in latest.values()
         ]
-        statement = self._insert(PointRow)
+        statement = insert_into(self._session, PointRow)
         changed = {column: statement.excluded[column] for column in rows[0] if column not in {"job", "step"}}
         await self._session.execute(
             statement.on_conflict_do_update(index_elements=["job", "step"], set_=changed), rows
@@ -134,7 +134,9 @@ class SqlJobTransaction(SqlJobReader):
         files = set(await self._session.scalars(select(ArtifactRow.sha256).where(*worn)))
         if files:
             rows = [{"sha256": sha256} for sha256 in files]
-            await self._session.execute(self._insert(DiscardedFileRow).on_conflict_do_nothing(), rows)
+            await self._session.execute(
+                insert_into(self._session, DiscardedFileRow).on_conflict_do_nothing(), rows
+            )
             await self._session.execute(delete(ArtifactRow).where(*worn))
 
     async def forget_discarded(self, sha256: str) -> None:
@@ -173,12 +175,9 @@ class SqlJobTransaction(SqlJobReader):
             "step": artifact.step,
             "prompt": artifact.prompt,
         }
-        statement = self._insert(ArtifactRow).values(job=name, file_name=artifact.file_name, **values)
+        statement = insert_into(self._session, ArtifactRow).values(
+            job=name, file_name=artifact.file_name, **values
+        )
         await self._session.execute(
             statement.on_conflict_do_update(index_elements=["job", "file_name"], set_=values)
         )
-
-    def _insert(self, table: type[Base]) -> postgresql.Insert | sqlite.Insert:
-        if self._session.get_bind().dialect.name == "postgresql":
-            return postgresql.insert(table)
-        return sqlite.insert(table)

@@ -95,6 +95,7 @@ class WorkerService:
             room = await _room(transaction, seat, held, queue)
             chosen = choose(queue, wish, room=room)
             jobs = await transaction.lock_queued([candidate.name for candidate in chosen])
+            await transaction.packing.serve([job.brand for job in jobs], now)
             others = len(held) + len(jobs) - 1
             for job in jobs:
                 job.lease_to(seat.worker, now, self._rules.timeout)

@@ -76,6 +76,15 @@ class WorkerRow(Base):
     last_seen: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
 
 
+class BrandRow(Base):
+    """A brand whose jobs have been leased."""
+
+    __tablename__ = "training_brands"
+
+    name: Mapped[str] = mapped_column(String(63), primary_key=True)
+    served_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
 class MemoryRow(Base):
     """What training on one base takes on one device, as a worker has measured it."""
 

@@ -25,7 +25,7 @@ def candidate(name: str, brand: str = "acme", age: int = 0, **changes: Any) -> C
 
 
 def chosen(waiting: list[Candidate], running: dict[str, int] | None = None, **wish: Any) -> list[str]:
-    queue = Queue(waiting=waiting, running=running or {}, now=NOW, rules=RULES)
+    queue = Queue(waiting=waiting, running=running or {}, served={}, now=NOW, rules=RULES)
     found = choose(queue, Wish(**{"max_jobs": 8, **wish}))
     return [one.name for one in found]
 
@@ -86,3 +86,17 @@ def test_an_idle_worker_may_ask_for_one_base() -> None:
 def test_nothing_waits() -> None:
     assert chosen([]) == []
     assert chosen([], joining=KEY) == []
+
+
+def test_of_brands_with_as_many_jobs_the_one_that_got_no_place_for_longer_comes_first() -> None:
+    waiting = [candidate("a", "acme", age=100), candidate("y", "yotta"), candidate("z", "zeta", age=50)]
+    served = {"acme": NOW, "zeta": NOW - timedelta(seconds=9)}
+    queue = Queue(waiting=waiting, running={}, served=served, now=NOW, rules=RULES)
+    assert [one.name for one in choose(queue, Wish(max_jobs=8))] == ["y", "z", "a"]
+    assert [one.name for one in queue.in_order()] == ["y", "z", "a"]
+
+
+def test_a_job_that_has_aged_comes_before_the_priorities_of_its_brand() -> None:
+    hours = RULES.aging.total_seconds()
+    waiting = [candidate("old", age=int(hours)), candidate("urgent", priority=100, age=int(hours) - 1)]
+    assert chosen(waiting) == ["old", "urgent"]

@@ -45,7 +45,7 @@ def placed(
     waiting: list[Candidate], running: list[Running], *seats: Seat, rules: QueueRules | None = None
 ) -> dict[str, Placement]:
     counts = {"acme": len(running)} if running else {}
-    queue = Queue(waiting=waiting, running=counts, now=NOW, rules=rules or QueueRules())
+    queue = Queue(waiting=waiting, running=counts, served={}, now=NOW, rules=rules or QueueRules())
     return placements(queue, running, seats)
 
 

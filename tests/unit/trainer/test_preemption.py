@@ -30,7 +30,9 @@ def way(waiting: list[Candidate], running: list[Running], seats: tuple[Seat, ...
     counts: dict[str, int] = {}
     for job in running:
         counts[job.brand] = counts.get(job.brand, 0) + 1
-    return who_makes_way(Queue(waiting=waiting, running=counts, now=NOW, rules=RULES), running, seats)
+    return who_makes_way(
+        Queue(waiting=waiting, running=counts, served={}, now=NOW, rules=RULES), running, seats
+    )
 
 
 def leaves(waiting: list[Candidate], running: list[Running], seats: tuple[Seat, ...] = SEATS) -> list[str]:

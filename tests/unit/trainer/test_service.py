@@ -213,13 +213,13 @@ async def test_a_watch_replays_and_then_follows_to_the_end(trainer: Trainer) -> 
     async with asyncio.timeout(10):
         while not seen:
             await asyncio.sleep(0.01)
-    assert seen == [(2, JobState.PREPARING)]
+    assert seen == [(2, JobState.PREPARING), (3, Notice("alone in its pack"))]
     await trainer.workers.report(Report(held=held, payloads=[JobState.RUNNING, Notice("n")]))
     await trainer.workers.complete(Completion(held=held, state=JobState.SUCCEEDED, lora_version="v"))
     await asyncio.wait_for(watching, 10)
-    assert [sequence for sequence, _ in seen] == [2, 3, 4, 5, 6]  # type: ignore[misc]
-    again = [event.sequence async for event in trainer.service.watch(held.job, 4)]
-    assert again == [5, 6]
+    assert [sequence for sequence, _ in seen] == [2, 3, 4, 5, 6, 7]  # type: ignore[misc]
+    again = [event.sequence async for event in trainer.service.watch(held.job, 5)]
+    assert again == [6, 7]
 
 
 async def test_a_download_is_the_file_that_was_reported(trainer: Trainer) -> None:

@@ -31,6 +31,11 @@ def upgrade() -> None:
     )
     op.create_index("ix_training_workers_last_seen", "training_workers", ["last_seen"])
     op.create_table(
+        "training_brands",
+        sa.Column("name", sa.String(63), primary_key=True),
+        sa.Column("served_at", UtcDateTime, nullable=False),
+    )
+    op.create_table(
         "training_memory",
         sa.Column("base_sha256", sa.String(64), primary_key=True),
         sa.Column("precision", sa.String(16), primary_key=True),
@@ -42,6 +47,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("training_memory")
+    op.drop_table("training_brands")
     op.drop_table("training_workers")
     with op.batch_alter_table("training_jobs") as table:
         table.drop_column("leased_at")
