@@ -44,7 +44,7 @@ class QueueRules:
     """Then a pack that has had its worker for so long makes way."""
     aging: timedelta = timedelta(hours=6)
     """Then it goes before all others of its brand, whatever their priority."""
-    grace: timedelta = timedelta(seconds=5)
+    grace: timedelta = timedelta(seconds=3)
     """Before that nobody makes way: a place may be free, and its worker just has not asked yet."""
 
 

@@ -23,6 +23,7 @@ from brandloom.api.registry.v1 import registry_pb2, registry_pb2_grpc
 from brandloom.api.registry.v1 import resources_pb2 as registry_resources
 from brandloom.api.trainer.v1 import resources_pb2, trainer_pb2, trainer_pb2_grpc
 from lorakit.base_digest import base_digest
+from lorakit.safetensors_header import read_header
 from servicekit.artifacts.local import LocalStore
 from servicekit.channels import open_channel
 from servicekit.metrics import ServiceMetrics
@@ -34,6 +35,7 @@ from services.trainer.sources import Blob, DatasetRevision
 from services.trainer.worker.bases import ResidentBase
 from services.trainer.worker.config import read_config as read_worker_config
 from services.trainer.worker.engine_thread import EngineThread
+from services.trainer.worker.memory_report import device_title
 from services.trainer.worker.pack_loop import Tools
 from services.trainer.worker.patience import Patience
 from services.trainer.worker.publisher import Publisher
@@ -156,7 +158,9 @@ async def world(tmp_path: Path, tiny_base: Path) -> AsyncIterator[World]:
         yield found
 
 
-def job_request(lora: str = "hero", **changes: Any) -> trainer_pb2.CreateTrainingJobRequest:
+def job_request(
+    lora: str = "hero", *, priority: int = 0, **changes: Any
+) -> trainer_pb2.CreateTrainingJobRequest:
     """A short job; `changes` are fields of the spec."""
     fields: dict[str, Any] = {
         "base_model": "baseModels/tiny",
@@ -169,7 +173,7 @@ def job_request(lora: str = "hero", **changes: Any) -> trainer_pb2.CreateTrainin
     }
     spec = resources_pb2.TrainingSpec(lora=f"brands/{BRAND}/loras/{lora}", **{**fields, **changes})
     return trainer_pb2.CreateTrainingJobRequest(
-        parent=f"brands/{BRAND}", training_job=resources_pb2.TrainingJob(spec=spec)
+        parent=f"brands/{BRAND}", training_job=resources_pb2.TrainingJob(spec=spec, priority=priority)
     )
 
 
@@ -230,7 +234,7 @@ class Bench:
         tools = Tools(engine, files, Shelf(files, patience), publisher(registry, patience), patience)
         made = Worker(
             name,
-            TrainerClient(channel, name, patience),
+            TrainerClient(channel, name, patience, places=pack_size, device=device_title("cpu")),
             tools,
             ResidentBase(read_worker_config(self.world.environment).base_models, engine, "cpu"),
             device="cpu",
@@ -283,6 +287,16 @@ async def bench(world: World, dial: Dial) -> AsyncIterator[Bench]:
     async with AsyncExitStack() as stack:
         yield Bench(await dial(port), world, port, [], stack)
     await application.stop()
+
+
+def tensors(data: bytes, path: Path) -> dict[str, bytes]:
+    """The bytes of each tensor of a safetensors file, which is written to the path."""
+    path.write_bytes(data)
+    header = read_header(path)
+    return {
+        name: data[header.data_offset + entry.begin : header.data_offset + entry.end]
+        for name, entry in header.tensors.items()
+    }
 
 
 async def watch(trainer: Trainer, name: str, after: int = 0) -> list[resources_pb2.TrainingEvent]:

@@ -13,12 +13,13 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from brandloom.api.common.v1 import job_pb2
 from brandloom.api.trainer.v1 import resources_pb2, trainer_pb2
-from tests.integration.trainer.conftest import Dial, Trainer, World, job_request
+from tests.integration.trainer.conftest import Dial, Trainer, World, job_request, tensors
 
 pytestmark = pytest.mark.timeout(900)
 STEPS = 60
@@ -143,6 +144,38 @@ async def test_a_worker_may_die_at_any_moment(world: World, dial: Dial, delay: f
         job = await trainer.GetTrainingJob(trainer_pb2.GetTrainingJobRequest(name=job.name))
     assert job.state == job_pb2.JOB_STATE_SUCCEEDED, job.error
     assert [version.name for version in await world.versions()] == [job.lora_version]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+async def test_kills_while_checkpoints_are_written_change_nothing(
+    world: World, dial: Dial, tmp_path: Path, seed: int
+) -> None:
+    """A checkpoint after every step: a worker that is killed at any moment dies in the middle of one."""
+    random = Random(seed)
+    optimization = resources_pb2.OptimizationSpec(max_steps=STEPS, batch_size=2, learning_rate=1e-3)
+    found = {}
+    async with service(world) as running:
+        trainer = await dial(running.port)
+        for lora, kills in (("calm", 0), ("hero", 3)):
+            request = job_request(lora, optimization=optimization, checkpoint_interval_steps=1)
+            job = await trainer.CreateTrainingJob(request)
+            seen = 0
+            for _ in range(kills):
+                seen = await until(trainer, job.name, is_prepared, after=seen)
+                seen = await until(trainer, job.name, has_step("progress", 1), after=seen)
+                await asyncio.sleep(random.uniform(0.0, 0.4))
+                os.kill(running.worker_pids()[-1], signal.SIGKILL)
+            call = trainer.WatchTrainingJob(trainer_pb2.WatchTrainingJobRequest(name=job.name))
+            async for _ in call:
+                pass
+            job = await trainer.GetTrainingJob(trainer_pb2.GetTrainingJobRequest(name=job.name))
+            assert (job.state, job.attempt) == (job_pb2.JOB_STATE_SUCCEEDED, kills + 1), job.error
+            assert [version.name for version in await world.versions(lora)] == [job.lora_version]
+            file = trainer_pb2.DownloadJobArtifactRequest(name=job.name, file_name=f"{lora}.safetensors")
+            data = b"".join([chunk.data async for chunk in trainer.DownloadJobArtifact(file)])
+            found[lora] = tensors(data, tmp_path / lora)
+    assert found["hero"] == found["calm"]
 
 
 def _runs(pid: int) -> bool:

@@ -29,19 +29,11 @@ from tests.integration.trainer.conftest import (
     job_request,
     progress_from,
     steps,
+    tensors,
     watch,
 )
 
 pytestmark = pytest.mark.timeout(600)
-
-
-def tensors(data: bytes, path: Path) -> dict[str, bytes]:
-    path.write_bytes(data)
-    header = read_header(path)
-    return {
-        name: data[header.data_offset + entry.begin : header.data_offset + entry.end]
-        for name, entry in header.tensors.items()
-    }
 
 
 async def test_jobs_of_one_pack_end_as_versions_with_all_their_files(bench: Bench, tmp_path: Path) -> None:

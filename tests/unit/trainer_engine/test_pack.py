@@ -23,7 +23,7 @@ from services.trainer.engine import (
     TrainingImage,
     choose_precision,
 )
-from tests.fixtures.training import RESOLUTION, images, spec
+from tests.fixtures.training import RESOLUTION, images, spec, tagged
 
 NewPack = Callable[..., Pack]
 
@@ -36,7 +36,18 @@ DIFFERENT = {
     "noisy": spec(
         dropout=0.3, noise_offset=0.1, caption_dropout=0.5, horizontal_flip=True, min_snr_gamma=0.0
     ),
+    "prodigy": spec(optimizer="prodigy", learning_rate=1.0, text_encoder_learning_rate=1.0, rank=3, seed=11),
+    "average": spec(optimizer="adafactor", ema_decay=0.9, batch_size=1, seed=12),
+    "buckets": spec(shuffle_tags=True, keep_tokens=1, targets=frozenset({"feed_forward"}), seed=13),
+    "class": spec(prior_weight=0.5, prior_batch_size=1, gradient_checkpointing=True, alpha=16.0, seed=14),
 }
+"""Eight jobs that have little in common but their base."""
+
+
+def add(pack: Pack, name: str) -> None:
+    items = tagged(seed=len(name)) if name == "buckets" else images(seed=len(name))
+    prior = images(3, seed=99) if name == "class" else ()
+    pack.add(name, DIFFERENT[name], items, prior=prior)
 
 
 def flat(adapter: Adapter) -> torch.Tensor:
@@ -73,18 +84,18 @@ def gradients(pack: Pack, job_id: str) -> torch.Tensor:
     return torch.cat(found)
 
 
-@pytest.mark.parametrize("companions", [["other"], ["other", "text", "noisy"]])
+@pytest.mark.parametrize("companions", [["other"], [name for name in DIFFERENT if name != "plain"]])
 def test_gradients_are_those_of_the_job_alone(companions: list[str], new_pack: NewPack) -> None:
     alone: dict[str, torch.Tensor] = {}
     for name in ["plain", *companions]:
         pack = new_pack()
-        pack.add(name, DIFFERENT[name], images(seed=len(name)))
+        add(pack, name)
         pack.step()
         alone[name] = gradients(pack, name)
     for name in ["plain", *companions]:
         pack = new_pack()
         for each in ["plain", *companions]:
-            pack.add(each, DIFFERENT[each], images(seed=len(each)))
+            add(pack, each)
         pack.step()
         packed = gradients(pack, name)
         assert alone[name].abs().max() > 1e-4
@@ -93,16 +104,16 @@ def test_gradients_are_those_of_the_job_alone(companions: list[str], new_pack: N
 
 def test_results_are_those_of_the_jobs_alone(new_pack: NewPack) -> None:
     alone = {}
-    for name, each in DIFFERENT.items():
+    for name in DIFFERENT:
         pack = new_pack()
-        pack.add(name, each, images(seed=len(name)))
+        add(pack, name)
         reports = train(pack)[name]
         assert [report.step for report in reports] == [1, 2, 3, 4]
         assert [report.finished for report in reports] == [False] * 3 + [True]
         alone[name] = pack.adapter(name), [report.loss for report in reports]
     pack = new_pack()
-    for name, each in DIFFERENT.items():
-        pack.add(name, each, images(seed=len(name)))
+    for name in DIFFERENT:
+        add(pack, name)
     together = train(pack)
     for name in DIFFERENT:
         adapter, losses = alone[name]
