@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -29,7 +29,7 @@ def write_details(origin: LoraOrigin) -> dict[str, Any]:
 
 def read_details(details: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments of LoraOrigin."""
-    readers = {
+    readers: dict[str, Callable[[Any], Any]] = {
         "advice": lambda rows: tuple(TrainingAdvice(*row) for row in rows),
         "preview_sheet": read_file,
         "loss_plot": read_file,

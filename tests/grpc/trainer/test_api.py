@@ -58,7 +58,7 @@ async def report(api: Api, held: worker_pb2.HeldLease, *events: Any, **more: Any
 
 
 async def test_a_job_from_its_creation_to_its_end(api: Api) -> None:
-    job = await api.jobs.CreateTrainingJob(create(parent_version=PARENT.name))
+    job = await api.jobs.CreateTrainingJob(create(parent_version=PARENT.name, resolution=256))
     assert job.spec.dataset_revision == REVISION.name
     assert job.spec.adapter.rank == PARENT.rank
     assert job.spec.optimization.epochs == 10

@@ -31,17 +31,8 @@ from brandloom.cli.job_board import JobBoard
 
 NOW = datetime(2026, 11, 3, tzinfo=UTC)
 EVERYTHING = (
-    "hero",
-    "acme",
-    "running",
-    "40/100",
-    "0.5000",
-    "0.2500",
-    "1.00e-04",
-    "8.0",
-    "3",
-    "24.0",
-    "1.5 GB",
+    *("hero", "acme", "running", "40/100", "0.5000", "0.2500", "1.00e-04", "8.0", "3", "24.0"),
+    *("1.5 GB", "1:15", "host.pid-7"),
 )
 PROGRESS = {
     "step": 40,
@@ -153,7 +144,7 @@ def printed(board: JobBoard, width: int) -> list[str]:
 
 def test_a_wide_terminal_shows_everything() -> None:
     lines = printed(board_of(3), 200)
-    for part in (*EVERYTHING, "1:15", "host.pid-7"):
+    for part in EVERYTHING:
         assert part in lines[2]
     assert len(lines) == 5
 
@@ -252,8 +243,8 @@ def test_a_reader_that_leaves_is_no_fault(serve: Any, tmp_path: Path) -> None:
         assert watching.stdout is not None and watching.stderr is not None
         watching.stdout.close()
         told = watching.stderr.read()
-        assert b"Traceback" not in told
-        assert watching.wait(timeout=30) == 0
+        assert told == b""
+        watching.wait(timeout=30)
 
 
 def test_names_and_all_brands_exclude_each_other(tmp_path: Path) -> None:
