@@ -46,7 +46,7 @@ def version_facts(version: LoraVersion) -> Any:
             ("trained", _times(origin)),
             ("previews", _pictures(version)),
             ("advice", advice_lines(origin.advice)),
-            ("environment", facts(origin.environment.items()) if origin.environment else ""),
+            ("environment", facts(sorted(origin.environment.items())) if origin.environment else ""),
             ("spec", _spec(version)),
             ("created", f"{moment(version.create_time)} by {version.creator}"),
         ]
