@@ -20,6 +20,7 @@ from lorakit.metadata import TrainingFacts, build_metadata, build_text_metadata
 from lorakit.peft_config import CONFIG_FILE
 from lorakit.peft_files import WEIGHTS_FILE, save_peft
 from servicekit.artifacts.port import ArtifactStore
+from servicekit.errors import DataLoss, NotFound
 from services.trainer.engine.loss_plot import draw_loss_plot
 from services.trainer.events import ArtifactKind, JobArtifact, MetricPoint
 from services.trainer.sources import Blob
@@ -98,7 +99,11 @@ class Shelf:
             if file.step > run.lease.checkpoint_step or file.media_type != PICTURE_MEDIA_TYPE:
                 continue
             read = partial(self._store.get_bytes, file.blob.sha256, max_bytes=_MOST_PICTURE_BYTES)
-            picture = await asyncio.to_thread(_pixels, await self._patience.until_answered(read, "get"))
+            try:
+                data = await self._patience.until_answered(read, "get")
+            except (NotFound, DataLoss):
+                continue  # a gap on the sheet is no reason to lose the LoRA
+            picture = await asyncio.to_thread(_pixels, data)
             rows.setdefault(file.step, []).append(SheetPicture(file.prompt, picture))
         for step, pictures in rows.items():
             await asyncio.to_thread(run.sheet.add, step, pictures)
