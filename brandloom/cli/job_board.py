@@ -51,7 +51,7 @@ OnEvent = Callable[[TrainingJob, TrainingEvent], None]
 
 @dataclass
 class JobBoard:
-    """The newest known state of each job, in the order in which they were added."""
+    """The newest known state of each job; what runs comes first, then what waits, then what has ended."""
 
     jobs: dict[str, TrainingJob] = field(default_factory=dict)
     remarks: dict[str, str] = field(default_factory=dict)
@@ -103,7 +103,9 @@ class JobBoard:
         yield self._table([*columns, _Column("", 0, self._remark)])
 
     def _table(self, columns: Sequence[_Column]) -> Table:
-        rows = [[column.cell(job) for column in columns] for job in self.jobs.values()]
+        # A terminal may have fewer lines than there are jobs: what runs is seen, then what waits.
+        jobs = sorted(self.jobs.values(), key=lambda job: (job.state.ended, job.state is JobState.QUEUED))
+        rows = [[column.cell(job) for column in columns] for job in jobs]
         return table([column.title for column in columns], rows)
 
     def _remark(self, job: TrainingJob) -> str:

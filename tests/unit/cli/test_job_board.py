@@ -160,6 +160,18 @@ def test_a_narrow_terminal_shows_what_matters_most_on_one_line_each(width: int) 
     assert "host.pid-7" not in lines[2]
 
 
+def test_what_runs_is_above_what_waits_and_what_has_ended() -> None:
+    board = JobBoard()
+    states = {
+        "done": job_pb2.JOB_STATE_FAILED,
+        "next": job_pb2.JOB_STATE_QUEUED,
+        "now": job_pb2.JOB_STATE_RUNNING,
+    }
+    for lora, state in states.items():
+        board.add(from_proto(TrainingJob, a_job(state, lora)))
+    assert [line.split()[0] for line in printed(board, 120)[2:]] == ["now", "next", "done"]
+
+
 def test_a_job_that_waits_tells_how_many_are_before_it() -> None:
     board = JobBoard()
     board.add(from_proto(TrainingJob, a_job(job_pb2.JOB_STATE_QUEUED, queue_position=2)))
