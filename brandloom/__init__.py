@@ -18,6 +18,7 @@ from brandloom._client import Client
 from brandloom._connect import connect, connect_async
 from brandloom.errors import ApiError, BrandloomError, JobFailed
 from brandloom.types.common import (
+    Advice,
     Artifact,
     Failure,
     HealthStatus,
@@ -87,9 +88,9 @@ from brandloom.types.registry import (
     ModuleRank,
     ResolvedLora,
     ResolvedStack,
+    VersionFile,
 )
 from brandloom.types.training import (
-    Advice,
     JobArtifact,
     JobArtifactKind,
     MetricPoint,
@@ -200,6 +201,7 @@ __all__ = [
     "UsedLora",
     "ValidationSpec",
     "VersionEvent",
+    "VersionFile",
     "base_model_digest",
     "connect",
     "connect_async",

@@ -44,7 +44,7 @@ class AsyncClient:
         self.datasets = AsyncDatasets(labeler)
         self.captions = AsyncCaptions(labeler)
         self.labeling = AsyncLabeling(labeler)
-        self.training = AsyncTraining(trainer)
+        self.training = AsyncTraining(trainer, registry)
         self.loras = AsyncLoras(registry)
         self.versions = AsyncVersions(registry)
         self.stacks = AsyncStacks(registry, inference)

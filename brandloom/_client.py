@@ -85,6 +85,8 @@ class Training(Waiting[AsyncTraining]):
 
     create = blocking(AsyncTraining.create)
     validate = blocking(AsyncTraining.validate)
+    spec_of = blocking(AsyncTraining.spec_of)
+    replicate = blocking(AsyncTraining.replicate)
     get = blocking(AsyncTraining.get)
     list = iterating(AsyncTraining.list)
     cancel = blocking(AsyncTraining.cancel)
@@ -117,6 +119,7 @@ class Versions(Waiting[AsyncVersions]):
     list = iterating(AsyncVersions.list)
     update = blocking(AsyncVersions.update)
     download = blocking(AsyncVersions.download)
+    download_previews = blocking(AsyncVersions.download_previews)
     download_url = blocking(AsyncVersions.download_url)
     lineage = blocking(AsyncVersions.lineage)
 

@@ -43,7 +43,7 @@ _WATCH_SECONDS: Final = 1.0
 
 
 class TrainerApplication:
-    """The whole service in one object: `start`, then `run_until_stopped` or `stop`."""
+    """The whole service in one object: `run_until_stopped`, or `start` and then `stop`."""
 
     def __init__(
         self,
@@ -79,6 +79,7 @@ class TrainerApplication:
             _registrations(TrainerService(jobs, planner, store, bell, clock), self._workers, drain),
             readiness={"database": self._database.ready, "store": store.ready},
             drain=drain,
+            after_start=self._start_workers,
             before_stop=self._stop_workers,
             authenticator=authenticator,
         )
@@ -93,24 +94,17 @@ class TrainerApplication:
 
     async def start(self) -> int:
         """Migrates, serves, starts the local workers; returns the port."""
-        await asyncio.to_thread(migrate, self._config.database_url, MIGRATIONS)
-        self._exporter = serve_metrics(self._config.common.metrics_listen, self._metrics)
-        port = await self._server.start()
-        settings = ExecutorSettings(
-            workers=self._config.workers,
-            environment=_worker_environment(self._config, port),
-            stop_seconds=self._config.common.drain_seconds * 0.75,
-        )
-        self._executor = LocalExecutor(settings, self._workers, self._meters.worker_restarted)
-        await self._executor.start()
-        await self._running.enter_async_context(self._chores(self._executor).running())
-        return port
+        await self._prepare()
+        return await self._server.start()
 
     async def run_until_stopped(self) -> None:
-        """Serves until SIGTERM or SIGINT. Local workers give their jobs back while the server still
-        answers.
+        """Starts, and serves until SIGTERM or SIGINT.
+
+        Local workers give their jobs back while the server still answers.
         """
         try:
+            await self._prepare()
+            # It starts itself, listening for signals: none can come between being ready and that.
             await self._server.run_until_stopped()
         finally:
             await self._close()
@@ -121,6 +115,20 @@ class TrainerApplication:
             await self._server.stop()
         finally:
             await self._close()
+
+    async def _prepare(self) -> None:
+        await asyncio.to_thread(migrate, self._config.database_url, MIGRATIONS)
+        self._exporter = serve_metrics(self._config.common.metrics_listen, self._metrics)
+
+    async def _start_workers(self, port: int) -> None:
+        settings = ExecutorSettings(
+            workers=self._config.workers,
+            environment=_worker_environment(self._config, port),
+            stop_seconds=self._config.common.drain_seconds * 0.75,
+        )
+        self._executor = LocalExecutor(settings, self._workers, self._meters.worker_restarted)
+        await self._executor.start()
+        await self._running.enter_async_context(self._chores(self._executor).running())
 
     def _chores(self, executor: LocalExecutor) -> Chores:
         """Taking jobs from silent workers, measuring the queue; and, less often, throwing old things away."""

@@ -43,13 +43,24 @@ class JobPage:
 
 
 @dataclass(frozen=True, slots=True)
+class PackFigures:
+    """How fast the jobs of one worker train together, and what it has taken of its device's memory."""
+
+    worker: str
+    images_per_second: float
+    device_memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class QueueFigures:
-    """How many jobs wait and how many are leased, how fast these train together, and their mean loss."""
+    """How many jobs wait and how many are leased, how fast these train together, and their mean loss; and the
+    same speed for each worker that trains."""
 
     waiting: int
     leased: int
     images_per_second: float = 0.0
     mean_loss: float = 0.0
+    packs: tuple[PackFigures, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
