@@ -169,7 +169,7 @@ class AsyncDatasets:
         name = _names.full(dataset)
         request = labeler_pb2.ExportDatasetRequest(
             name=_names.revision(name) if "@" in name else _names.dataset(name),
-            format=enum_to_number(_FORMATS, format) if format else 0,
+            format=enum_to_number(_FORMATS, format) if format else None,
             include_images=include_images,
         )
         return await save_stream(self._labeler.stream("ExportDataset", request), destination, on_progress)

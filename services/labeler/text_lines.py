@@ -101,8 +101,8 @@ class _Reader:
         try:
             text = data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            line = data.count(b"\n", 0, error.start) + 1
-            self._fault(line, f"is not UTF-8 (byte {error.start} of the file)")
+            last = data.count(b"\n", 0, error.start) + 1
+            self._fault(last, f"is not UTF-8 (byte {error.start} of the file)")
             return
         for number, line in enumerate(io.StringIO(text, newline="\n"), start=1):
             if number > self._limits.max_text_lines:
