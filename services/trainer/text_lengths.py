@@ -21,7 +21,12 @@ from services.trainer.text_manifest import Text
 MAX_FAULTS: Final = 100
 _WORKER: Final = "services.trainer.text_lengths_worker"
 _FILE: Final = "file://"
-_ENVIRONMENT: Final = {"TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+_ENVIRONMENT: Final = {
+    "TOKENIZERS_PARALLELISM": "false",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "OMP_NUM_THREADS": "1",
+    "CUDA_VISIBLE_DEVICES": "",
+}
 
 
 class ProcessTextLengths:
