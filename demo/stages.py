@@ -164,7 +164,7 @@ class Stages:
         return path
 
     async def teach(self, client: AsyncClient) -> list[Path]:
-        """Three voices in one pack, and what the base answers before and after; gives the answers' folders."""
+        """Three voices in one pack, and what is answered before and after; gives the answers' folders."""
         output, model = self._demo.output / "voices", self._demo.language_model
         revisions = {voice: await teaching.seal_texts(client, voice, output / "texts") for voice in VOICES}
         options = VOICE_TRAINING

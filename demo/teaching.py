@@ -62,7 +62,7 @@ async def answers(client: AsyncClient, job: TrainingJob, folder: Path) -> dict[s
 
 
 def base_answers(folder: Path, questions: Sequence[str]) -> dict[str, str]:
-    """What the base alone answers, by the likeliest words. No service generates texts yet: it is loaded here."""
+    """What the base alone answers, by the likeliest words. No service generates texts, so it is loaded."""
     # Not at the top: nothing else of the demo's own process needs torch.
     import torch
 
