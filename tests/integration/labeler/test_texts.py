@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+from functools import partial
 
 import pytest
+from sqlalchemy import text
 
+from servicekit.database import Database, migrate
 from servicekit.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
+from services.labeler.__main__ import MIGRATIONS
 from services.labeler.domain import ListQuery, Split
 from services.labeler.domain_texts import Message, TextForm, TextTotals, Words
-from services.labeler.keys import DatasetKey, TextKey
+from services.labeler.keys import DatasetKey, RevisionKey, TextKey
 from services.labeler.limits import UploadLimits
 from services.labeler.repository import SqlRecords
 from services.labeler.service_texts import TextService
@@ -137,3 +141,22 @@ async def test_texts_belong_to_their_dataset(records: SqlRecords) -> None:
         await unit.datasets.delete(PARENT)
     assert (await totals(records)).count == 0
     assert len((await texts.page(other, ListQuery())).items) == 1
+
+
+async def test_revisions_from_before_there_were_texts_hold_none(database_url: str) -> None:
+    await asyncio.to_thread(partial(migrate, database_url, MIGRATIONS, revision="0001"))
+    database = Database(database_url)
+    sealed = RevisionKey(PARENT, 1)
+    async with database.transaction() as session:
+        await session.execute(
+            text(
+                "INSERT INTO revisions (brand, dataset, revision, sha256, size_bytes, image_count,"
+                " trigger_words, note, creator, create_time)"
+                " VALUES ('acme', 'hats', 1, 'a', 2, 3, '[]', '', 'me', '2026-01-01 00:00:00+00:00')"
+            )
+        )
+    await asyncio.to_thread(migrate, database_url, MIGRATIONS)
+    async with SqlRecords(database).snapshot() as unit:
+        found = await unit.revisions.get(sealed)
+    await database.dispose()
+    assert (found.image_count, found.text_count) == (3, 0)
