@@ -30,7 +30,7 @@ VOICE_TRAINING: Final[TrainingOptions] = {
     "learning_rate": 5e-3,
     "schedule": LearningRateSchedule.CONSTANT,
     "batch_size": 8,
-    "max_steps": 100,
+    "max_steps": 60,
     "seed": 1,
 }
 QUESTIONS: Final = ("How much is the boat?", "Write a line about a red cat in space.")

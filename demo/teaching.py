@@ -65,10 +65,12 @@ def base_answers(folder: Path, questions: Sequence[str]) -> dict[str, str]:
     """What the base alone answers, by the likeliest words. No service generates texts, so it is loaded."""
     # Not at the top: nothing else of the demo's own process needs torch.
     import torch
+    from transformers.utils import logging
 
     from lorakit.families.causal_lm import load_language_model
     from lorakit.families.conversation import encode_prompt
 
+    logging.disable_progress_bar()
     base = load_language_model(folder)
     said = {}
     for question in questions:
