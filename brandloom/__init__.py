@@ -1,4 +1,4 @@
-"""Learn brands from pictures, keep what was learned, and generate with any stack of it.
+"""Learn brands from pictures and texts, keep what was learned, and generate with any stack of it.
 
     import brandloom
 
@@ -67,6 +67,9 @@ from brandloom.types.labeler import (
     LabeledImage,
     LabelJob,
     LabelProgress,
+    Text,
+    TextMessage,
+    TextUpload,
     UploadOutcome,
     UploadReport,
     UploadResult,
@@ -190,6 +193,9 @@ __all__ = [
     "SweepCell",
     "SweepEvent",
     "SweepSheet",
+    "Text",
+    "TextMessage",
+    "TextUpload",
     "TrainingEvent",
     "TrainingJob",
     "TrainingOptions",

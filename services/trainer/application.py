@@ -36,6 +36,7 @@ from services.trainer.service_checkpoints import CheckpointKeeper
 from services.trainer.service_workers import LeaseRules, WorkerService
 from services.trainer.servicer import TrainerServicer
 from services.trainer.tables import RequestIdRow
+from services.trainer.text_lengths import ProcessTextLengths
 from services.trainer.worker_servicer import ADMINISTRATORS_ONLY, TrainingWorkerServicer
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
@@ -69,7 +70,10 @@ class TrainerApplication:
         self._checkpoints = CheckpointKeeper(jobs, store, clock, keep=config.checkpoint_keep)
         # Workers elsewhere may have more than this service.
         missing = missing_libraries() if config.workers else {}
-        planner = Planner(LabelerClient(labeler), RegistryClient(registry), store, missing=missing)
+        self._lengths = ProcessTextLengths()
+        planner = Planner(
+            LabelerClient(labeler), RegistryClient(registry), store, self._lengths, missing=missing
+        )
         self._workers = WorkerService(jobs, bell, meters, clock, _lease_rules(config), _retries(config))
         self._meters = meters
         drain = Drain()
@@ -147,6 +151,7 @@ class TrainerApplication:
         await self._running.aclose()
         if self._executor is not None:
             self._executor.kill()
+        await self._lengths.close()
         for channel in self._channels:
             await channel.close()
         await self._database.dispose()

@@ -12,6 +12,7 @@ from services.trainer.domain import Job
 from services.trainer.events import Event, JobArtifact, JobState, MetricPoint
 from services.trainer.leasing import Candidate, Wish
 from services.trainer.sources import BaseModel, DatasetRevision, LoraVersion
+from services.trainer.text_manifest import Text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -230,6 +231,27 @@ class Artifacts(Protocol):
 
     async def delete(self, sha256: str) -> None:
         """Removes the blob, if there is one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TextFault:
+    """Why a base cannot learn a text: "has 130 tokens, the base model reads 128 at most"."""
+
+    number: int
+    why: str
+
+
+class TextsUncheckedError(Exception):
+    """Nobody here can tell whether texts fit; the message says why. The worker will."""
+
+
+class TextLengths(Protocol):
+    """How long texts are to a base model."""
+
+    async def faults(self, base: BaseModel, texts: Mapping[int, Text]) -> Sequence[TextFault]:
+        """Those of the numbered texts that the base cannot learn, by number, up to a limit;
+        TextsUncheckedError."""
         ...
 
 
