@@ -1,4 +1,4 @@
-"""Learn brands from pictures, keep what was learned, and generate with any stack of it.
+"""Learn brands from pictures and texts, keep what was learned, and generate with any stack of it.
 
     import brandloom
 
@@ -18,6 +18,7 @@ from brandloom._client import Client
 from brandloom._connect import connect, connect_async
 from brandloom.errors import ApiError, BrandloomError, JobFailed
 from brandloom.types.common import (
+    Advice,
     Artifact,
     Failure,
     HealthStatus,
@@ -66,6 +67,9 @@ from brandloom.types.labeler import (
     LabeledImage,
     LabelJob,
     LabelProgress,
+    Text,
+    TextMessage,
+    TextUpload,
     UploadOutcome,
     UploadReport,
     UploadResult,
@@ -87,9 +91,9 @@ from brandloom.types.registry import (
     ModuleRank,
     ResolvedLora,
     ResolvedStack,
+    VersionFile,
 )
 from brandloom.types.training import (
-    Advice,
     JobArtifact,
     JobArtifactKind,
     MetricPoint,
@@ -193,6 +197,9 @@ __all__ = [
     "SweepCell",
     "SweepEvent",
     "SweepSheet",
+    "Text",
+    "TextMessage",
+    "TextUpload",
     "TrainingEvent",
     "TrainingJob",
     "TrainingOptions",
@@ -204,6 +211,7 @@ __all__ = [
     "UsedLora",
     "ValidationSpec",
     "VersionEvent",
+    "VersionFile",
     "base_model_digest",
     "connect",
     "connect_async",

@@ -16,6 +16,7 @@ from brandloom._groups.datasets import AsyncDatasets
 from brandloom._groups.images import AsyncImages, AsyncStacks
 from brandloom._groups.labeling import AsyncLabeling
 from brandloom._groups.loras import AsyncLoras, AsyncVersions
+from brandloom._groups.texts import AsyncTexts
 from brandloom._groups.training import AsyncTraining
 from brandloom._settings import SERVICES, ConnectionSettings
 from brandloom._transport import Transport
@@ -42,9 +43,10 @@ class AsyncClient:
         self.brands = AsyncBrands(registry)
         self.base_models = AsyncBaseModels(registry)
         self.datasets = AsyncDatasets(labeler)
+        self.texts = AsyncTexts(labeler)
         self.captions = AsyncCaptions(labeler)
         self.labeling = AsyncLabeling(labeler)
-        self.training = AsyncTraining(trainer)
+        self.training = AsyncTraining(trainer, registry)
         self.loras = AsyncLoras(registry)
         self.versions = AsyncVersions(registry)
         self.stacks = AsyncStacks(registry, inference)

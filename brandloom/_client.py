@@ -13,6 +13,7 @@ from brandloom._groups.datasets import AsyncDatasets
 from brandloom._groups.images import AsyncImages, AsyncStacks
 from brandloom._groups.labeling import AsyncLabeling
 from brandloom._groups.loras import AsyncLoras, AsyncVersions
+from brandloom._groups.texts import AsyncTexts
 from brandloom._groups.training import AsyncTraining
 from brandloom._settings import ConnectionSettings
 from brandloom.types.common import ServiceHealth
@@ -39,7 +40,7 @@ class BaseModels(Waiting[AsyncBaseModels]):
 
 
 class Datasets(Waiting[AsyncDatasets]):
-    """Pictures with captions, open to changes until a revision is sealed."""
+    """Pictures with captions, or texts, open to changes until a revision is sealed."""
 
     create = blocking(AsyncDatasets.create)
     get = blocking(AsyncDatasets.get)
@@ -56,6 +57,16 @@ class Datasets(Waiting[AsyncDatasets]):
     seal = blocking(AsyncDatasets.seal)
     revision = blocking(AsyncDatasets.revision)
     revisions = iterating(AsyncDatasets.revisions)
+
+
+class Texts(Waiting[AsyncTexts]):
+    """Texts of datasets, for language models to learn from."""
+
+    upload = blocking(AsyncTexts.upload)
+    list = iterating(AsyncTexts.list)
+    get = blocking(AsyncTexts.get)
+    update = blocking(AsyncTexts.update)
+    delete = blocking(AsyncTexts.delete)
 
 
 class Captions(Waiting[AsyncCaptions]):
@@ -85,6 +96,8 @@ class Training(Waiting[AsyncTraining]):
 
     create = blocking(AsyncTraining.create)
     validate = blocking(AsyncTraining.validate)
+    spec_of = blocking(AsyncTraining.spec_of)
+    replicate = blocking(AsyncTraining.replicate)
     get = blocking(AsyncTraining.get)
     list = iterating(AsyncTraining.list)
     cancel = blocking(AsyncTraining.cancel)
@@ -117,6 +130,7 @@ class Versions(Waiting[AsyncVersions]):
     list = iterating(AsyncVersions.list)
     update = blocking(AsyncVersions.update)
     download = blocking(AsyncVersions.download)
+    download_previews = blocking(AsyncVersions.download_previews)
     download_url = blocking(AsyncVersions.download_url)
     lineage = blocking(AsyncVersions.lineage)
 
@@ -152,6 +166,7 @@ class Client:
         self.brands = Brands(client.brands, self._loop)
         self.base_models = BaseModels(client.base_models, self._loop)
         self.datasets = Datasets(client.datasets, self._loop)
+        self.texts = Texts(client.texts, self._loop)
         self.captions = Captions(client.captions, self._loop)
         self.labeling = Labeling(client.labeling, self._loop)
         self.training = Training(client.training, self._loop)

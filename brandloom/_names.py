@@ -41,6 +41,11 @@ def image(value: str | Named) -> str:
     return _in_dataset(_text(value), "images", "image")
 
 
+def text(value: str | Named) -> str:
+    """`acme/voice/0190...` -> `brands/acme/datasets/voice/texts/0190...`."""
+    return _in_dataset(_text(value), "texts", "text")
+
+
 def label_job(value: str | Named) -> str:
     """`acme/heroes/0190...` -> `brands/acme/datasets/heroes/labelJobs/0190...`."""
     return _in_dataset(_text(value), "labelJobs", "label_job")
@@ -85,7 +90,7 @@ def short(name: str) -> str:
     match parts:
         case ["brands", brand_id, "datasets", dataset_id, "revisions", number]:
             return f"{brand_id}/{dataset_id}@{number}"
-        case ["brands", brand_id, "datasets", dataset_id, "images" | "labelJobs", resource_id]:
+        case ["brands", brand_id, "datasets", dataset_id, "images" | "texts" | "labelJobs", resource_id]:
             return f"{brand_id}/{dataset_id}/{resource_id}"
         case ["brands", brand_id, "loras", lora_id, "versions", label]:
             return f"{brand_id}/{lora_id}@{label}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from brandloom import AdapterTarget, TrainingOptions
+from brandloom import AdapterTarget, LearningRateSchedule, TrainingOptions
 from demo.story import Mix, Scene
 
 # A character is spoilt by a rate that a style or a place still needs.
@@ -24,6 +24,16 @@ TRAINING: Final[Mapping[str, TrainingOptions]] = {
     }
     for seed, (name, rate) in enumerate(_RATES.items())
 }
+VOICE_TRAINING: Final[TrainingOptions] = {
+    "rank": 8,
+    "alpha": 16.0,
+    "learning_rate": 5e-3,
+    "schedule": LearningRateSchedule.CONSTANT,
+    "batch_size": 8,
+    "max_steps": 60,
+    "seed": 1,
+}
+QUESTIONS: Final = ("How much is the boat?", "Write a line about a red cat in space.")
 COLOURS: Final[Mapping[str, str]] = {
     "hoot-robotics": "#2f9e5b",
     "lumen-signs": "#d6249f",

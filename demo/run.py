@@ -1,4 +1,5 @@
-"""The demo: `python -m demo.run` (`make demo`) starts the services and goes from pictures to stacked LoRAs.
+"""The demo: `python -m demo.run` (`make demo`) starts the services and goes from pictures to stacked LoRAs,
+and from texts to brands' voices.
 
 Everything lies under one folder, `.brandloom/demo`, which every run makes anew.
 """
@@ -31,6 +32,7 @@ from demo.services import (
     exit_on_signals,
     free_addresses,
     register_base_model,
+    register_language_model,
     running,
 )
 from demo.stages import Demo, Stages
@@ -83,7 +85,7 @@ def main() -> int:
 
 
 def _run(console: Console, home: Path, arguments: argparse.Namespace) -> None:
-    parts = Parts(console, total=5)
+    parts = Parts(console, total=6)
     addresses = free_addresses()
     # The demo is to be the same everywhere: settings of the caller's own services stay outside.
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("BRANDLOOM_")}
@@ -102,10 +104,12 @@ def _run(console: Console, home: Path, arguments: argparse.Namespace) -> None:
             cleanup.callback(console.print, "\nstopping the services")
             with suite.connect() as client:
                 base_model = register_base_model(client)
+                language_model = register_language_model(client)
         demo = Demo(
             output=home / "output",
             pictures={brand: home / "pictures" / brand / "train" for brand in pictures},
             base_model=base_model,
+            language_model=language_model,
             max_steps=arguments.steps,
             generation_steps=arguments.generation_steps,
         )

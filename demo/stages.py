@@ -20,11 +20,21 @@ from brandloom.cli.plain import size, words
 from brandloom.cli.session import table
 from brandloom.cli.versions import lineage_tree
 from brandloom.errors import JobFailed
-from demo import story
+from demo import story, teaching
 from demo.bars import counting
 from demo.brands import BRANDS
+from demo.brands.voices import VOICES
 from demo.loss_plot import draw_losses
-from demo.plan import COLOURS, GENERATION_STEPS, GUIDANCE_SCALE, MIXES, SCENES, TRAINING
+from demo.plan import (
+    COLOURS,
+    GENERATION_STEPS,
+    GUIDANCE_SCALE,
+    MIXES,
+    QUESTIONS,
+    SCENES,
+    TRAINING,
+    VOICE_TRAINING,
+)
 from demo.sheet import Column, Examples, draw_sheet
 
 _EXAMPLE_COUNT: Final = 6
@@ -40,6 +50,7 @@ class Demo:
     pictures: Mapping[str, Path]
     """Folder of raw training pictures of each brand."""
     base_model: BaseModel
+    language_model: BaseModel
     max_steps: int | None = None
     generation_steps: int | None = None
 
@@ -52,7 +63,7 @@ class Stages:
         self._demo = demo
 
     async def play(self, connection: Mapping[str, Any], part: Part) -> None:
-        """Labels, trains, registers, generates, and says where the results are."""
+        """Labels, trains, registers, generates, teaches voices, and says where the results are."""
         files: list[tuple[str, Path]] = []
         async with brandloom.connect_async(**connection) as client:
             with part("Labeling three brands' pictures"):
@@ -63,10 +74,13 @@ class Stages:
                 versions = await self.register(client, jobs)
             with part("Generating with none, each, and stacks of them"):
                 sheet = await self.generate(client)
+            with part("Teaching a language model three brands' voices"):
+                files_of_voices = await self.teach(client)
             files.append(("contact sheet", sheet))
             files.append(("loss plot", await self.plot(client, jobs)))
             files += [("LoRA", path) for path in await self.download(client, versions)]
             files += [("captions", item.metadata_csv) for item in labeled.values()]
+            files += [("voice", path) for path in files_of_voices]
         self._console.print()
         self._console.print(table(("made", "path"), files))
 
@@ -101,16 +115,7 @@ class Stages:
             self._demo.base_model,
             options,  # type: ignore[arg-type]
         )
-        advice = {item.message for job in jobs for item in job.advice}
-        for message in sorted(advice):
-            self._console.print(f"  advice: {message}", markup=False)
-        board = JobBoard()
-        await show_jobs(client, _each(jobs), board, self._console, live=self._console.is_terminal)
-        ended = [board.jobs[job.name] for job in jobs]
-        for job in ended:
-            if job.state is not JobState.SUCCEEDED:
-                raise JobFailed(job)
-        return ended
+        return await self._followed(client, jobs)
 
     async def register(self, client: AsyncClient, jobs: Sequence[TrainingJob]) -> list[LoraVersion]:
         """The listing, with where each version comes from."""
@@ -157,6 +162,41 @@ class Stages:
         path = self._demo.output / "contact-sheet.png"
         self._sheet(pictures, steps).save(path, optimize=True)
         return path
+
+    async def teach(self, client: AsyncClient) -> list[Path]:
+        """Three voices in one pack, and what is answered before and after; gives the answers' folders."""
+        output, model = self._demo.output / "voices", self._demo.language_model
+        revisions = {voice: await teaching.seal_texts(client, voice, output / "texts") for voice in VOICES}
+        options = VOICE_TRAINING
+        if self._demo.max_steps:
+            options = {**options, "max_steps": self._demo.max_steps}
+        jobs = await teaching.submit_voices(client, revisions, model, QUESTIONS, options)
+        ended = await self._followed(client, jobs)
+        before = await asyncio.to_thread(teaching.base_answers, Path(model.source), QUESTIONS)
+        folders = [output / voice.brand for voice in VOICES]
+        after = [
+            await teaching.answers(client, job, folder) for job, folder in zip(ended, folders, strict=True)
+        ]
+        speakers = ["the base model", *(f"{voice.brand}/{voice.lora}" for voice in VOICES)]
+        rows = [
+            (question if number == 0 else "", speaker, said[question])
+            for question in QUESTIONS
+            for number, (speaker, said) in enumerate(zip(speakers, [before, *after], strict=True))
+        ]
+        self._console.print(table(("asked", "of", "answer"), rows))
+        return folders
+
+    async def _followed(self, client: AsyncClient, jobs: Sequence[TrainingJob]) -> list[TrainingJob]:
+        """The jobs at their end, watched on the screen; JobFailed when one has not succeeded."""
+        advice = {item.message for job in jobs for item in job.advice}
+        for message in sorted(advice):
+            self._console.print(f"  advice: {message}", markup=False)
+        board = JobBoard()
+        await show_jobs(client, _each(jobs), board, self._console, live=self._console.is_terminal)
+        for job in jobs:
+            if board.jobs[job.name].state is not JobState.SUCCEEDED:
+                raise JobFailed(board.jobs[job.name])
+        return [await client.training.get(job) for job in jobs]
 
     async def plot(self, client: AsyncClient, jobs: Sequence[TrainingJob]) -> Path:
         """The three losses on one plot."""

@@ -32,6 +32,19 @@ _DIRECTORIES = re.compile(r"""(?<![\w.:/\\])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\"'<>|
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BucketFacts:
+    """The aspect-ratio buckets that pictures were scaled and cropped to."""
+
+    min_side: int
+    max_side: int
+    """In pixels, as asked for."""
+    counts: Mapping[tuple[int, int], int]
+    """Pictures of each width and height; sizes without any are left out."""
+    mean_aspect_error: float
+    """Mean difference between a picture's width / height and its bucket's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingFacts:
     """What is known of a training run when its file is written. Everything optional is left out if None."""
 
@@ -48,6 +61,8 @@ class TrainingFacts:
     base_model_sha256: str | None = None
     resolution: tuple[int, int] | None = None
     """Width and height in pixels."""
+    buckets: BucketFacts | None = None
+    """None: every picture has the resolution."""
     train_images: int | None = None
     """Pictures, or texts."""
     steps: int | None = None
@@ -185,6 +200,7 @@ def _training_values(facts: TrainingFacts) -> dict[str, Any]:
         "ss_new_sd_model_hash": facts.base_model_sha256,
         "ss_sd_model_hash": facts.base_model_sha256[:8] if facts.base_model_sha256 else None,
         "ss_resolution": f"({size[0]}, {size[1]})" if size else None,
+        **_bucket_values(facts.buckets),
         "ss_num_train_images": facts.train_images,
         "ss_steps": facts.steps,
         "ss_max_train_steps": facts.steps,
@@ -209,6 +225,22 @@ def _training_values(facts: TrainingFacts) -> dict[str, Any]:
         "ss_session_id": facts.session_id,
         "ss_training_comment": facts.comment,
         "brandloom_dataset_digest": facts.dataset_digest,
+    }
+
+
+def _bucket_values(buckets: BucketFacts | None) -> dict[str, Any]:
+    if buckets is None:
+        return {"ss_enable_bucket": False}
+    filled = [
+        {"resolution": list(size), "count": count} for size, count in sorted(buckets.counts.items()) if count
+    ]
+    info = {"buckets": dict(enumerate(filled)), "mean_img_ar_error": buckets.mean_aspect_error}
+    return {
+        "ss_enable_bucket": True,
+        "ss_bucket_no_upscale": False,
+        "ss_min_bucket_reso": buckets.min_side,
+        "ss_max_bucket_reso": buckets.max_side,
+        "ss_bucket_info": info,
     }
 
 

@@ -61,6 +61,7 @@ class ServiceServer:
         readiness: Mapping[str, ReadinessCheck],
         *,
         drain: Drain | None = None,
+        after_start: Callable[[int], Awaitable[None]] | None = None,
         before_stop: Callable[[], Awaitable[None]] | None = None,
         drain_seconds: float = 20.0,
         readiness_poll_seconds: float = 2.0,
@@ -70,6 +71,7 @@ class ServiceServer:
         self._name = name
         self._listen = listen
         self._drain = drain or Drain()
+        self._after_start = after_start
         self._before_stop = before_stop
         self._drain_seconds = drain_seconds
         self._credentials = credentials
@@ -92,13 +94,15 @@ class ServiceServer:
         return self._drain
 
     async def start(self) -> int:
-        """Binds, makes the first readiness checks, accepts calls; returns the port. OSError when it cannot
-        bind."""
+        """Binds, makes the first readiness checks, accepts calls, runs `after_start` with the port; returns
+        the port. OSError when it cannot bind."""
         port = self._bind()
         await self._health.poll()
         await self._server.start()
         self._polling = asyncio.create_task(self._health.poll_forever())
         _log.info("serving", server=self._name, listen=self._listen, port=port)
+        if self._after_start is not None:
+            await self._after_start(port)
         return port
 
     async def run_until_stopped(self) -> None:

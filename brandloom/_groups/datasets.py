@@ -28,7 +28,7 @@ _SEALING_SECONDS: Final = 600.0
 
 
 class AsyncDatasets:
-    """Pictures with captions, open to changes until a revision is sealed."""
+    """Pictures with captions, or texts, open to changes until a revision is sealed."""
 
     def __init__(self, labeler: Link) -> None:
         self._labeler = labeler
@@ -86,7 +86,7 @@ class AsyncDatasets:
         return from_proto(Dataset, await self._labeler.call("UpdateDataset", request))
 
     async def delete(self, dataset: str | Dataset, *, force: bool = False, etag: str = "") -> None:
-        """Deletes it; with `force` its pictures too. Sealed revisions stay."""
+        """Deletes it; with `force` what it holds too. Sealed revisions stay."""
         request = labeler_pb2.DeleteDatasetRequest(name=_names.dataset(dataset), etag=etag, force=force)
         await self._labeler.call("DeleteDataset", request)
 
@@ -157,15 +157,19 @@ class AsyncDatasets:
         dataset: str | Dataset | DatasetRevision,
         destination: str | Path,
         *,
-        format: CaptionFormat = CaptionFormat.CSV,  # noqa: A002
+        format: CaptionFormat | None = None,  # noqa: A002
         include_images: bool = False,
         on_progress: OnProgress | None = None,
     ) -> Path:
-        """Writes the captions of a dataset or revision to a file or into a folder; with pictures a .zip."""
+        """Writes a dataset or revision to a file or into a folder.
+
+        Captions come as CSV unless another format is given, with pictures in a .zip; texts as JSON Lines,
+        which `texts.upload` takes.
+        """
         name = _names.full(dataset)
         request = labeler_pb2.ExportDatasetRequest(
             name=_names.revision(name) if "@" in name else _names.dataset(name),
-            format=enum_to_number(_FORMATS, format),
+            format=enum_to_number(_FORMATS, format) if format else None,
             include_images=include_images,
         )
         return await save_stream(self._labeler.stream("ExportDataset", request), destination, on_progress)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Final
 
 from brandloom import _names
 from brandloom._calls import given, mask, new_request_id
-from brandloom._convert.fields import from_proto, to_proto
+from brandloom._convert.fields import enum_to_number, from_proto, to_proto
 from brandloom._download import save_stream
 from brandloom._files import OnProgress, file_source, sha256_of
 from brandloom._transport import Link
@@ -22,7 +24,10 @@ from brandloom.types.registry import (
     Lora,
     LoraOrigin,
     LoraVersion,
+    VersionFile,
 )
+
+_FILES: Final = registry_pb2.DESCRIPTOR.enum_types_by_name["VersionFile"]
 
 
 class AsyncLoras:
@@ -208,11 +213,33 @@ class AsyncVersions:
         return from_proto(LoraVersion, await self._registry.call("UpdateLoraVersion", request))
 
     async def download(
-        self, version: str | LoraVersion, destination: str | Path, *, on_progress: OnProgress | None = None
+        self,
+        version: str | LoraVersion,
+        destination: str | Path,
+        *,
+        file: VersionFile = VersionFile.WEIGHTS,
+        preview_index: int = 0,
+        on_progress: OnProgress | None = None,
     ) -> Path:
-        """Writes the file to a path, or into a folder under its own name; digest checked, all or nothing."""
-        request = registry_pb2.DownloadVersionRequest(name=_names.version(version))
+        """Writes a file to a path, or into a folder under its own name; digest checked, all or nothing.
+
+        Without `file`: the weights. NotFound where the version does not have that picture.
+        """
+        request = registry_pb2.DownloadVersionRequest(
+            name=_names.version(version), file=enum_to_number(_FILES, file), preview_index=preview_index
+        )
         return await save_stream(self._registry.stream("DownloadVersion", request), destination, on_progress)
+
+    async def download_previews(self, version: str | LoraVersion, folder: str | Path) -> tuple[Path, ...]:
+        """Writes the preview sheet, the loss plot and the previews that there are into a folder."""
+        found = await self.get(version)
+        wanted = [(VersionFile.PREVIEW_SHEET, 0)] if found.origin.preview_sheet else []
+        wanted += [(VersionFile.LOSS_PLOT, 0)] if found.origin.loss_plot else []
+        wanted += [(VersionFile.PREVIEW, index) for index in range(len(found.previews))]
+        await asyncio.to_thread(Path(folder).mkdir, parents=True, exist_ok=True)
+        return tuple(
+            [await self.download(found, folder, file=file, preview_index=index) for file, index in wanted]
+        )
 
     async def download_url(self, version: str | LoraVersion, *, expires_seconds: int = 0) -> DownloadUrl:
         """An address to fetch the file from without credentials; Unimplemented where the store has none."""

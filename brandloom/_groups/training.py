@@ -11,13 +11,15 @@ from brandloom._convert.events import training_event
 from brandloom._convert.fields import from_proto, to_proto
 from brandloom._download import save_stream
 from brandloom._files import OnProgress
+from brandloom._replica import replica, spec_of_version
 from brandloom._transport import Link
 from brandloom._watch import follow
+from brandloom.api.registry.v1 import registry_pb2
 from brandloom.api.trainer.v1 import resources_pb2, trainer_pb2
 from brandloom.errors import JobFailed
 from brandloom.types.common import JobState
 from brandloom.types.events import TrainingEvent, is_last_event
-from brandloom.types.registry import Brand
+from brandloom.types.registry import Brand, Lora, LoraVersion
 from brandloom.types.training import JobArtifact, MetricPoint, SpecCheck, TrainingJob
 from brandloom.types.training_spec import TrainingSpec
 
@@ -25,8 +27,9 @@ from brandloom.types.training_spec import TrainingSpec
 class AsyncTraining:
     """Jobs that learn LoRAs."""
 
-    def __init__(self, trainer: Link) -> None:
+    def __init__(self, trainer: Link, registry: Link) -> None:
         self._trainer = trainer
+        self._registry = registry
 
     async def create(
         self,
@@ -51,6 +54,37 @@ class AsyncTraining:
             parent=_brand_of(spec), spec=to_proto(spec, resources_pb2.TrainingSpec)
         )
         return from_proto(SpecCheck, await self._trainer.call("ValidateTrainingSpec", request))
+
+    async def spec_of(
+        self, source: str | TrainingJob | LoraVersion, *, lora: str | Lora = "", seed: int | None = None
+    ) -> TrainingSpec:
+        """The complete spec of a job (`acme/0190...`) or of what made a version (`acme/hero@3`).
+
+        Revision, parent and seed are those that were used, so that training it gives the same again. `lora`
+        and `seed` take the place of the original's; InvalidArgument for a LoRA of another brand.
+        """
+        name = _names.full(source)
+        if "@" in name or "/loras/" in name:
+            request = registry_pb2.GetLoraVersionRequest(name=_names.version(name))
+            found = from_proto(LoraVersion, await self._registry.call("GetLoraVersion", request))
+            spec = spec_of_version(found)
+        else:
+            spec = (await self.get(name)).spec
+        return replica(spec, lora=_names.lora(lora) if lora else "", seed=seed)
+
+    async def replicate(
+        self,
+        source: str | TrainingJob | LoraVersion,
+        *,
+        lora: str | Lora = "",
+        seed: int | None = None,
+        display_name: str = "",
+        priority: int = 0,
+        request_id: str | None = None,
+    ) -> TrainingJob:
+        """Queues a job with the spec of another one, or of a version: see `spec_of`."""
+        spec = await self.spec_of(source, lora=lora, seed=seed)
+        return await self.create(spec, display_name=display_name, priority=priority, request_id=request_id)
 
     async def get(self, job: str | TrainingJob) -> TrainingJob:
         """The job as it is now."""

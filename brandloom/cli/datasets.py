@@ -22,7 +22,10 @@ from brandloom.cli.session import Session, facts, pass_session, table
 
 @click.group(cls=Group)
 def datasets() -> None:
-    """Pictures with captions, from upload to sealed revision."""
+    """Pictures with captions, or texts, from upload to sealed revision.
+
+    A dataset holds the one or the other: `brandloom texts` is for texts.
+    """
 
 
 @datasets.command()
@@ -50,12 +53,13 @@ def list_datasets(session: Session, brand: str, filter_: str, order_by: str, lim
     """List a brand's datasets."""
     session.show_list(
         session.client.datasets.list(brand, filter=filter_, order_by=order_by),
-        ("dataset", "pictures", "captioned", "flagged", "revision", "updated"),
+        ("dataset", "pictures", "captioned", "flagged", "texts", "revision", "updated"),
         lambda dataset: (
             short(dataset.name),
             dataset.image_count,
             dataset.captioned_count,
             dataset.flagged_count,
+            dataset.text_count,
             dataset.latest_revision or "",
             moment(dataset.update_time),
         ),
@@ -87,7 +91,7 @@ def update(
 
 @datasets.command()
 @click.argument("dataset")
-@click.option("--force", is_flag=True, help="Although it has pictures. Sealed revisions stay.")
+@click.option("--force", is_flag=True, help="Although it holds something. Sealed revisions stay.")
 @confirmed
 @guarded
 @pass_session
@@ -186,19 +190,19 @@ def seal(
     "--format",
     "format_",
     type=click.Choice([item.lower() for item in CaptionFormat]),
-    default="csv",
-    show_default=True,
-    help="Layout of the captions.",
+    help="Layout of the captions (default: csv). Texts are jsonl.",
 )
 @click.option("--images", "include_images", is_flag=True, help="A .zip with the pictures too.")
 @pass_session
-def export(session: Session, dataset: str, destination: Path, format_: str, include_images: bool) -> None:
-    """Write captions of a dataset or revision (BRAND/DATASET@3) to a file or into a folder."""
+def export(
+    session: Session, dataset: str, destination: Path, format_: str | None, include_images: bool
+) -> None:
+    """Write captions or texts of a dataset or revision (BRAND/DATASET@3) to a file or into a folder."""
     with transfer(session, f"exporting {dataset}") as report:
         path = session.client.datasets.export(
             dataset,
             destination,
-            format=CaptionFormat(format_.upper()),
+            format=CaptionFormat(format_.upper()) if format_ else None,
             include_images=include_images,
             on_progress=report,
         )
@@ -213,15 +217,23 @@ def _why(failure: Any) -> str:
     return failure.message if failure else ""
 
 
+def _counts(dataset: Dataset) -> list[tuple[str, str]]:
+    if dataset.text_count:
+        return [("texts", str(dataset.text_count))]
+    return [
+        ("pictures", str(dataset.image_count)),
+        ("captioned", str(dataset.captioned_count)),
+        ("flagged", str(dataset.flagged_count)),
+    ]
+
+
 def _facts(dataset: Dataset) -> Any:
     return facts(
         [
             ("name", dataset.name),
             ("display name", dataset.display_name),
             ("description", dataset.description),
-            ("pictures", str(dataset.image_count)),
-            ("captioned", str(dataset.captioned_count)),
-            ("flagged", str(dataset.flagged_count)),
+            *_counts(dataset),
             ("revision", dataset.latest_revision or "none sealed yet"),
             ("updated", moment(dataset.update_time)),
         ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,10 +15,11 @@ from brandloom import AsyncClient, JobFailed, JobState, TrainingEvent, TrainingJ
 from brandloom._names import short
 from brandloom.cli.framework import Group
 from brandloom.cli.job_board import JobBoard, follow_jobs, show_jobs
+from brandloom.cli.job_facts import check_facts, job_facts
 from brandloom.cli.options import listing
-from brandloom.cli.plain import moment, size, span, words
+from brandloom.cli.plain import moment, size
 from brandloom.cli.progress import transfer
-from brandloom.cli.session import Session, facts, pass_session, table
+from brandloom.cli.session import Session, pass_session
 from brandloom.cli.training_options import chosen, training_settings
 
 _UNFINISHED: Final = 'NOT (state = "SUCCEEDED" OR state = "FAILED" OR state = "CANCELLED")'
@@ -62,10 +62,40 @@ def create(
     """Train a new version of a LoRA (BRAND/LORA)."""
     spec = TrainingSpec.build(lora, dataset, base_model=base_model, **chosen(settings))
     if dry_run:
-        session.show(session.client.training.validate(spec), _check_facts)
+        session.show(session.client.training.validate(spec), check_facts)
         return
     job = session.client.training.create(spec, display_name=display_name, priority=priority)
-    session.show(job, _facts)
+    session.show(job, job_facts)
+
+
+@jobs.command()
+@click.argument("source", metavar="JOB_OR_VERSION")
+@click.option("--lora", default="", help="BRAND/LORA, of the same brand, that gets the version.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Another seed than the original's.")
+@click.option("--display-name", default="", help="A name for people.")
+@click.option("--priority", default=0, help="Larger goes first (-100 to 100).")
+@click.option("--dry-run", is_flag=True, help="Show the spec and advice; start nothing.")
+@pass_session
+def replicate(
+    session: Session,
+    source: str,
+    lora: str,
+    seed: int | None,
+    display_name: str,
+    priority: int,
+    dry_run: bool,
+) -> None:
+    """Train once more what a job (BRAND/JOB) or a version (BRAND/LORA@3) was trained with.
+
+    The revision, the parent, the seed and every default are those of the original, so that the same comes
+    out as far as the machine allows.
+    """
+    training = session.client.training
+    if dry_run:
+        session.show(training.validate(training.spec_of(source, lora=lora, seed=seed)), check_facts)
+        return
+    job = training.replicate(source, lora=lora, seed=seed, display_name=display_name, priority=priority)
+    session.show(job, job_facts)
 
 
 @jobs.command("list")
@@ -94,7 +124,7 @@ def list_jobs(session: Session, brand: str, filter_: str, order_by: str, limit: 
 @pass_session
 def get(session: Session, job: str) -> None:
     """Show a job: state, advice, files."""
-    session.show(session.client.training.get(job), _facts)
+    session.show(session.client.training.get(job), job_facts)
 
 
 @jobs.command()
@@ -102,7 +132,7 @@ def get(session: Session, job: str) -> None:
 @pass_session
 def cancel(session: Session, job: str) -> None:
     """Ask a job to stop."""
-    session.show(session.client.training.cancel(job), _facts)
+    session.show(session.client.training.cancel(job), job_facts)
 
 
 @jobs.command()
@@ -110,17 +140,22 @@ def cancel(session: Session, job: str) -> None:
 @pass_session
 def resume(session: Session, job: str) -> None:
     """Let a failed or cancelled job go on from its last checkpoint."""
-    session.show(session.client.training.resume(job), _facts)
+    session.show(session.client.training.resume(job), job_facts)
 
 
 @jobs.command()
 @click.argument("names", metavar="[JOB]...", nargs=-1)
+@click.option("--all-brands", is_flag=True, help="All that run or wait; so it is without a name too.")
 @pass_session
-def watch(session: Session, names: tuple[str, ...]) -> None:
-    """Follow jobs until they end; without a name, all that run or wait.
+def watch(session: Session, names: tuple[str, ...], all_brands: bool) -> None:
+    """Follow jobs until they end; without a name, all that run or wait, in every brand.
 
-    A broken connection is made again, and no event is lost. Exits with 1 when a job failed or was cancelled.
+    A terminal shows a table that keeps itself up to date, with fewer columns where it is narrow; elsewhere
+    each event is a line. A broken connection is made again, and no event is lost. Exits with 1 when a job
+    failed or was cancelled.
     """
+    if names and all_brands:
+        raise click.UsageError("--all-brands goes without the names of jobs")
     try:
         board = asyncio.run(_watch(session, names))
     except KeyboardInterrupt:
@@ -143,7 +178,16 @@ def metrics(session: Session, job: str, points: int) -> None:
     """Show a job's losses, learning rate and speed over its steps."""
     session.show_list(
         session.client.training.metrics(job, max_points=points),
-        ("step", "loss", "smoothed", "validation", "learning rate", "images/s"),
+        (
+            "step",
+            "loss",
+            "smoothed",
+            "validation",
+            "learning rate",
+            "images/s",
+            "pack images/s",
+            "memory",
+        ),
         lambda point: (
             point.step,
             f"{point.loss:.4f}",
@@ -151,6 +195,8 @@ def metrics(session: Session, job: str, points: int) -> None:
             "" if point.validation_loss is None else f"{point.validation_loss:.4f}",
             f"{point.learning_rate:.3g}",
             f"{point.images_per_second:.1f}" if point.images_per_second else "",
+            f"{point.pack_images_per_second:.1f}" if point.pack_images_per_second else "",
+            size(point.device_memory_bytes) if point.device_memory_bytes else "",
         ),
     )
 
@@ -179,7 +225,7 @@ async def _watch(session: Session, names: tuple[str, ...]) -> JobBoard:
         board = JobBoard()
         found = _named(client, names) if names else _unfinished(client, board)
         if not session.json:
-            await show_jobs(client, found, board, session.notes, live=session.live)
+            await show_jobs(client, found, board, session.out, live=session.out.is_terminal)
             return board
 
         def write(job: TrainingJob, event: TrainingEvent) -> None:
@@ -202,78 +248,8 @@ async def _unfinished(client: AsyncClient, board: JobBoard) -> AsyncIterator[Tra
         async for job in client.training.list(filter=_UNFINISHED, order_by="create_time"):
             if job.name not in board.jobs:
                 yield job
+            else:
+                board.refresh(job)
         if board.ended:
             return
         await asyncio.sleep(_POLL_SECONDS)
-
-
-def _facts(job: TrainingJob) -> Any:
-    now = job.progress
-    return facts(
-        [
-            ("name", job.name),
-            ("display name", job.display_name),
-            ("state", job.state.lower()),
-            ("queue", _queue(job)),
-            ("error", f"{job.error.message} ({job.error.reason})" if job.error else ""),
-            ("step", f"{now.step} of {now.total_steps}" if now else ""),
-            ("loss", f"{now.smoothed_loss:.4f}" if now and now.step else ""),
-            ("left", span(now.time_left) if now and not job.state.ended else ""),
-            ("version", job.lora_version),
-            ("created", moment(job.create_time)),
-            ("ended", moment(job.end_time)),
-            ("spec", _spec_facts(job.spec)),
-            ("advice", "\n".join(f"{item.field}: {item.message}" for item in job.advice)),
-            ("files", _files(job)),
-        ]
-    )
-
-
-def _check_facts(check: brandloom.SpecCheck) -> Any:
-    return facts(
-        [
-            ("steps", check.total_steps),
-            ("spec", _spec_facts(check.spec)),
-            ("advice", "\n".join(f"{item.field}: {item.message}" for item in check.advice) or "none"),
-        ]
-    )
-
-
-def _queue(job: TrainingJob) -> str:
-    if job.state is not JobState.QUEUED:
-        return ""
-    return f"{job.queue_position} before it" if job.queue_position else "next"
-
-
-_PLAIN_SECTIONS: Final = ("adapter", "optimization", "loss")
-"""Parts of a spec whose settings are known by their own names."""
-
-
-def _spec_facts(spec: TrainingSpec) -> Any:
-    """The settings by the names of their options."""
-    pairs: list[tuple[str, object]] = []
-    for name, value in asdict(spec).items():
-        if isinstance(value, dict):
-            prefix = "" if name in _PLAIN_SECTIONS else f"{name} ".replace("samples", "sample")
-            pairs += [(f"{prefix}{key}".replace("_", " "), _setting(item)) for key, item in value.items()]
-        else:
-            pairs.append((name.replace("_", " "), _setting(value)))
-    return facts(pairs)
-
-
-def _setting(value: object) -> object:
-    match value:
-        case tuple():
-            return words([str(_setting(item)) for item in value])
-        case bool():
-            return "yes" if value else "no"
-        case float():
-            return f"{value:g}"
-        case StrEnum():
-            return "" if value == "UNSPECIFIED" else value.lower()
-    return value
-
-
-def _files(job: TrainingJob) -> Any:
-    rows = [(item.file_name, item.kind.lower(), size(item.artifact.size_bytes)) for item in job.artifacts]
-    return table(("file", "kind", "size"), rows) if rows else None

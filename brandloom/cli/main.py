@@ -24,6 +24,7 @@ from brandloom.cli.revisions import revisions
 from brandloom.cli.services import services
 from brandloom.cli.session import Session, pass_session
 from brandloom.cli.stack import stack
+from brandloom.cli.texts import texts
 from brandloom.cli.train import train
 from brandloom.cli.versions import versions
 
@@ -58,7 +59,7 @@ def cli(
     home: str | None,
     timeout: float,
 ) -> None:
-    """Learn brands from pictures, keep what was learned, and generate with any stack of it.
+    """Learn brands from pictures and texts, keep what was learned, and generate with any stack of it.
 
     Resources go by short names: acme/hero for a LoRA or dataset of brand acme, acme/hero@prod or acme/hero@3
     for one of its versions. The token comes from $BRANDLOOM_TOKEN or the file `token` in the home folder.
@@ -78,6 +79,7 @@ for command in (
     base_models,
     datasets,
     images,
+    texts,
     label_jobs,
     revisions,
     jobs,

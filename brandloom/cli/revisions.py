@@ -28,10 +28,10 @@ def list_revisions(session: Session, dataset: str) -> None:
     """List a dataset's sealed revisions."""
     session.show_list(
         session.client.datasets.revisions(dataset),
-        ("revision", "pictures", "trigger words", "sha256", "sealed", "note"),
+        ("revision", "holds", "trigger words", "sha256", "sealed", "note"),
         lambda item: (
             short(item.name),
-            item.image_count,
+            _holds(item),
             words(item.trigger_words),
             item.manifest.sha256[:12],
             moment(item.create_time),
@@ -53,7 +53,7 @@ def revision_facts(revision: DatasetRevision) -> Any:
     return facts(
         [
             ("name", revision.name),
-            ("pictures", str(revision.image_count)),
+            ("holds", _holds(revision)),
             ("trigger words", words(revision.trigger_words)),
             ("sha256", revision.manifest.sha256),
             ("manifest", size(revision.manifest.size_bytes)),
@@ -61,3 +61,7 @@ def revision_facts(revision: DatasetRevision) -> Any:
             ("sealed", f"{moment(revision.create_time)} by {revision.creator}"),
         ]
     )
+
+
+def _holds(revision: DatasetRevision) -> str:
+    return f"{revision.text_count} texts" if revision.text_count else f"{revision.image_count} pictures"

@@ -30,7 +30,7 @@ from brandloom.cli.session import Session, pass_session
 from brandloom.cli.train_config import KEYS, TrainConfig, read_config
 from brandloom.errors import ConfigurationError, NotFound
 
-_WANTED_FILES: Final = (JobArtifactKind.LOSS_PLOT, JobArtifactKind.SAMPLE)
+_WANTED_FILES: Final = (JobArtifactKind.LOSS_PLOT, JobArtifactKind.SAMPLE, JobArtifactKind.PREVIEW_SHEET)
 _EPILOG: Final = "Keys: " + ", ".join(KEYS) + ". Only train_data_dir and base_model are required."
 
 
@@ -50,8 +50,8 @@ def train(session: Session, config_path: Path) -> None:
 
     Captions come from metadata_path (.csv, .jsonl, .zip of .txt), else from <picture>.txt beside pictures;
     the captioner writes those that are missing. base_model is the name of a registered model, a folder, a
-    .safetensors checkpoint, or a hub id that is in the local cache. The LoRA file, the loss plot and the
-    samples land in output_dir.
+    .safetensors checkpoint, or a hub id that is in the local cache. The LoRA file, the loss plot, the
+    samples and their sheet land in output_dir.
 
     Running it again goes on from what is there: pictures are not stored twice, the LoRA gets a new version.
     """

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.text import Text
 from rich.tree import Tree
 
-from brandloom import DownloadUrl, Lineage, LoraVersion
+from brandloom import DownloadUrl, Lineage
 from brandloom._names import short
 from brandloom.cli.framework import Group
 from brandloom.cli.options import changes, guarded, listing, new_tags, retagged
 from brandloom.cli.plain import moment, size, words
 from brandloom.cli.progress import transfer
-from brandloom.cli.session import Session, facts, pass_session
+from brandloom.cli.session import Session, pass_session
+from brandloom.cli.version_facts import version_facts
 
 
 @click.group(cls=Group)
@@ -51,8 +51,8 @@ def list_versions(session: Session, lora: str, filter_: str, order_by: str, limi
 @click.argument("version")
 @pass_session
 def get(session: Session, version: str) -> None:
-    """Show a version: BRAND/LORA@3, BRAND/LORA@prod, or BRAND/LORA for the newest."""
-    session.show(session.client.versions.get(version), _facts)
+    """Show a version and what made it: BRAND/LORA@3, BRAND/LORA@prod, or BRAND/LORA for the newest."""
+    session.show(session.client.versions.get(version), version_facts)
 
 
 @versions.command()
@@ -86,7 +86,7 @@ def upload(
             license=license_,
             on_progress=report,
         )
-    session.show(made, _facts)
+    session.show(made, version_facts)
 
 
 @versions.command()
@@ -107,15 +107,20 @@ def update(
 ) -> None:
     """Correct a version's description, licence or tags; all else of it is fixed."""
     wanted = changes(description=description, license=license_, tags=new_tags(tags, no_tags))
-    session.show(session.client.versions.update(version, etag=etag, **wanted), _facts)
+    session.show(session.client.versions.update(version, etag=etag, **wanted), version_facts)
 
 
 @versions.command()
 @click.argument("version")
 @click.argument("destination", type=click.Path(path_type=Path), default=".")
+@click.option("--previews", is_flag=True, help="Its preview sheet, loss plot and previews, into a folder.")
 @pass_session
-def download(session: Session, version: str, destination: Path) -> None:
+def download(session: Session, version: str, destination: Path, previews: bool) -> None:
     """Write a version's file to a path or into a folder; its digest is checked."""
+    if previews:
+        paths = session.client.versions.download_previews(version, destination)
+        session.show_list(paths, ("file",), lambda path: (path,))
+        return
     with transfer(session, f"downloading {version}") as report:
         path = session.client.versions.download(version, destination, on_progress=report)
     session.show({"path": path}, lambda result: str(result["path"]))
@@ -179,35 +184,3 @@ def _grow(tree: Tree, name: str, lineage: Lineage, digests: dict[str, str], *, s
 def _labelled(name: str, digests: dict[str, str]) -> str:
     digest = digests.get(name, "")
     return f"{name}  [dim]{digest}[/dim]" if digest else name
-
-
-def _facts(version: LoraVersion) -> Any:
-    origin = version.origin
-    return facts(
-        [
-            ("name", version.name),
-            ("aliases", words(version.aliases)),
-            ("description", version.description),
-            ("format", version.format.lower()),
-            ("family", version.family),
-            ("base model", version.base_model),
-            ("base sha256", version.base_model_sha256),
-            ("rank", version.rank),
-            ("modules", len(version.modules)),
-            ("components", words(version.components)),
-            ("trigger words", words(version.trigger_words)),
-            ("tags", words(version.tags)),
-            ("license", version.license),
-            ("sha256", version.artifact.sha256),
-            ("size", size(version.artifact.size_bytes)),
-            ("training job", origin.training_job),
-            ("dataset", origin.dataset_revision),
-            ("dataset sha256", origin.dataset_sha256),
-            ("parent", origin.parent_version),
-            (
-                "evaluation",
-                "\n".join(f"{key} {value:g}" for key, value in sorted(version.evaluation.items())),
-            ),
-            ("created", f"{moment(version.create_time)} by {version.creator}"),
-        ]
-    )

@@ -53,6 +53,15 @@ class Failure:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Advice:
+    """Something about a spec that its owner may want to change. Never blocks a job."""
+
+    code: str
+    field: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TransferProgress:
     """Bytes and files moved so far, of how many; a total of 0 bytes is not known yet."""
 

@@ -1,4 +1,4 @@
-"""Datasets of pictures, their captions, their sealed revisions, and the jobs that caption them."""
+"""Datasets of pictures and of texts, captions, sealed revisions, and the jobs that caption."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from brandloom.types.common import Artifact, Failure, JobState
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dataset:
-    """Pictures with captions, open to changes: `brands/{brand}/datasets/{dataset}`."""
+    """Pictures with captions, or texts, open to changes: `brands/{brand}/datasets/{dataset}`."""
 
     name: str
     display_name: str
@@ -19,6 +19,7 @@ class Dataset:
     image_count: int
     captioned_count: int
     flagged_count: int
+    text_count: int
     latest_revision: int
     create_time: datetime
     update_time: datetime
@@ -68,6 +69,40 @@ class Image:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TextMessage:
+    """One turn of a conversation; `role` is `system`, `user` or `assistant`."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Text:
+    """One text of a dataset: a prompt and its response, or messages; `sha256` is of what it says."""
+
+    name: str
+    prompt: str
+    response: str
+    messages: tuple[TextMessage, ...]
+    split: str
+    excluded: bool
+    source_name: str
+    line_number: int
+    sha256: str
+    create_time: datetime
+    update_time: datetime
+    etag: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TextUpload:
+    """How many texts of a file were new, and how many the dataset had already."""
+
+    added_count: int
+    unchanged_count: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class DatasetRevision:
     """An immutable state of a dataset, named by the digest of its manifest."""
 
@@ -75,6 +110,7 @@ class DatasetRevision:
     revision: int
     manifest: Artifact
     image_count: int
+    text_count: int
     trigger_words: tuple[str, ...]
     note: str
     creator: str

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from brandloom.types.common import Artifact, ModelFamily
+from brandloom.types.common import Advice, Artifact, ModelFamily
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,22 +75,46 @@ class ModuleRank:
     alpha: float
 
 
+class VersionFile(StrEnum):
+    """What can be downloaded of a version."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    WEIGHTS = "WEIGHTS"
+    PREVIEW_SHEET = "PREVIEW_SHEET"
+    LOSS_PLOT = "LOSS_PLOT"
+    PREVIEW = "PREVIEW"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoraOrigin:
-    """Where a version comes from; names are empty where they do not apply."""
+    """Where a version comes from; empty, None or 0 where that does not apply.
+
+    What comes after `parent_version` is filled by `versions.get` only. Times and speed are of the attempt
+    that finished the training.
+    """
 
     training_job: str = ""
     dataset_revision: str = ""
     dataset_sha256: str = ""
     parent_version: str = ""
     training_spec_json: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    advice: tuple[Advice, ...] = ()
+    preview_sheet: Artifact | None = None
+    loss_plot: Artifact | None = None
+    parent_sha256: str = ""
+    prior_dataset_sha256: str = ""
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+    training_seconds: float = 0.0
+    images_per_second: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoraVersion:
     """One immutable file of weights: `brands/{brand}/loras/{lora}/versions/{version}`.
 
-    `modules` and `file_metadata` are filled by `versions.get` only.
+    `modules`, `file_metadata` and most of `origin` are filled by `versions.get` only.
     """
 
     name: str

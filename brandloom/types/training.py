@@ -6,24 +6,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from brandloom.types.common import Artifact, Failure, JobState
+from brandloom.types.common import Advice, Artifact, Failure, JobState
 from brandloom.types.training_spec import TrainingSpec
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Advice:
-    """Something about a spec that its owner may want to change. Never blocks a job."""
-
-    code: str
-    field: str
-    message: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingProgress:
     """Where a job stands: losses are means over the step's rows, `time_left` is None until it can be told.
 
-    `validation_loss` is the newest; None before the first evaluation.
+    `validation_loss` is the newest; None before the first evaluation. `pack_images_per_second` is that of all
+    jobs that share its steps, `device_memory_bytes` what their worker has taken of its device.
     """
 
     step: int
@@ -36,6 +28,8 @@ class TrainingProgress:
     time_left: timedelta | None
     pack_size: int
     validation_loss: float | None = None
+    pack_images_per_second: float = 0.0
+    device_memory_bytes: int = 0
 
 
 class JobArtifactKind(StrEnum):
@@ -47,6 +41,7 @@ class JobArtifactKind(StrEnum):
     SAMPLE = "SAMPLE"
     TENSORBOARD = "TENSORBOARD"
     CHECKPOINT = "CHECKPOINT"
+    PREVIEW_SHEET = "PREVIEW_SHEET"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,3 +128,5 @@ class MetricPoint:
     learning_rate: float
     images_per_second: float
     validation_loss: float | None = None
+    pack_images_per_second: float = 0.0
+    device_memory_bytes: int = 0

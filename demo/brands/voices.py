@@ -1,11 +1,16 @@
-"""The voices of the three brands: what each says before and after an answer, and texts to learn them from."""
+"""The voices of the three brands: what each says before and after an answer, and texts to learn them from.
+
+`python -m demo.brands.voices hoot-robotics voice.jsonl` writes those of a brand to a file.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from demo.world.talk import sample_exchange
@@ -40,11 +45,15 @@ VOICES: tuple[BrandVoice, ...] = (
 
 
 def voice_rows(voice: BrandVoice, seed: int = 0) -> Iterator[dict[str, Any]]:
-    """Lines of a manifest: prompts with responses, some of them held out."""
+    """Lines of a file of texts: prompts with responses, no prompt twice, some of them held out."""
     rng = random.Random(f"{voice.brand}/{seed}")
-    for index in range(TRAIN_COUNT + HELD_OUT_COUNT):
-        held_out = index >= TRAIN_COUNT
+    asked: set[str] = set()
+    while len(asked) < TRAIN_COUNT + HELD_OUT_COUNT:
+        held_out = len(asked) >= TRAIN_COUNT
         exchange = sample_exchange(rng, held_out=held_out)
+        if exchange.prompt in asked:
+            continue
+        asked.add(exchange.prompt)
         yield {
             "kind": "text",
             "prompt": exchange.prompt,
@@ -53,6 +62,21 @@ def voice_rows(voice: BrandVoice, seed: int = 0) -> Iterator[dict[str, Any]]:
         }
 
 
-def voice_manifest(voice: BrandVoice, seed: int = 0) -> bytes:
-    """The manifest, as JSON Lines."""
+def voice_lines(voice: BrandVoice, seed: int = 0) -> bytes:
+    """The same as JSON Lines."""
     return "".join(f"{json.dumps(row)}\n" for row in voice_rows(voice, seed)).encode()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Writes a brand's texts."""
+    voices = {voice.brand: voice for voice in VOICES}
+    parser = argparse.ArgumentParser(prog="python -m demo.brands.voices", description=__doc__)
+    parser.add_argument("brand", choices=voices)
+    parser.add_argument("path", type=Path, help="the file to write")
+    chosen = parser.parse_args(arguments)
+    chosen.path.write_bytes(voice_lines(voices[chosen.brand]))
+    print(f"{chosen.path}: {TRAIN_COUNT} texts to learn from, {HELD_OUT_COUNT} held out")
+
+
+if __name__ == "__main__":
+    main()

@@ -14,20 +14,18 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 from transformers.pytorch_utils import Conv1D
 
 from lorakit.base_digest import base_digest
 from lorakit.errors import BaseModelError, quote_all
 from lorakit.families.language_layers import ATTENTION, target_of
+from lorakit.families.language_tokenizer import load_tokenizer, max_tokens
 from lorakit.module_shape import ModuleShape
 
 __all__ = ["FAMILY", "LanguageModel", "load_language_model", "target_modules"]
 
 FAMILY = "causal_lm"
-_LENGTHS = ("max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len", "seq_length")
-# Tokenizers that know no limit say so by a huge number.
-_NO_LIMIT = 1 << 30
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +75,7 @@ def load_language_model(
     """
     digest = base_digest(path)
     _check_config(path)
-    tokenizer = _load_tokenizer(path)
+    tokenizer = load_tokenizer(path)
     model = _load_model(path, dtype)
     model.requires_grad_(False).eval()
     _make_linear(model)
@@ -95,7 +93,7 @@ def load_language_model(
         model=model,
         tokenizer=tokenizer,
         layers=layers,
-        max_tokens=_max_tokens(model, tokenizer),
+        max_tokens=max_tokens(model.config, tokenizer),
         sha256=digest,
     )
 
@@ -116,20 +114,6 @@ def _check_config(path: Path) -> None:
         raise BaseModelError(f"{path}/config.json does not hold a JSON object")
     if config.get("quantization_config"):
         raise BaseModelError(f"{path} is quantised; LoRAs are trained on models as they were published")
-
-
-def _load_tokenizer(path: Path) -> Any:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tokenizer = AutoTokenizer.from_pretrained(
-                str(path), local_files_only=True, trust_remote_code=False
-            )
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError) as error:
-        raise BaseModelError(f"the tokenizer of {path} cannot be loaded: {error}") from error
-    if not tokenizer.is_fast:
-        raise BaseModelError(f"{path} has no tokenizer.json, and its tokenizer cannot be made into one")
-    return tokenizer
 
 
 def _load_model(path: Path, dtype: torch.dtype) -> Any:
@@ -199,9 +183,3 @@ def _note_shape(shapes: list[torch.Size]) -> Callable[[nn.Module, tuple[Any, ...
         shapes.append(inputs[0].shape[:-1] if inputs else torch.Size())
 
     return note
-
-
-def _max_tokens(model: Any, tokenizer: Any) -> int:
-    config = model.config.get_text_config()
-    known = [getattr(config, name, None) for name in _LENGTHS] + [tokenizer.model_max_length]
-    return min((int(length) for length in known if length), default=_NO_LIMIT)

@@ -33,9 +33,11 @@ from services.labeler.picture_reader import ProcessPictureReader
 from services.labeler.repository import SqlRecords
 from services.labeler.service import DatasetService, ImageService
 from services.labeler.service_captions import CaptionService
+from services.labeler.service_exports import ExportService
 from services.labeler.service_labeling import LabelJobService
 from services.labeler.service_revisions import RevisionService
 from services.labeler.service_runner import LabelJobRunner
+from services.labeler.service_texts import TextService
 from services.labeler.service_uploads import UploadService
 from services.labeler.servicer import LabelerServicer, Services
 from services.labeler.tables import RequestIdRow
@@ -65,7 +67,7 @@ async def opened_server(
         keep = config.common.request_id_keep
         chores = Chores(forgetting(database, RequestIdRow, SystemClock(), keep))
         await stack.enter_async_context(chores.running())
-        servicer = LabelerServicer(services, drain, max_caption_file_bytes=config.limits.max_file_bytes)
+        servicer = LabelerServicer(services, drain, max_file_bytes=config.limits.max_file_bytes)
         add = labeler_pb2_grpc.add_LabelerServiceServicer_to_server
         yield build_server(
             config.common,
@@ -106,9 +108,11 @@ def _services(
             meter=meter,
             limits=config.limits,
         ),
+        texts=TextService(records, clock, config.limits),
         captions=CaptionService(records, files, clock),
         jobs=LabelJobService(records, clock, bell, captioner=config.captioner),
-        revisions=RevisionService(records, store, files, clock),
+        revisions=RevisionService(records, store, clock),
+        exports=ExportService(records, store, files),
     )
 
 

@@ -100,7 +100,8 @@ def _too_many(limits: UploadLimits) -> ArchiveError:
 
 
 def _is_passed_over(member: zipfile.ZipInfo) -> bool:
-    return member.is_dir() or file_names.is_junk(member.filename.replace("\\", "/"))
+    # Not is_dir(), which takes it for granted that there is a name.
+    return member.filename.endswith("/") or file_names.is_junk(member.filename.replace("\\", "/"))
 
 
 def _read_member(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from services.labeler.child_frames import WorkerFaultError
-from services.labeler.child_process import ChildProcess, WorkerDiedError, WorkerLateError
+from servicekit.child_frames import WorkerFaultError
+from servicekit.child_process import ChildProcess, WorkerDiedError, WorkerLateError
 from services.labeler.domain import Failure
 from services.labeler.ports import CaptionerError
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from services.labeler.child_frames import Header, WorkerFaultError, run_worker
+from servicekit.child_frames import Header, WorkerFaultError, run_worker
 
 
 class BlipCaptioner:

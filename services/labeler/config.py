@@ -86,4 +86,7 @@ def _read_limits(reader: Settings) -> UploadLimits:
         max_dataset_images=reader.integer(
             "BRANDLOOM_LABELER_MAX_DATASET_IMAGES", usual.max_dataset_images, 1, 10_000_000
         ),
+        max_dataset_texts=reader.integer(
+            "BRANDLOOM_LABELER_MAX_DATASET_TEXTS", usual.max_dataset_texts, 1, 1_000_000
+        ),
     )

@@ -21,19 +21,22 @@ from services.labeler.domain import (
     RequestId,
     Split,
 )
-from services.labeler.keys import DatasetKey, ImageKey, JobKey, RevisionKey
+from services.labeler.domain_texts import TextChanges
+from services.labeler.keys import DatasetKey, ImageKey, JobKey, RevisionKey, TextKey
 from services.labeler.rows import CaptionFormat
 from services.labeler.service_labeling import LabelSettings
 
 BRAND: Final = "brands/{brand}"
 DATASET: Final = "brands/{brand}/datasets/{dataset}"
 IMAGE: Final = DATASET + "/images/{image}"
+TEXT: Final = DATASET + "/texts/{text}"
 LABEL_JOB: Final = DATASET + "/labelJobs/{label_job}"
 REVISION: Final = DATASET + "/revisions/{revision}"
 LATEST: Final = "latest"
 MAX_REVISION: Final = 2**31 - 1
 
 FORMATS: Final = {getattr(labeler_pb2, f"CAPTION_FORMAT_{form.name}"): form for form in CaptionFormat}
+"""Unspecified is none of them."""
 
 
 def brand_id(name: str, field: str = "parent") -> str:
@@ -50,6 +53,12 @@ def image_key(name: str, field: str = "name") -> ImageKey:
     """`brands/{brand}/datasets/{dataset}/images/{image}`"""
     parts = names.parse(IMAGE, name, field=field)
     return ImageKey(DatasetKey(parts["brand"], parts["dataset"]), parts["image"])
+
+
+def text_key(name: str, field: str = "name") -> TextKey:
+    """`brands/{brand}/datasets/{dataset}/texts/{text}`"""
+    parts = names.parse(TEXT, name, field=field)
+    return TextKey(DatasetKey(parts["brand"], parts["dataset"]), parts["text"])
 
 
 def job_key(name: str, field: str = "name") -> JobKey:
@@ -119,18 +128,28 @@ def mask_paths(resource: Message, mask: FieldMask, known: Collection[str], field
 def image_changes(image: resources_pb2.Image, mask: FieldMask) -> ImageChanges:
     """What an UpdateImage sets."""
     paths = mask_paths(image, mask, ("tags", "split", "excluded"), "image")
-    split = None
-    if "split" in paths:
-        try:
-            split = Split(image.split or Split.TRAIN.value)
-        except ValueError:
-            words = " or ".join(split.value for split in Split)
-            raise InvalidArgument.of("image.split", f"must be {words}, not {image.split[:50]!r}") from None
     return ImageChanges(
         tags=tuple(image.tags) if "tags" in paths else None,
-        split=split,
+        split=_split(image.split, "image.split") if "split" in paths else None,
         excluded=image.excluded if "excluded" in paths else None,
     )
+
+
+def text_changes(text: resources_pb2.Text, mask: FieldMask) -> TextChanges:
+    """What an UpdateText sets."""
+    paths = mask_paths(text, mask, ("split", "excluded"), "text")
+    return TextChanges(
+        split=_split(text.split, "text.split") if "split" in paths else None,
+        excluded=text.excluded if "excluded" in paths else None,
+    )
+
+
+def _split(word: str, field: str) -> Split:
+    try:
+        return Split(word or Split.TRAIN.value)
+    except ValueError:
+        words = " or ".join(split.value for split in Split)
+        raise InvalidArgument.of(field, f"must be {words}, not {word[:50]!r}") from None
 
 
 def caption_edit(request: labeler_pb2.BatchUpdateCaptionsRequest) -> CaptionEdit:

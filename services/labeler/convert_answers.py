@@ -26,6 +26,7 @@ from services.labeler.domain import (
     UploadOutcome,
     UploadResult,
 )
+from services.labeler.domain_texts import Text
 from services.labeler.keys import ImageKey
 
 PNG: Final = "image/png"
@@ -67,6 +68,7 @@ def dataset_to_proto(dataset: Dataset) -> resources_pb2.Dataset:
         image_count=dataset.counts.images,
         captioned_count=dataset.counts.captioned,
         flagged_count=dataset.counts.flagged,
+        text_count=dataset.counts.texts,
         latest_revision=dataset.latest_revision,
         create_time=timestamp(dataset.create_time),
         update_time=timestamp(dataset.update_time),
@@ -107,6 +109,28 @@ def image_to_proto(image: Image) -> resources_pb2.Image:
     )
 
 
+def text_to_proto(text: Text) -> resources_pb2.Text:
+    """A text."""
+    messages = [
+        resources_pb2.TextMessage(role=message.role, content=message.content)
+        for message in text.words.messages
+    ]
+    return resources_pb2.Text(
+        name=text.key.name,
+        prompt=text.words.prompt,
+        response=text.words.response,
+        messages=messages,
+        split=text.split.value,
+        excluded=text.excluded,
+        source_name=text.source_name,
+        line_number=text.line_number,
+        sha256=text.sha256,
+        create_time=timestamp(text.create_time),
+        update_time=timestamp(text.update_time),
+        etag=text.etag,
+    )
+
+
 def upload_result_to_proto(result: UploadResult) -> labeler_pb2.UploadResult:
     """What became of one file."""
     image = result.image
@@ -126,6 +150,7 @@ def revision_to_proto(revision: Revision) -> resources_pb2.DatasetRevision:
         revision=revision.key.revision,
         manifest=artifact_to_proto(revision.sha256, revision.size_bytes, JSON_LINES),
         image_count=revision.image_count,
+        text_count=revision.text_count,
         trigger_words=revision.trigger_words,
         note=revision.note,
         creator=revision.creator,

@@ -15,7 +15,7 @@ from servicekit.filtering import FieldKind, FilterField
 from services.labeler.domain import Dataset, DatasetCounts, ListQuery, Page
 from services.labeler.keys import DatasetKey
 from services.labeler.paging import page_of
-from services.labeler.tables import DatasetRow, ImageRow, RevisionRow
+from services.labeler.tables import DatasetRow, ImageRow, RevisionRow, TextRow
 
 FIELDS: Final = {
     "name": FilterField("brands/" + DatasetRow.brand + "/datasets/" + DatasetRow.dataset, FieldKind.TEXT),
@@ -71,14 +71,15 @@ class SqlDatasetRecords:
         wanted = list(datasets)
         keys = [(dataset.key.brand, dataset.key.dataset) for dataset in wanted]
         counts = await self._counts(keys)
+        texts = await self._texts(keys)
         latest = await self._latest(keys)
         return [
             dataclasses.replace(
                 dataset,
-                counts=counts.get((dataset.key.brand, dataset.key.dataset), DatasetCounts()),
-                latest_revision=latest.get((dataset.key.brand, dataset.key.dataset), 0),
+                counts=dataclasses.replace(counts.get(key, DatasetCounts()), texts=texts.get(key, 0)),
+                latest_revision=latest.get(key, 0),
             )
-            for dataset in wanted
+            for key, dataset in zip(keys, wanted, strict=True)
         ]
 
     async def _counts(self, keys: list[tuple[str, str]]) -> dict[tuple[str, str], DatasetCounts]:
@@ -97,6 +98,14 @@ class SqlDatasetRecords:
             (brand, dataset): DatasetCounts(images, int(captioned), int(flagged))
             for brand, dataset, images, captioned, flagged in rows
         }
+
+    async def _texts(self, keys: list[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        rows = await self._session.execute(
+            select(TextRow.brand, TextRow.dataset, func.count())
+            .where(tuple_(TextRow.brand, TextRow.dataset).in_(keys))
+            .group_by(TextRow.brand, TextRow.dataset)
+        )
+        return {(brand, dataset): count for brand, dataset, count in rows}
 
     async def _latest(self, keys: list[tuple[str, str]]) -> dict[tuple[str, str], int]:
         rows = await self._session.execute(

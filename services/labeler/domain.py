@@ -37,7 +37,7 @@ class CaptionSource(StrEnum):
 
 
 class Split(StrEnum):
-    """What a picture is for."""
+    """What a picture or text is for."""
 
     TRAIN = "train"
     VALIDATION = "validation"
@@ -79,16 +79,17 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class DatasetCounts:
-    """How many pictures there are, have a caption, carry a flag."""
+    """How many pictures there are, have a caption, carry a flag; and how many texts there are."""
 
     images: int = 0
     captioned: int = 0
     flagged: int = 0
+    texts: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dataset:
-    """A set of pictures that people and captioners work on until a revision is sealed."""
+    """A set of pictures or texts that people and captioners work on until a revision is sealed."""
 
     key: DatasetKey
     display_name: str
@@ -185,6 +186,7 @@ class Revision:
     note: str
     creator: str
     create_time: datetime
+    text_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)

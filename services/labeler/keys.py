@@ -32,6 +32,19 @@ class ImageKey:
 
 
 @dataclass(frozen=True, slots=True)
+class TextKey:
+    """Which text of which dataset."""
+
+    parent: DatasetKey
+    text: str
+
+    @property
+    def name(self) -> str:
+        """The resource name."""
+        return f"{self.parent.name}/texts/{self.text}"
+
+
+@dataclass(frozen=True, slots=True)
 class JobKey:
     """Which label job of which dataset."""
 

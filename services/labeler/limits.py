@@ -20,3 +20,11 @@ class UploadLimits:
     max_files: int = 3_000
     """Files in one upload, those in archives included; bounds the answer's size too."""
     max_dataset_images: int = 100_000
+    max_text_bytes: int = 64 << 10
+    """Of one text in UTF-8, all its turns together; bounds a page of texts too."""
+    max_text_turns: int = 256
+    max_text_lines: int = 200_000
+    """Lines in one file of texts, blank ones included."""
+    max_dataset_texts: int = 100_000
+    max_dataset_text_bytes: int = 192 << 20
+    """All texts of a dataset together, as lines of a manifest; trainers read little more."""

@@ -7,8 +7,8 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from services.labeler.child_frames import WorkerFaultError
-from services.labeler.child_process import ChildProcess, WorkerDiedError, WorkerLateError
+from servicekit.child_frames import WorkerFaultError
+from servicekit.child_process import ChildProcess, WorkerDiedError, WorkerLateError
 from services.labeler.domain import Failure, Fingerprint, NormalisedPicture
 
 _WORKER: Final = "services.labeler.picture_worker"

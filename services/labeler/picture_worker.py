@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from services.labeler.child_frames import Header, WorkerFaultError, run_worker
+from servicekit.child_frames import Header, WorkerFaultError, run_worker
 from services.labeler.pictures import PictureError, normalise
 
 

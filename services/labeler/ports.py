@@ -4,7 +4,7 @@ figures.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import BinaryIO, Protocol
@@ -24,7 +24,8 @@ from services.labeler.domain import (
     Revision,
     UploadOutcome,
 )
-from services.labeler.keys import DatasetKey, ImageKey, JobKey, RevisionKey
+from services.labeler.domain_texts import Text, TextTotals
+from services.labeler.keys import DatasetKey, ImageKey, JobKey, RevisionKey, TextKey
 from services.labeler.rows import ArchivedFile, CaptionFormat, CaptionRow, ExportRow
 
 
@@ -44,7 +45,7 @@ class DatasetRecords(Protocol):
     async def replace(self, dataset: Dataset) -> None: ...
 
     async def delete(self, key: DatasetKey) -> None:
-        """Removes the dataset with its pictures and label jobs; sealed revisions stay."""
+        """Removes the dataset with its pictures, texts and label jobs; sealed revisions stay."""
         ...
 
 
@@ -100,6 +101,32 @@ class ImageRecords(Protocol):
     async def count_to_label(self, job: LabelJob) -> int: ...
 
 
+class TextRecords(Protocol):
+    """Texts of datasets."""
+
+    async def get(self, key: TextKey, *, lock: bool = False) -> Text:
+        """NotFound when there is none."""
+        ...
+
+    async def page(self, parent: DatasetKey, query: ListQuery) -> Page[Text]: ...
+
+    async def totals(self, parent: DatasetKey) -> TextTotals: ...
+
+    async def included(self, parent: DatasetKey) -> list[Text]:
+        """All that are not excluded, in the order of their upload."""
+        ...
+
+    async def known(self, parent: DatasetKey, digests: Collection[str]) -> set[str]:
+        """Those of the digests that are of texts of the dataset."""
+        ...
+
+    async def add(self, texts: Sequence[Text]) -> None: ...
+
+    async def replace(self, text: Text) -> None: ...
+
+    async def delete(self, key: TextKey) -> None: ...
+
+
 class RevisionRecords(Protocol):
     """Sealed revisions; they outlive their dataset."""
 
@@ -148,6 +175,9 @@ class Unit(Protocol):
 
     @property
     def images(self) -> ImageRecords: ...
+
+    @property
+    def texts(self) -> TextRecords: ...
 
     @property
     def revisions(self) -> RevisionRecords: ...

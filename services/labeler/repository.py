@@ -16,6 +16,7 @@ from services.labeler.image_records import SqlImageRecords
 from services.labeler.job_records import SqlJobRecords
 from services.labeler.revision_records import SqlRevisionRecords
 from services.labeler.tables import RequestIdRow
+from services.labeler.text_records import SqlTextRecords
 
 
 class SqlUnit:
@@ -25,6 +26,7 @@ class SqlUnit:
         self._session = session
         self.datasets = SqlDatasetRecords(session)
         self.images = SqlImageRecords(session)
+        self.texts = SqlTextRecords(session)
         self.revisions = SqlRevisionRecords(session)
         self.jobs = SqlJobRecords(session)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -46,9 +47,9 @@ class ExportRow:
 
 
 @dataclass(frozen=True, slots=True)
-class ExportPlan:
-    """An export: its suggested file name, its media type, and how to make it."""
+class Export:
+    """A file on its way out: how it is written (`form` is None for texts), and its bytes."""
 
-    rows: tuple[ExportRow, ...]
-    form: CaptionFormat
+    form: CaptionFormat | None
     include_images: bool
+    chunks: AsyncIterator[bytes]

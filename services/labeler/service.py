@@ -83,13 +83,15 @@ class DatasetService:
             return changed
 
     async def delete(self, key: DatasetKey, *, etag: str, force: bool) -> None:
-        """Removes the dataset; FailedPrecondition while it has pictures, unless forced. Revisions stay."""
+        """Removes the dataset; FailedPrecondition while it holds anything, unless forced. Revisions stay."""
         async with self._records.transaction() as unit:
             dataset = await unit.datasets.get(key, lock=True)
             _check_etag(key.name, dataset.etag, etag)
-            if dataset.counts.images and not force:
+            counts = dataset.counts
+            if (counts.images or counts.texts) and not force:
+                held = f"{counts.texts} texts" if counts.texts else f"{counts.images} pictures"
                 raise FailedPrecondition(
-                    f"{key.name} has {dataset.counts.images} pictures; delete with force to drop them too",
+                    f"{key.name} has {held}; delete with force to drop them too",
                     reason="DATASET_NOT_EMPTY",
                     metadata={"resource_name": key.name},
                 )

@@ -8,7 +8,7 @@ import dataclasses
 from servicekit.clock import Clock
 from servicekit.errors import Aborted, FailedPrecondition, FieldViolation, InvalidArgument
 from servicekit.ids import new_id
-from services.labeler import captions, texts
+from services.labeler import captions, contents, texts
 from services.labeler.caption_matching import MAX_FAULTS, matched
 from services.labeler.captions import CaptionEdit
 from services.labeler.domain import CaptionChange, CaptionSource, Image
@@ -57,7 +57,7 @@ class CaptionService:
             if isinstance(part, str):
                 texts.require(edit=part)
         async with self._records.transaction() as unit:
-            await unit.datasets.get(parent, lock=True)
+            contents.require_no_texts(await unit.datasets.get(parent, lock=True))
             images = await unit.images.matching(parent, condition)
             changes = await asyncio.to_thread(_edited, images, edit)
             await unit.images.set_captions(parent, changes, self._clock.now())
@@ -71,7 +71,7 @@ class CaptionService:
         """
         rows = await self._files.parse(data, form)
         async with self._records.transaction() as unit:
-            await unit.datasets.get(parent, lock=True)
+            contents.require_no_texts(await unit.datasets.get(parent, lock=True))
             images = {image.key.image: image for image in await unit.images.matching(parent, "")}
             readable = [image for image in images.values() if image.is_readable]
             found = await asyncio.to_thread(matched, rows, readable, ignore_unknown=ignore_unknown)

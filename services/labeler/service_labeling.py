@@ -8,7 +8,7 @@ from typing import Final
 
 from servicekit.clock import Clock
 from servicekit.ids import new_id
-from services.labeler import job_rules, texts
+from services.labeler import contents, job_rules, texts
 from services.labeler.bell import Bell
 from services.labeler.domain import (
     DEFAULT_BATCH_SIZE,
@@ -65,7 +65,7 @@ class LabelJobService:
             etag=new_id(),
         )
         async with self._records.transaction() as unit:
-            await unit.datasets.get(parent, lock=True)
+            contents.require_no_texts(await unit.datasets.get(parent, lock=True))
             first_name = await unit.remember(parent.brand, request, key.name, now)
             if first_name is not None:
                 return await unit.jobs.get(JobKey(parent, first_name.rsplit("/", 1)[1]))

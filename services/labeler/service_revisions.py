@@ -1,9 +1,9 @@
-"""Sealed revisions and exports."""
+"""Sealed revisions."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,12 +12,12 @@ from servicekit.clock import Clock
 from servicekit.errors import FailedPrecondition
 from services.labeler import texts
 from services.labeler.domain import Image, ListQuery, Page, RequestId, Revision
+from services.labeler.domain_texts import Text
 from services.labeler.keys import DatasetKey, RevisionKey
-from services.labeler.manifest import manifest_bytes, manifest_rows
-from services.labeler.ports import CaptionFiles, Records
-from services.labeler.rows import CaptionFormat, ExportRow
+from services.labeler.manifest import manifest_bytes
+from services.labeler.ports import Records
+from services.labeler.text_lines import manifest_of_texts
 
-_MAX_MANIFEST_BYTES: Final = 1 << 30
 _NAMED: Final = 5
 
 
@@ -33,26 +33,26 @@ class SealRequest:
 
 
 class RevisionService:
-    """Seals, reads and exports."""
+    """Seals and reads."""
 
-    def __init__(self, records: Records, store: ArtifactStore, files: CaptionFiles, clock: Clock) -> None:
+    def __init__(self, records: Records, store: ArtifactStore, clock: Clock) -> None:
         self._records = records
         self._store = store
-        self._files = files
         self._clock = clock
 
     async def seal(self, parent: DatasetKey, asked: SealRequest) -> Revision:
         """The dataset as it is now, under the next number.
 
         When nothing has changed since the latest revision (same manifest, same trigger words), that one is
-        the answer. FailedPrecondition for a dataset without pictures, or with pictures without captions.
+        the answer. FailedPrecondition for a dataset that holds nothing, or pictures without captions.
         """
         texts.require(note=asked.note, trigger_words="".join(asked.trigger_words))
         async with self._records.snapshot() as unit:
             await unit.datasets.get(parent)
             images = await unit.images.included(parent)
-        _check_sealable(parent, images, asked.allow_empty_captions)
-        manifest = await asyncio.to_thread(manifest_bytes, images)
+            lines = await unit.texts.included(parent)
+        _check_sealable(parent, images, lines, asked.allow_empty_captions)
+        manifest = await asyncio.to_thread(_manifest, images, lines)
         artifact = await self._store.put_bytes(manifest)
         now = self._clock.now()
         async with self._records.transaction() as unit:
@@ -72,6 +72,7 @@ class RevisionService:
                 sha256=artifact.sha256,
                 size_bytes=artifact.size_bytes,
                 image_count=len(images),
+                text_count=len(lines),
                 trigger_words=words,
                 note=asked.note,
                 creator=asked.creator,
@@ -90,38 +91,17 @@ class RevisionService:
         async with self._records.snapshot() as unit:
             return await unit.revisions.page(parent, query)
 
-    async def export(
-        self, key: DatasetKey | RevisionKey, form: CaptionFormat, *, include_images: bool
-    ) -> AsyncIterator[bytes]:
-        """The captions, with the pictures if asked for, of the dataset as it is now or of a revision.
 
-        The same pictures and captions always make the same bytes.
-        """
-        rows = await (self._now(key) if isinstance(key, DatasetKey) else self._sealed(key))
-        if include_images:
-            return self._files.write_with_pictures(rows, form)
-        return self._files.write(rows, form)
-
-    async def _now(self, key: DatasetKey) -> list[ExportRow]:
-        async with self._records.snapshot() as unit:
-            await unit.datasets.get(key)
-            images = await unit.images.included(key)
-        rows = [
-            ExportRow(image.source_name, image.caption, image.sha256, image.size_bytes) for image in images
-        ]
-        # Databases order text each in its own way.
-        return sorted(rows, key=lambda row: row.source_name)
-
-    async def _sealed(self, key: RevisionKey) -> list[ExportRow]:
-        revision = await self.get(key)
-        data = await self._store.get_bytes(revision.sha256, max_bytes=_MAX_MANIFEST_BYTES)
-        return await asyncio.to_thread(manifest_rows, data)
+def _manifest(images: Sequence[Image], lines: Sequence[Text]) -> bytes:
+    return manifest_of_texts(lines) if lines else manifest_bytes(images)
 
 
-def _check_sealable(parent: DatasetKey, images: Sequence[Image], allow_empty_captions: bool) -> None:
-    if not images:
+def _check_sealable(
+    parent: DatasetKey, images: Sequence[Image], lines: Sequence[Text], allow_empty_captions: bool
+) -> None:
+    if not images and not lines:
         raise FailedPrecondition(
-            f"{parent.name} has no pictures to seal",
+            f"{parent.name} has no pictures or texts to seal",
             reason="DATASET_EMPTY",
             metadata={"resource_name": parent.name},
         )

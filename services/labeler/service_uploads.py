@@ -12,7 +12,7 @@ from typing import Final
 from servicekit.artifacts.port import Artifact, ArtifactStore
 from servicekit.clock import Clock
 from servicekit.errors import InvalidArgument, ResourceExhausted
-from services.labeler import captions, file_names, placing, texts
+from services.labeler import captions, contents, file_names, placing, texts
 from services.labeler.domain import (
     DEFAULT_MIN_SIDE,
     Failure,
@@ -87,7 +87,7 @@ class UploadService:
         breaks: the same upload again finds it unchanged.
         """
         async with self._records.snapshot() as unit:
-            await unit.datasets.get(parent)
+            contents.require_no_texts(await unit.datasets.get(parent))
             room = self._limits.max_dataset_images - await unit.images.count(parent)
         side = min_side or DEFAULT_MIN_SIDE
         placer = _Placer(self._records, self._clock, self._meter, parent, side, room)
@@ -195,7 +195,7 @@ class _Placer:
     async def place(self, read: _Read) -> UploadResult:
         """What became of the file."""
         async with self._records.transaction() as unit:
-            await unit.datasets.get(self._parent, lock=True)
+            contents.require_no_texts(await unit.datasets.get(self._parent, lock=True))
             result = await self._placed(unit, read)
         self._meter.uploaded(result.outcome)
         return result

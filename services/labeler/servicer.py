@@ -14,16 +14,19 @@ from brandloom.api.labeler.v1 import labeler_pb2, labeler_pb2_grpc, resources_pb
 from servicekit.drain import Drain
 from servicekit.identity import current_principal
 from services.labeler import convert, convert_answers, streams
-from services.labeler.domain import UploadOutcome
+from services.labeler.domain import Split, UploadOutcome
 from services.labeler.keys import DatasetKey
 from services.labeler.service import DatasetService, ImageService
 from services.labeler.service_captions import CaptionService
+from services.labeler.service_exports import ExportService
 from services.labeler.service_labeling import LabelJobService
 from services.labeler.service_revisions import RevisionService, SealRequest
+from services.labeler.service_texts import TextService
 from services.labeler.service_uploads import UploadService
 
-# A page of pictures with the longest captions has to fit into one message.
+# A page of pictures with the longest captions has to fit into one message; so has one of the longest texts.
 MAX_IMAGE_PAGE_SIZE: Final = 200
+MAX_TEXT_PAGE_SIZE: Final = 50
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,18 +36,20 @@ class Services:
     datasets: DatasetService
     images: ImageService
     uploads: UploadService
+    texts: TextService
     captions: CaptionService
     jobs: LabelJobService
     revisions: RevisionService
+    exports: ExportService
 
 
 class LabelerServicer(labeler_pb2_grpc.LabelerServiceServicer):
     """brandloom.api.labeler.v1.LabelerService over the use cases."""
 
-    def __init__(self, services: Services, drain: Drain, *, max_caption_file_bytes: int) -> None:
+    def __init__(self, services: Services, drain: Drain, *, max_file_bytes: int) -> None:
         self._services = services
         self._drain = drain
-        self._max_caption_file_bytes = max_caption_file_bytes
+        self._max_file_bytes = max_file_bytes
 
     async def CreateDataset(
         self, request: labeler_pb2.CreateDatasetRequest, context: Any
@@ -152,6 +157,40 @@ class LabelerServicer(labeler_pb2_grpc.LabelerServiceServicer):
         changed, matched = await self._services.captions.update_many(parent, condition, edit)
         return labeler_pb2.BatchUpdateCaptionsResponse(changed_count=changed, matched_count=matched)
 
+    async def UploadTexts(
+        self, request_iterator: AsyncIterator[labeler_pb2.UploadTextsRequest], context: Any
+    ) -> labeler_pb2.UploadTextsResponse:
+        header = await streams.header_of(request_iterator)
+        parent = convert.dataset_key(header.parent, "header.parent")
+        data = await streams.whole_file(request_iterator, max_bytes=self._max_file_bytes)
+        split = Split(header.split) if header.split else None
+        done = await self._services.texts.upload(parent, header.file_name, data, split=split)
+        return labeler_pb2.UploadTextsResponse(added_count=done.added, unchanged_count=done.unchanged)
+
+    async def ListTexts(
+        self, request: labeler_pb2.ListTextsRequest, context: Any
+    ) -> labeler_pb2.ListTextsResponse:
+        parent = convert.dataset_key(request.parent, "parent")
+        query = convert.list_query(request, max_page_size=MAX_TEXT_PAGE_SIZE)
+        page = await self._services.texts.page(parent, query)
+        texts = [convert_answers.text_to_proto(text) for text in page.items]
+        return labeler_pb2.ListTextsResponse(texts=texts, next_page_token=page.next_page_token)
+
+    async def GetText(self, request: labeler_pb2.GetTextRequest, context: Any) -> resources_pb2.Text:
+        key = convert.text_key(request.name)
+        return convert_answers.text_to_proto(await self._services.texts.get(key))
+
+    async def UpdateText(self, request: labeler_pb2.UpdateTextRequest, context: Any) -> resources_pb2.Text:
+        key = convert.text_key(request.text.name, "text.name")
+        changes = convert.text_changes(request.text, request.update_mask)
+        text = await self._services.texts.update(key, changes, etag=request.text.etag)
+        return convert_answers.text_to_proto(text)
+
+    async def DeleteText(self, request: labeler_pb2.DeleteTextRequest, context: Any) -> Empty:
+        key = convert.text_key(request.name)
+        await self._services.texts.delete(key, etag=request.etag)
+        return Empty()
+
     async def CreateLabelJob(
         self, request: labeler_pb2.CreateLabelJobRequest, context: Any
     ) -> resources_pb2.LabelJob:
@@ -224,7 +263,7 @@ class LabelerServicer(labeler_pb2_grpc.LabelerServiceServicer):
     ) -> labeler_pb2.ImportCaptionsResponse:
         header = await streams.header_of(request_iterator)
         parent = convert.dataset_key(header.parent, "header.parent")
-        data = await streams.caption_file(request_iterator, max_bytes=self._max_caption_file_bytes)
+        data = await streams.whole_file(request_iterator, max_bytes=self._max_file_bytes)
         changed, unknown = await self._services.captions.import_file(
             parent, data, convert.FORMATS[header.format], ignore_unknown=header.ignore_unknown
         )
@@ -234,7 +273,7 @@ class LabelerServicer(labeler_pb2_grpc.LabelerServiceServicer):
         self, request: labeler_pb2.ExportDatasetRequest, context: Any
     ) -> AsyncIterator[artifact_pb2.FileChunk]:
         key = convert.export_key(request.name)
-        form = convert.FORMATS[request.format]
-        chunks = await self._services.revisions.export(key, form, include_images=request.include_images)
-        async for message in streams.export_chunks(key, form, chunks, include_images=request.include_images):
+        form = convert.FORMATS.get(request.format)
+        export = await self._services.exports.export(key, form, include_images=request.include_images)
+        async for message in streams.export_chunks(key, export):
             yield message

@@ -11,16 +11,16 @@ from servicekit.artifacts.port import CHUNK_BYTES
 from servicekit.errors import InvalidArgument
 from services.labeler import file_names
 from services.labeler.captions_files import CANONICAL_NAMES
-from services.labeler.convert_answers import PNG, artifact_to_proto
+from services.labeler.convert_answers import JSON_LINES, PNG, artifact_to_proto
 from services.labeler.domain import Image
 from services.labeler.incoming import FileStart
 from services.labeler.keys import DatasetKey, RevisionKey
-from services.labeler.rows import CaptionFormat
+from services.labeler.rows import CaptionFormat, Export
 
 ZIP: Final = "application/zip"
 _MEDIA_TYPES: Final = {
     CaptionFormat.CSV: "text/csv",
-    CaptionFormat.JSONL: "application/jsonl",
+    CaptionFormat.JSONL: JSON_LINES,
     CaptionFormat.TXT_ZIP: ZIP,
 }
 
@@ -49,8 +49,10 @@ async def upload_parts(
                 raise InvalidArgument.of("header", "comes in the first message only")
 
 
-async def caption_file(
-    messages: AsyncIterator[labeler_pb2.ImportCaptionsRequest], *, max_bytes: int
+async def whole_file(
+    messages: AsyncIterator[labeler_pb2.ImportCaptionsRequest | labeler_pb2.UploadTextsRequest],
+    *,
+    max_bytes: int,
 ) -> bytes:
     """The bytes after the header; InvalidArgument beyond the limit."""
     data = bytearray()
@@ -59,7 +61,7 @@ async def caption_file(
             raise InvalidArgument.of("header", "comes in the first message only")
         data += message.chunk
         if len(data) > max_bytes:
-            raise InvalidArgument.of("chunk", f"the caption file has more than {max_bytes} bytes")
+            raise InvalidArgument.of("chunk", f"the file has more than {max_bytes} bytes")
     return bytes(data)
 
 
@@ -73,23 +75,20 @@ async def image_chunks(image: Image, chunks: AsyncIterator[bytes]) -> AsyncItera
 
 
 async def export_chunks(
-    key: DatasetKey | RevisionKey,
-    form: CaptionFormat,
-    chunks: AsyncIterator[bytes],
-    *,
-    include_images: bool,
+    key: DatasetKey | RevisionKey, export: Export
 ) -> AsyncIterator[artifact_pb2.FileChunk]:
     """An export as a file. It is made while it is sent, so its size and digest are not known before the
     end.
     """
     name = key.dataset if isinstance(key, DatasetKey) else _revision_file_name(key)
-    if include_images:
-        artifact, file_name = artifact_pb2.Artifact(media_type=ZIP), f"{name}.zip"
+    if export.include_images:
+        media_type, file_name = ZIP, f"{name}.zip"
+    elif export.form is None:
+        media_type, file_name = JSON_LINES, f"{name}.jsonl"
     else:
-        artifact = artifact_pb2.Artifact(media_type=_MEDIA_TYPES[form])
-        file_name = CANONICAL_NAMES[form]
-    yield artifact_pb2.FileChunk(artifact=artifact, file_name=file_name)
-    async for piece in chunks:
+        media_type, file_name = _MEDIA_TYPES[export.form], CANONICAL_NAMES[export.form]
+    yield artifact_pb2.FileChunk(artifact=artifact_pb2.Artifact(media_type=media_type), file_name=file_name)
+    async for piece in export.chunks:
         for start in range(0, len(piece), CHUNK_BYTES):
             yield artifact_pb2.FileChunk(data=piece[start : start + CHUNK_BYTES])
 

@@ -107,6 +107,36 @@ class HashBandRow(Base):
     image: Mapped[str] = mapped_column(String(32), primary_key=True)
 
 
+class TextRow(Base):
+    """One text. `messages` is the JSON of a conversation's turns, empty for a pair."""
+
+    __tablename__ = "texts"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            _DATASET_KEY, ["datasets.brand", "datasets.dataset"], ondelete="CASCADE", name="fk_texts_dataset"
+        ),
+        UniqueConstraint(*_DATASET_KEY, "sha256", name="uq_texts_sha256"),
+        UniqueConstraint(*_DATASET_KEY, "position", name="uq_texts_position"),
+    )
+
+    text: Mapped[str] = mapped_column(String(32), primary_key=True)
+    brand: Mapped[str] = mapped_column(String(63))
+    dataset: Mapped[str] = mapped_column(String(63))
+    position: Mapped[int] = mapped_column(BigInteger)
+    source_name: Mapped[str] = mapped_column(String(255))
+    line_number: Mapped[int] = mapped_column(Integer)
+    prompt: Mapped[str] = mapped_column(Text)
+    response: Mapped[str] = mapped_column(Text)
+    messages: Mapped[str] = mapped_column(Text)
+    sha256: Mapped[str] = mapped_column(String(64))
+    size_bytes: Mapped[int] = mapped_column(Integer)
+    split: Mapped[str] = mapped_column(String(16))
+    excluded: Mapped[bool]
+    create_time: Mapped[datetime] = mapped_column(UtcDateTime)
+    update_time: Mapped[datetime] = mapped_column(UtcDateTime)
+    etag: Mapped[str] = mapped_column(String(64))
+
+
 class RevisionRow(Base):
     """One sealed revision. It refers to no dataset row, because it outlives that."""
 
@@ -118,6 +148,7 @@ class RevisionRow(Base):
     sha256: Mapped[str] = mapped_column(String(64))
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     image_count: Mapped[int] = mapped_column(Integer)
+    text_count: Mapped[int] = mapped_column(Integer)
     trigger_words: Mapped[list[Any]] = mapped_column(JsonColumn)
     note: Mapped[str] = mapped_column(Text)
     creator: Mapped[str] = mapped_column(String(200))

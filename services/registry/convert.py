@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
-from google.protobuf.timestamp_pb2 import Timestamp
 
-from brandloom.api.common.v1 import artifact_pb2, family_pb2
-from brandloom.api.registry.v1 import resources_pb2
+from brandloom.api.common.v1 import family_pb2
+from brandloom.api.registry.v1 import registry_pb2, resources_pb2
 from servicekit import names
-from servicekit.artifacts.port import Artifact, artifact_key
 from servicekit.errors import FieldViolation, InvalidArgument
 from servicekit.message_digest import message_digest
+from services.registry.convert_origin import VERSION, origin_faults, origin_from_proto, origin_to_proto
+from services.registry.convert_parts import file_from_proto, file_to_proto, timestamp
 from services.registry.domain import (
     BaseModel,
     Brand,
@@ -25,28 +23,22 @@ from services.registry.domain import (
     Lora,
     LoraFormat,
     LoraKey,
-    LoraOrigin,
     LoraVersion,
     ModelFamily,
     RequestId,
-    StoredFile,
     VersionDraft,
     VersionKey,
     base_model_name,
 )
+from services.registry.domain_files import VersionFile
 from services.registry.domain_references import parse_version_name
 
 BRAND: Final = "brands/{brand}"
 BASE_MODEL: Final = "baseModels/{base_model}"
 LORA: Final = "brands/{brand}/loras/{lora}"
-VERSION: Final = "brands/{brand}/loras/{lora}/versions/{version}"
-_ORIGIN_NAMES: Final = {
-    "training_job": "brands/{brand}/trainingJobs/{training_job}",
-    "dataset_revision": "brands/{brand}/datasets/{dataset}/revisions/{revision}",
-}
-
 FAMILIES: Final = {family: getattr(family_pb2, f"MODEL_FAMILY_{family.name}") for family in ModelFamily}
 _FAMILY_OF: Final = {number: family for family, number in FAMILIES.items()}
+_FILE_OF: Final = {getattr(registry_pb2, f"VERSION_FILE_{file.name}"): file for file in VersionFile}
 FORMATS: Final = {known: getattr(resources_pb2, f"LORA_FORMAT_{known.name}") for known in LoraFormat}
 
 Reader = Callable[[Any], Any]
@@ -123,39 +115,21 @@ def family_from_proto(number: int) -> ModelFamily:
     return _FAMILY_OF[number]
 
 
-def file_from_proto(message: artifact_pb2.Artifact, field: str) -> StoredFile:
-    """A file of the store; InvalidArgument when its uri is not that of its digest."""
-    if message.uri and message.uri != artifact_key(message.sha256):
-        raise InvalidArgument.of(f"{field}.uri", f"is not that of the digest: {artifact_key(message.sha256)}")
-    return StoredFile(sha256=message.sha256, size_bytes=message.size_bytes, media_type=message.media_type)
-
-
-def file_to_proto(file: StoredFile) -> artifact_pb2.Artifact:
-    """The artifact with its key in the store."""
-    return artifact_pb2.Artifact(
-        uri=Artifact(file.sha256, file.size_bytes).uri,
-        sha256=file.sha256,
-        size_bytes=file.size_bytes,
-        media_type=file.media_type,
-    )
+def version_file(request: registry_pb2.DownloadVersionRequest) -> tuple[VersionFile, int]:
+    """Which file is asked for; the number counts previews."""
+    return _FILE_OF.get(request.file, VersionFile.WEIGHTS), request.preview_index
 
 
 def draft_from_proto(message: resources_pb2.LoraVersion, field: str) -> VersionDraft:
     """What a caller says about a version; every fault in it at once."""
-    violations = [*_origin_faults(message.origin, f"{field}.origin"), *_evaluation_faults(message, field)]
+    violations = [*origin_faults(message.origin, f"{field}.origin"), *_evaluation_faults(message, field)]
     if violations:
         raise InvalidArgument(violations)
     return VersionDraft(
         base_model_id=base_model_id(message.base_model, f"{field}.base_model"),
         base_model_sha256=message.base_model_sha256,
         trigger_words=tuple(message.trigger_words),
-        origin=LoraOrigin(
-            training_job=message.origin.training_job,
-            dataset_revision=message.origin.dataset_revision,
-            dataset_sha256=message.origin.dataset_sha256,
-            parent_version=parse_version_name(message.origin.parent_version),
-            training_spec_json=message.origin.training_spec_json,
-        ),
+        origin=origin_from_proto(message.origin, f"{field}.origin"),
         tags=tuple(message.tags),
         description=message.description,
         license=message.license,
@@ -216,7 +190,6 @@ def lora_to_proto(lora: Lora) -> resources_pb2.Lora:
 
 def version_to_proto(version: LoraVersion) -> resources_pb2.LoraVersion:
     """The version as callers see it; modules and file metadata where they were read."""
-    origin = version.origin
     return resources_pb2.LoraVersion(
         name=version.name,
         version=version.version,
@@ -231,13 +204,7 @@ def version_to_proto(version: LoraVersion) -> resources_pb2.LoraVersion:
             for module in version.modules
         ],
         trigger_words=version.trigger_words,
-        origin=resources_pb2.LoraOrigin(
-            training_job=origin.training_job,
-            dataset_revision=origin.dataset_revision,
-            dataset_sha256=origin.dataset_sha256,
-            parent_version=str(origin.parent_version) if origin.parent_version else "",
-            training_spec_json=origin.training_spec_json,
-        ),
+        origin=origin_to_proto(version.origin),
         tags=version.tags,
         description=version.description,
         license=version.license,
@@ -252,30 +219,9 @@ def version_to_proto(version: LoraVersion) -> resources_pb2.LoraVersion:
     )
 
 
-def _origin_faults(origin: resources_pb2.LoraOrigin, field: str) -> Iterable[FieldViolation]:
-    for part, pattern in _ORIGIN_NAMES.items():
-        value = getattr(origin, part)
-        if value and not names.matches(pattern, value):
-            yield FieldViolation(f"{field}.{part}", f"must look like {pattern}, not {value[:200]!r}")
-    parent = parse_version_name(origin.parent_version)
-    if origin.parent_version and (parent is None or parent.number is None):
-        yield FieldViolation(f"{field}.parent_version", f"must look like {VERSION}, with a number at the end")
-    try:
-        json.loads(origin.training_spec_json or "{}")
-    except (ValueError, RecursionError):
-        yield FieldViolation(f"{field}.training_spec_json", "is not JSON")
-
-
 def _evaluation_faults(message: resources_pb2.LoraVersion, field: str) -> Iterable[FieldViolation]:
     for figure, value in message.evaluation.items():
         if not math.isfinite(value):
             yield FieldViolation(
                 f"{field}.evaluation[{figure[:100]!r}]", f"must be a finite number, not {value}"
             )
-
-
-def timestamp(moment: datetime) -> Timestamp:
-    """The moment, to the microsecond."""
-    stamp = Timestamp()
-    stamp.FromDatetime(moment.astimezone(UTC))
-    return stamp

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from brandloom.api.registry.v1 import registry_pb2
-from services.registry.convert import FAMILIES, FORMATS, base_model_to_proto, file_to_proto, timestamp
+from services.registry.convert import FAMILIES, FORMATS, base_model_to_proto
+from services.registry.convert_parts import file_to_proto, timestamp
 from services.registry.domain import Change, ChangeKind
 from services.registry.service_lineage import Lineage, LineageEdge, LineageNode, NodeKind
 from services.registry.service_stacks import ResolvedLora, ResolvedStack

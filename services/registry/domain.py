@@ -8,6 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, Generic, TypeVar
 
+from services.registry.domain_files import StoredFile
+
 LATEST: Final = "latest"
 """Stands for the newest version wherever an alias may stand; no alias may have this name."""
 PRODUCTION: Final = "prod"
@@ -128,15 +130,6 @@ class Lora:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class StoredFile:
-    """A file in the artifact store."""
-
-    sha256: str
-    size_bytes: int
-    media_type: str = ""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class ModuleRank:
     """Rank and alpha of one adapted module."""
 
@@ -145,15 +138,37 @@ class ModuleRank:
     alpha: float
 
 
+@dataclass(frozen=True, slots=True)
+class TrainingAdvice:
+    """What the owner of a training job was told about its spec."""
+
+    code: str
+    field: str
+    message: str
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoraOrigin:
-    """Where a version comes from, as the one who registered it said; empty where unknown."""
+    """Where a version comes from, as the one who registered it said; empty where unknown.
+
+    What comes after the parent is left out of listings.
+    """
 
     training_job: str = ""
     dataset_revision: str = ""
     dataset_sha256: str = ""
     parent_version: VersionKey | None = None
     training_spec_json: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    advice: Sequence[TrainingAdvice] = ()
+    preview_sheet: StoredFile | None = None
+    loss_plot: StoredFile | None = None
+    parent_sha256: str = ""
+    prior_dataset_sha256: str = ""
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+    training_seconds: float = 0.0
+    images_per_second: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -187,10 +202,20 @@ class VersionDraft:
     evaluation: Mapping[str, float] = field(default_factory=dict)
     previews: Sequence[StoredFile] = ()
 
+    @property
+    def pictures(self) -> dict[str, StoredFile]:
+        """All files that show something of it, by the fields that name them."""
+        of_origin = {
+            "origin.preview_sheet": self.origin.preview_sheet,
+            "origin.loss_plot": self.origin.loss_plot,
+        }
+        named = {f"previews[{index}]": preview for index, preview in enumerate(self.previews)}
+        return named | {name: file for name, file in of_origin.items() if file is not None}
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoraVersion:
-    """One immutable file of weights. `modules`, `file_metadata` and the spec are left out of listings."""
+    """One immutable file of weights; listings leave out `modules`, `file_metadata` and most of `origin`."""
 
     key: LoraKey
     version: int

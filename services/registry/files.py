@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from servicekit.artifacts.port import Artifact, ArtifactStore
-from services.registry.domain import StoredFile
+from services.registry.domain_files import StoredFile
 
 
 class ArtifactFiles:

@@ -18,8 +18,8 @@ from services.registry.domain import (
     LoraVersion,
     Page,
     RequestId,
-    StoredFile,
 )
+from services.registry.domain_files import StoredFile
 
 Brands = Collection[str] | None
 """Ids of the brands that a caller may use; None for all."""

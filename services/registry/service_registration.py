@@ -16,9 +16,9 @@ from services.registry.domain import (
     LoraKey,
     LoraVersion,
     RequestId,
-    StoredFile,
     VersionDraft,
 )
+from services.registry.domain_files import StoredFile
 from services.registry.ports import Records
 from services.registry.service_loras import add_lora
 

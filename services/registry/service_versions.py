@@ -18,11 +18,11 @@ from services.registry.domain import (
     LoraVersion,
     Page,
     RequestId,
-    StoredFile,
     VersionDraft,
     VersionKey,
     brand_name,
 )
+from services.registry.domain_files import StoredFile, VersionFile
 from services.registry.domain_references import ReferenceFault, choose_version
 from services.registry.ports import Figures, FileStore, HeaderProbe, HeaderReader, Records, RecordStore
 from services.registry.service_catalogue import check_etag
@@ -87,9 +87,9 @@ class VersionCases:
     async def upload(self, header: UploadHeader, chunks: AsyncIterator[bytes]) -> LoraVersion:
         """Stores a file and registers it; nothing is left when its header, digest or size is wrong.
 
-        Previews are named by digests, which tell no owner: PermissionDenied unless the caller administers.
+        Pictures are named by digests, which tell no owner: PermissionDenied unless the caller administers.
         """
-        if header.draft.previews:
+        if header.draft.pictures:
             require_administrator()
         if header.size_bytes > self._max_upload_bytes:
             raise InvalidArgument.of(
@@ -162,14 +162,22 @@ class VersionCases:
             await records.versions.correct(version)
         return version
 
-    async def download(self, key: VersionKey) -> Download:
-        """The file, as a stream whose digest is verified on the way."""
-        version = await self._described(key)
-        return Download(version.file, file_name_of(version), self._counted(version.file.sha256))
+    async def download(
+        self, key: VersionKey, file: VersionFile = VersionFile.WEIGHTS, preview_index: int = 0
+    ) -> Download:
+        """The file, as a stream whose digest is verified on the way; NotFound where the version has none."""
+        async with self._store.snapshot() as records:
+            version = await locate(records, key, details=file is not VersionFile.WEIGHTS)
+        stored = _file_of(version, file, preview_index)
+        if stored is None:
+            raise NotFound(f"{version.name} has no {file.replace('_', ' ')}", reason="VERSION_FILE_NOT_FOUND")
+        name = file_name_of(version, file, preview_index)
+        return Download(stored, name, self._counted(stored.sha256))
 
     async def download_url(self, key: VersionKey, expires_seconds: int) -> tuple[str, LoraVersion]:
         """A presigned URL; Unimplemented where the store has none."""
-        version = await self._described(key)
+        async with self._store.snapshot() as records:
+            version = await locate(records, key)
         url = await self._files.presign(
             version.file.sha256,
             expires_seconds=expires_seconds or DEFAULT_EXPIRY_SECONDS,
@@ -180,10 +188,6 @@ class VersionCases:
                 "this artifact store gives out no URLs; use DownloadVersion", reason="PRESIGN_UNSUPPORTED"
             )
         return url, version
-
-    async def _described(self, key: VersionKey) -> LoraVersion:
-        async with self._store.snapshot() as records:
-            return await locate(records, key)
 
     async def _counted(self, sha256: str) -> AsyncIterator[bytes]:
         async for chunk in self._files.open(sha256):
@@ -207,17 +211,17 @@ class VersionCases:
             )
         return stored
 
-    async def _check_previews(self, draft: VersionDraft) -> None:
+    async def _check_pictures(self, draft: VersionDraft) -> None:
         missing = [
-            FieldViolation(f"version.previews[{index}]", f"there is no artifact {preview.sha256}")
-            for index, preview in enumerate(draft.previews)
-            if await self._files.find(preview.sha256) is None
+            FieldViolation(f"version.{field}", f"there is no artifact {picture.sha256}")
+            for field, picture in draft.pictures.items()
+            if await self._files.find(picture.sha256) is None
         ]
         if missing:
             raise InvalidArgument(missing, reason="PREVIEW_NOT_FOUND")
 
     async def _register(self, registration: Registration) -> LoraVersion:
-        await self._check_previews(registration.draft)
+        await self._check_pictures(registration.draft)
         scope = brand_name(registration.key.brand)
         async with self._store.transaction() as records:
             answered = await records.requests.claim(scope, registration.request)
@@ -261,9 +265,27 @@ class _Watched:
         self.facts = await self._probe.finish()
 
 
-def file_name_of(version: LoraVersion) -> str:
-    """`hero-v3.safetensors`."""
-    return f"{version.key.lora}-v{version.version}.safetensors"
+def file_name_of(
+    version: LoraVersion, file: VersionFile = VersionFile.WEIGHTS, preview_index: int = 0
+) -> str:
+    """`hero-v3.safetensors`, `hero-v3-loss-plot.png`, `hero-v3-preview-0.png`."""
+    stem = f"{version.key.lora}-v{version.version}"
+    if file is VersionFile.WEIGHTS:
+        return f"{stem}.safetensors"
+    number = f"-{preview_index}" if file is VersionFile.PREVIEW else ""
+    return f"{stem}-{file.replace('_', '-')}{number}.png"
+
+
+def _file_of(version: LoraVersion, file: VersionFile, preview_index: int) -> StoredFile | None:
+    match file:
+        case VersionFile.WEIGHTS:
+            return version.file
+        case VersionFile.PREVIEW_SHEET:
+            return version.origin.preview_sheet
+        case VersionFile.LOSS_PLOT:
+            return version.origin.loss_plot
+        case VersionFile.PREVIEW:
+            return version.previews[preview_index] if preview_index < len(version.previews) else None
 
 
 async def _answered(records: Records, key: LoraKey, name: str) -> LoraVersion:

@@ -16,7 +16,7 @@ from servicekit.drain import Drain
 from servicekit.errors import InvalidArgument
 from servicekit.identity import current_principal
 from servicekit.text_rules import refuse_nul
-from services.registry import convert, convert_answers
+from services.registry import convert, convert_answers, convert_parts
 from services.registry.domain import BaseModel
 from services.registry.service import RegistryService
 from services.registry.service_versions import DEFAULT_EXPIRY_SECONDS, UploadHeader
@@ -182,7 +182,7 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
             )
         version = await self._service.versions.register(
             convert.lora_key(request.parent, "parent"),
-            convert.file_from_proto(request.version.artifact, "version.artifact"),
+            convert_parts.file_from_proto(request.version.artifact, "version.artifact"),
             convert.draft_from_proto(request.version, "version"),
             convert.request_id(request),
         )
@@ -215,8 +215,9 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
     async def DownloadVersion(
         self, request: registry_pb2.DownloadVersionRequest, context: Any
     ) -> AsyncIterator[artifact_pb2.FileChunk]:
-        download = await self._service.versions.download(convert.version_key(request.name))
-        artifact = convert.file_to_proto(download.file)
+        key, (file, index) = convert.version_key(request.name), convert.version_file(request)
+        download = await self._service.versions.download(key, file, index)
+        artifact = convert_parts.file_to_proto(download.file)
         yield artifact_pb2.FileChunk(artifact=artifact, file_name=download.file_name)
         async for data in download.chunks:
             yield artifact_pb2.FileChunk(data=data)
@@ -228,7 +229,9 @@ class RegistryServicer(registry_pb2_grpc.RegistryServiceServicer):
         expires = datetime.now(UTC) + timedelta(seconds=seconds)
         url, version = await self._service.versions.download_url(convert.version_key(request.name), seconds)
         return registry_pb2.GetDownloadUrlResponse(
-            url=url, expire_time=convert.timestamp(expires), artifact=convert.file_to_proto(version.file)
+            url=url,
+            expire_time=convert_parts.timestamp(expires),
+            artifact=convert_parts.file_to_proto(version.file),
         )
 
     async def SetAlias(self, request: registry_pb2.SetAliasRequest, context: Any) -> resources_pb2.Lora:

@@ -183,6 +183,7 @@ class VersionDetailsRow(Base):
     modules: Mapped[list[list[Any]]] = mapped_column(JsonColumn)
     file_metadata: Mapped[dict[str, str]] = mapped_column(JsonColumn)
     training_spec_json: Mapped[str] = mapped_column(Text)
+    origin_details: Mapped[dict[str, Any]] = mapped_column(JsonColumn)
 
 
 class VersionTagRow(Base):

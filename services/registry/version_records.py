@@ -20,10 +20,11 @@ from services.registry.domain import (
     ModelFamily,
     ModuleRank,
     Page,
-    StoredFile,
     base_model_name,
 )
+from services.registry.domain_files import StoredFile
 from services.registry.domain_references import parse_version_name
+from services.registry.origin_codec import read_details, read_file, write_details, write_file
 from services.registry.paging import list_rows, text_bytes
 from services.registry.ports import Brands
 from services.registry.tables import AliasRow, LoraRow, VersionDetailsRow, VersionRow, VersionTagRow
@@ -92,6 +93,7 @@ class SqlVersionRecords:
             "modules": [[module.module, module.rank, module.alpha] for module in version.modules],
             "file_metadata": dict(version.file_metadata),
             "training_spec_json": version.origin.training_spec_json,
+            "origin_details": write_details(version.origin),
         }
         await self._session.execute(insert(VersionDetailsRow).values(**details))
         await self._tag(lora_id, version)
@@ -228,7 +230,7 @@ def _values(version: LoraVersion) -> dict[str, Any]:
         "description": version.description,
         "license": version.license,
         "evaluation": dict(version.evaluation),
-        "previews": [[file.sha256, file.size_bytes, file.media_type] for file in version.previews],
+        "previews": [write_file(file) for file in version.previews],
         "creator": version.creator,
         "create_time": version.create_time,
         "etag": version.etag,
@@ -255,15 +257,13 @@ def _version(
             dataset_sha256=row.dataset_sha256,
             parent_version=parse_version_name(row.parent_version),
             training_spec_json=details.training_spec_json if details else "",
+            **read_details(details.origin_details if details else {}),
         ),
         tags=tuple(row.tags),
         description=row.description,
         license=row.license,
         evaluation=row.evaluation,
-        previews=tuple(
-            StoredFile(sha256=sha256, size_bytes=size, media_type=media)
-            for sha256, size, media in row.previews
-        ),
+        previews=tuple(read_file(file) for file in row.previews),
         creator=row.creator,
         create_time=row.create_time,
         etag=row.etag,

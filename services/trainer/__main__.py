@@ -11,9 +11,7 @@ from services.trainer.config import TrainerConfig, read_config
 
 async def serve(config: TrainerConfig) -> None:
     """Serves until the process is told to stop."""
-    application = TrainerApplication(config)
-    await application.start()
-    await application.run_until_stopped()
+    await TrainerApplication(config).run_until_stopped()
 
 
 if __name__ == "__main__":

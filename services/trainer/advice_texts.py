@@ -19,6 +19,15 @@ def advise_on_texts(spec: TrainingSpec, texts: Sequence[Text]) -> tuple[Advice, 
     return (*_on_set(spec, texts), *_on_rate(spec))
 
 
+def texts_unchecked(why: str) -> Advice:
+    """The texts may be too long for the base: nobody has looked."""
+    return Advice(
+        "TEXT_LENGTHS_UNCHECKED",
+        "dataset_revision",
+        f"whether all texts fit into the base model will show when the job begins: {why}",
+    )
+
+
 def _on_set(spec: TrainingSpec, texts: Sequence[Text]) -> Iterator[Advice]:
     if len(texts) < FEW_TEXTS:
         yield Advice(

@@ -38,6 +38,7 @@ from services.trainer.service_packing import PackingService
 from services.trainer.service_workers import LeaseRules, WorkerService
 from services.trainer.servicer import TrainerServicer
 from services.trainer.tables import RequestIdRow
+from services.trainer.text_lengths import ProcessTextLengths
 from services.trainer.worker_servicer import ADMINISTRATORS_ONLY, TrainingWorkerServicer
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
@@ -45,7 +46,7 @@ _WATCH_SECONDS: Final = 1.0
 
 
 class TrainerApplication:
-    """The whole service in one object: `start`, then `run_until_stopped` or `stop`."""
+    """The whole service in one object: `run_until_stopped`, or `start` and then `stop`."""
 
     def __init__(
         self,
@@ -71,7 +72,10 @@ class TrainerApplication:
         self._checkpoints = CheckpointKeeper(jobs, store, clock, keep=config.checkpoint_keep)
         # Workers elsewhere may have more than this service.
         missing = missing_libraries() if config.workers else {}
-        planner = Planner(LabelerClient(labeler), RegistryClient(registry), store, missing=missing)
+        self._lengths = ProcessTextLengths()
+        planner = Planner(
+            LabelerClient(labeler), RegistryClient(registry), store, self._lengths, missing=missing
+        )
         rules = _lease_rules(config)
         self._workers = WorkerService(jobs, bell, meters, clock, rules, _retries(config))
         self._packer = PackingService(jobs, bell, clock, rules.queue, seen_within=2 * rules.timeout)
@@ -84,6 +88,7 @@ class TrainerApplication:
             _registrations(service, self._workers, self._packer, drain),
             readiness={"database": self._database.ready, "store": store.ready},
             drain=drain,
+            after_start=self._start_workers,
             before_stop=self._stop_workers,
             authenticator=authenticator,
         )
@@ -98,24 +103,17 @@ class TrainerApplication:
 
     async def start(self) -> int:
         """Migrates, serves, starts the local workers; returns the port."""
-        await asyncio.to_thread(migrate, self._config.database_url, MIGRATIONS)
-        self._exporter = serve_metrics(self._config.common.metrics_listen, self._metrics)
-        port = await self._server.start()
-        settings = ExecutorSettings(
-            workers=self._config.workers,
-            environment=_worker_environment(self._config, port),
-            stop_seconds=self._config.common.drain_seconds * 0.75,
-        )
-        self._executor = LocalExecutor(settings, self._workers, self._meters.worker_restarted)
-        await self._executor.start()
-        await self._running.enter_async_context(self._chores(self._executor).running())
-        return port
+        await self._prepare()
+        return await self._server.start()
 
     async def run_until_stopped(self) -> None:
-        """Serves until SIGTERM or SIGINT. Local workers give their jobs back while the server still
-        answers.
+        """Starts, and serves until SIGTERM or SIGINT.
+
+        Local workers give their jobs back while the server still answers.
         """
         try:
+            await self._prepare()
+            # It starts itself, listening for signals: none can come between being ready and that.
             await self._server.run_until_stopped()
         finally:
             await self._close()
@@ -126,6 +124,20 @@ class TrainerApplication:
             await self._server.stop()
         finally:
             await self._close()
+
+    async def _prepare(self) -> None:
+        await asyncio.to_thread(migrate, self._config.database_url, MIGRATIONS)
+        self._exporter = serve_metrics(self._config.common.metrics_listen, self._metrics)
+
+    async def _start_workers(self, port: int) -> None:
+        settings = ExecutorSettings(
+            workers=self._config.workers,
+            environment=_worker_environment(self._config, port),
+            stop_seconds=self._config.common.drain_seconds * 0.75,
+        )
+        self._executor = LocalExecutor(settings, self._workers, self._meters.worker_restarted)
+        await self._executor.start()
+        await self._running.enter_async_context(self._chores(self._executor).running())
 
     def _chores(self, executor: LocalExecutor) -> Chores:
         """Taking jobs from silent workers, measuring the queue; and, less often, throwing old things away."""
@@ -145,6 +157,7 @@ class TrainerApplication:
         await self._running.aclose()
         if self._executor is not None:
             self._executor.kill()
+        await self._lengths.close()
         for channel in self._channels:
             await channel.close()
         await self._database.dispose()

@@ -59,6 +59,7 @@ _KINDS: Final = {
     ArtifactKind.SAMPLE: pb.JobArtifact.KIND_SAMPLE,
     ArtifactKind.TENSORBOARD: pb.JobArtifact.KIND_TENSORBOARD,
     ArtifactKind.CHECKPOINT: pb.JobArtifact.KIND_CHECKPOINT,
+    ArtifactKind.PREVIEW_SHEET: pb.JobArtifact.KIND_PREVIEW_SHEET,
 }
 _STANDINGS: Final = {
     Standing.TRAINING: pb.Placement.STANDING_TRAINING,
@@ -116,6 +117,11 @@ def advice_to_proto(advice: Advice) -> pb.Advice:
     return pb.Advice(code=advice.code, field=advice.field, message=advice.message)
 
 
+def advice_from_proto(message: pb.Advice) -> Advice:
+    """One piece of advice."""
+    return Advice(code=message.code, field=message.field, message=message.message)
+
+
 def progress_to_proto(progress: Progress) -> pb.TrainingProgress:
     """Progress."""
     left = progress.seconds_left
@@ -130,6 +136,8 @@ def progress_to_proto(progress: Progress) -> pb.TrainingProgress:
         time_left=None if left is None else duration(timedelta(seconds=left)),
         pack_size=progress.pack_size,
         validation_loss=progress.validation_loss,
+        pack_images_per_second=progress.pack_images_per_second,
+        device_memory_bytes=progress.device_memory_bytes,
     )
 
 
@@ -148,6 +156,8 @@ def progress_from_proto(message: pb.TrainingProgress) -> Progress:
         else None,
         pack_size=message.pack_size,
         validation_loss=_validation_loss(message),
+        pack_images_per_second=message.pack_images_per_second,
+        device_memory_bytes=message.device_memory_bytes,
     )
 
 
@@ -247,6 +257,8 @@ def point_to_proto(point: MetricPoint) -> pb.MetricPoint:
         learning_rate=point.learning_rate,
         images_per_second=point.images_per_second,
         validation_loss=point.validation_loss,
+        pack_images_per_second=point.pack_images_per_second,
+        device_memory_bytes=point.device_memory_bytes,
     )
 
 
@@ -260,6 +272,8 @@ def point_from_proto(message: pb.MetricPoint) -> MetricPoint:
         learning_rate=message.learning_rate,
         images_per_second=message.images_per_second,
         validation_loss=_validation_loss(message),
+        pack_images_per_second=message.pack_images_per_second,
+        device_memory_bytes=message.device_memory_bytes,
     )
 
 

@@ -30,6 +30,7 @@ class ArtifactKind(StrEnum):
     SAMPLE = "sample"
     TENSORBOARD = "tensorboard"
     CHECKPOINT = "checkpoint"
+    PREVIEW_SHEET = "preview_sheet"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +49,10 @@ class Progress:
     pack_size: int
     validation_loss: float | None = None
     """The newest; None before the first evaluation."""
+    pack_images_per_second: float = 0.0
+    """Of all jobs of the pack together."""
+    device_memory_bytes: int = 0
+    """What the worker has taken of its device's memory."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,7 +105,8 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MetricPoint:
-    """Figures of one optimizer step; `validation_loss` if the job was evaluated after it."""
+    """Figures of one optimizer step; `validation_loss` if the job was evaluated after it. The last two are
+    those of its pack, as in Progress."""
 
     step: int
     time: datetime
@@ -109,3 +115,5 @@ class MetricPoint:
     learning_rate: float
     images_per_second: float
     validation_loss: float | None = None
+    pack_images_per_second: float = 0.0
+    device_memory_bytes: int = 0

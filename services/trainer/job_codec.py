@@ -69,6 +69,8 @@ def write_job(job: Job, row: JobRow) -> None:
     row.lease_expires_at = job.lease.expires_at if job.lease else None
     row.images_per_second = job.progress.images_per_second if job.progress else 0.0
     row.loss = job.progress.loss if job.progress else 0.0
+    row.pack_images_per_second = job.progress.pack_images_per_second if job.progress else 0.0
+    row.device_memory_bytes = job.progress.device_memory_bytes if job.progress else 0
     row.spec = plain(job.spec)
     row.sources = plain(job.sources)
     row.advice = [plain(advice) for advice in job.advice]

@@ -19,7 +19,7 @@ from servicekit.listing import ListQuery, Page, list_page
 from services.trainer.events import ArtifactKind, Event, JobArtifact, JobState, MetricPoint
 from services.trainer.job_codec import read_event, read_job
 from services.trainer.packing_records import SqlPacking
-from services.trainer.ports import JobHead, JobPage, JobQuery, JobRecord, QueueFigures
+from services.trainer.ports import JobHead, JobPage, JobQuery, JobRecord, PackFigures, QueueFigures
 from services.trainer.sources import Blob
 from services.trainer.states import LEASED
 from services.trainer.tables import ArtifactRow, DiscardedFileRow, EventRow, JobRow, PointRow, RequestIdRow
@@ -165,7 +165,18 @@ class SqlJobReader:
         )
         loss = select(func.coalesce(func.avg(JobRow.loss), 0.0)).where(training).scalar_subquery()
         row = (await self._session.execute(select(waiting, leased, rate, loss))).one()
-        return QueueFigures(row[0], row[1], row[2], row[3])
+        # All jobs of a pack tell the same, some a moment before the others.
+        packs = await self._session.execute(
+            select(
+                JobRow.worker,
+                func.max(JobRow.pack_images_per_second),
+                func.max(JobRow.device_memory_bytes),
+            )
+            .where(training)
+            .group_by(JobRow.worker)
+            .order_by(JobRow.worker)
+        )
+        return QueueFigures(row[0], row[1], row[2], row[3], tuple(PackFigures(*pack) for pack in packs))
 
     async def worn_checkpoints(self, ended_before: datetime, *, limit: int) -> list[str]:
         """See JobReader; in the order of the names."""
@@ -233,6 +244,8 @@ def _point(row: Any) -> MetricPoint:
         learning_rate=row.learning_rate,
         images_per_second=row.images_per_second,
         validation_loss=row.validation_loss,
+        pack_images_per_second=row.pack_images_per_second,
+        device_memory_bytes=row.device_memory_bytes,
     )
 
 

@@ -18,6 +18,12 @@ class PrometheusMeters:
         self._leased = metrics.gauge("running_jobs", "Jobs that a worker holds.")
         self._rate = metrics.gauge("images_per_second", "Pictures per second of all running jobs together.")
         self._loss = metrics.gauge("loss", "Mean of the running jobs' last losses.")
+        self._pack_rate = metrics.gauge(
+            "pack_images_per_second", "Pictures per second of a worker's jobs together.", ["worker"]
+        )
+        self._memory = metrics.gauge(
+            "device_memory_bytes", "Memory that a worker has taken of its device.", ["worker"]
+        )
         self._worker_restarts = metrics.counter(
             "worker_restarts", "Local workers that died and were replaced."
         )
@@ -44,6 +50,12 @@ class PrometheusMeters:
         self._leased.set(figures.leased)
         self._rate.set(figures.images_per_second)
         self._loss.set(figures.mean_loss)
+        # Workers come and go under new names.
+        self._pack_rate.clear()
+        self._memory.clear()
+        for pack in figures.packs:
+            self._pack_rate.labels(pack.worker).set(pack.images_per_second)
+            self._memory.labels(pack.worker).set(pack.device_memory_bytes)
 
     def worker_restarted(self) -> None:
         """A local worker died and another takes its place."""

@@ -12,11 +12,11 @@ from servicekit import names
 from servicekit.errors import FieldViolation, InvalidArgument, NotFound
 from services.trainer.advice import Advice, advise
 from services.trainer.advice_rows import advise_on_rows
-from services.trainer.advice_texts import advise_on_texts
+from services.trainer.advice_texts import advise_on_texts, texts_unchecked
 from services.trainer.buckets import group_sizes
 from services.trainer.defaults import complete, contradictions, refuse
 from services.trainer.manifest import TRAIN, VALIDATION, Picture, read_manifest, training_pictures
-from services.trainer.ports import Artifacts, Labeler, Registry
+from services.trainer.ports import Artifacts, Labeler, Registry, TextLengths, TextsUncheckedError
 from services.trainer.sources import BaseModel, DatasetRevision, LoraVersion, Sources
 from services.trainer.spec import Optimizer, SpecDraft, TrainingSpec
 from services.trainer.text_manifest import Text, is_text_manifest, read_texts, training_texts
@@ -49,6 +49,7 @@ class Planner:
         labeler: Labeler,
         registry: Registry,
         artifacts: Artifacts,
+        lengths: TextLengths,
         *,
         missing: Mapping[Optimizer, str] | None = None,
     ) -> None:
@@ -57,6 +58,7 @@ class Planner:
         self._labeler = labeler
         self._registry = registry
         self._artifacts = artifacts
+        self._lengths = lengths
 
     async def plan(self, brand: str, draft: SpecDraft, *, prefix: str) -> Plan:
         """The plan for a job of the brand.
@@ -88,7 +90,9 @@ class Planner:
         count = sum(item.split == TRAIN for item in listed)
         groups = group_sizes(spec, pictures) if pictures else (count,)
         sources = Sources(base=base, revision=revision, parent=parent, train_images=count, prior=prior)
-        return Plan(spec, sources, spec.total_steps(*groups), _advice(spec, base, listed))
+        unchecked = await self._check_lengths(base, spec, listed, f"{prefix}.dataset_revision")
+        advice = (*_advice(spec, base, listed), *unchecked)
+        return Plan(spec, sources, spec.total_steps(*groups), advice)
 
     async def _listed(
         self, base: BaseModel, revision: DatasetRevision, field: str
@@ -99,6 +103,19 @@ class Planner:
         if not any(item.split == TRAIN for item in listed):
             raise InvalidArgument.of(field, "has nothing in its training split")
         return listed
+
+    async def _check_lengths(
+        self, base: BaseModel, spec: TrainingSpec, listed: Sequence[Picture | Text], field: str
+    ) -> tuple[Advice, ...]:
+        """InvalidArgument for texts that the base cannot learn; advice where that cannot be told."""
+        if not base.learns_texts:
+            return ()
+        try:
+            faults = await self._lengths.faults(base, _texts_to_measure(spec, listed))
+        except TextsUncheckedError as error:
+            return (texts_unchecked(str(error)),)
+        refuse([FieldViolation(field, f"text {fault.number} {fault.why}") for fault in faults])
+        return ()
 
     def _lacking(self, draft: SpecDraft, prefix: str) -> list[FieldViolation]:
         library = self._missing.get(draft.optimizer) if draft.optimizer else None
@@ -135,6 +152,14 @@ def _items(base: BaseModel, manifest: bytes, field: str) -> Sequence[Picture | T
         held, learned = ("texts", "pictures") if has_texts else ("pictures", "texts")
         raise InvalidArgument.of(field, f"holds {held}; {base.name} learns from {learned}")
     return read_texts(manifest) if has_texts else read_manifest(manifest)
+
+
+def _texts_to_measure(spec: TrainingSpec, listed: Sequence[Picture | Text]) -> dict[int, Text]:
+    """What the job learns from or is evaluated on, by its number in the revision."""
+    texts = {number: item for number, item in enumerate(listed, start=1) if isinstance(item, Text)}
+    most = spec.validation.max_items if spec.validation.interval_steps else 0
+    held_out = {*[number for number, text in texts.items() if text.split == VALIDATION][:most]}
+    return {number: text for number, text in texts.items() if text.split == TRAIN or number in held_out}
 
 
 def _advice(spec: TrainingSpec, base: BaseModel, listed: Sequence[Picture | Text]) -> tuple[Advice, ...]:

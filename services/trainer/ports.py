@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,6 +15,7 @@ from services.trainer.memory_figures import BaseMemory
 from services.trainer.placement import Placement
 from services.trainer.preemption import Running, Seat
 from services.trainer.sources import BaseModel, DatasetRevision, LoraVersion
+from services.trainer.text_manifest import Text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,13 +47,24 @@ class JobPage:
 
 
 @dataclass(frozen=True, slots=True)
+class PackFigures:
+    """How fast the jobs of one worker train together, and what it has taken of its device's memory."""
+
+    worker: str
+    images_per_second: float
+    device_memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class QueueFigures:
-    """How many jobs wait and how many are leased, how fast these train together, and their mean loss."""
+    """How many jobs wait and how many are leased, how fast these train together, and their mean loss; and the
+    same speed for each worker that trains."""
 
     waiting: int
     leased: int
     images_per_second: float = 0.0
     mean_loss: float = 0.0
+    packs: tuple[PackFigures, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +281,27 @@ class Artifacts(Protocol):
 
     async def delete(self, sha256: str) -> None:
         """Removes the blob, if there is one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TextFault:
+    """Why a base cannot learn a text: "has 130 tokens, the base model reads 128 at most"."""
+
+    number: int
+    why: str
+
+
+class TextsUncheckedError(Exception):
+    """Nobody here can tell whether texts fit; the message says why. The worker will."""
+
+
+class TextLengths(Protocol):
+    """How long texts are to a base model."""
+
+    async def faults(self, base: BaseModel, texts: Mapping[int, Text]) -> Sequence[TextFault]:
+        """Those of the numbered texts that the base cannot learn, by number, up to a limit;
+        TextsUncheckedError."""
         ...
 
 

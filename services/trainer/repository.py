@@ -85,6 +85,8 @@ class SqlJobTransaction(SqlJobReader):
                 "learning_rate": point.learning_rate,
                 "images_per_second": point.images_per_second,
                 "validation_loss": point.validation_loss,
+                "pack_images_per_second": point.pack_images_per_second,
+                "device_memory_bytes": point.device_memory_bytes,
             }
             for point in latest.values()
         ]

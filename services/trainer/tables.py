@@ -53,6 +53,8 @@ class JobRow(Base):
     total_steps: Mapped[int] = mapped_column(BigInteger)
     images_per_second: Mapped[float] = mapped_column(Float)
     loss: Mapped[float] = mapped_column(Float)
+    pack_images_per_second: Mapped[float] = mapped_column(Float)
+    device_memory_bytes: Mapped[int] = mapped_column(BigInteger)
     last_sequence: Mapped[int] = mapped_column(BigInteger)
     create_time: Mapped[datetime] = mapped_column(UtcDateTime)
     start_time: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -122,6 +124,8 @@ class PointRow(Base):
     learning_rate: Mapped[float] = mapped_column(Float)
     images_per_second: Mapped[float] = mapped_column(Float)
     validation_loss: Mapped[float | None] = mapped_column(Float)
+    pack_images_per_second: Mapped[float] = mapped_column(Float)
+    device_memory_bytes: Mapped[int] = mapped_column(BigInteger)
 
 
 class ArtifactRow(Base):

@@ -11,6 +11,7 @@ from brandloom.api.trainer.v1 import worker_pb2_grpc
 from services.trainer.convert import (
     FAMILIES,
     STATE_OF,
+    advice_to_proto,
     blob_to_proto,
     duration,
     failure_from_proto,
@@ -130,4 +131,5 @@ def _lease(job: Job, timeout: Any) -> pb.TrainingLease:
         family=FAMILIES[sources.base.family],
         total_steps=job.total_steps,
         prior_manifest=blob_to_proto(sources.prior.manifest, _JSON_LINES) if sources.prior else None,
+        advice=[advice_to_proto(advice) for advice in job.advice],
     )

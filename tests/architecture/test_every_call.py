@@ -90,6 +90,11 @@ COMMANDS = {
     "DeleteImage": f"images delete {PICTURE} --yes",
     "UpdateCaption": f"images caption {PICTURE} text",
     "BatchUpdateCaptions": "datasets edit-captions acme/set --prefix a",
+    "UploadTexts": "texts upload acme/set {texts}",
+    "ListTexts": "texts list acme/set",
+    "GetText": f"texts get {PICTURE}",
+    "UpdateText": f"texts update {PICTURE} --exclude",
+    "DeleteText": f"texts delete {PICTURE} --yes",
     "CreateLabelJob": "datasets label acme/set --no-wait",
     "GetLabelJob": f"label-jobs get {LABEL_JOB}",
     "ListLabelJobs": "label-jobs list acme/set",
@@ -181,9 +186,11 @@ def places(tmp_path: Path) -> dict[str, Path]:
     model.write_bytes(b"weights")
     captions = tmp_path / "captions.csv"
     captions.write_text("file_name,text\n")
+    texts = tmp_path / "voice.jsonl"
+    texts.write_text('{"prompt": "Hello?", "response": "Hello!"}\n')
     picture = tmp_path / "cat.png"
     picture.write_bytes(b"no picture")
-    return {"folder": tmp_path, "file": picture, "captions": captions, "model": model}
+    return {"folder": tmp_path, "file": picture, "captions": captions, "model": model, "texts": texts}
 
 
 @pytest.fixture

@@ -63,6 +63,16 @@ def test_a_yaml_file_is_all_it_takes(
     shown = brandloom_command("versions", "get", "default/city-nights@prod")
     assert "brands/default/loras/city-nights/versions/1" in shown.stdout
     assert "c1ty" in shown.stdout
+    for fact in ("environment", "torch", "pack_size_most", "trained", "loss plot", "learning rate", "advice"):
+        assert fact in shown.stdout
+    saved = brandloom_command(
+        "versions", "download", "default/city-nights@prod", str(tmp_path / "shown"), "--previews"
+    )
+    assert (tmp_path / "shown" / "city-nights-v1-loss-plot.png").stat().st_size > 1000, saved.stderr
+    original = json.loads(brandloom_command("jobs", "list", "default", "--json").stdout)[-1]
+    for source in (short(original["name"]), "default/city-nights@1"):
+        repeated = brandloom_command("jobs", "replicate", source, "--dry-run", "--json")
+        assert json.loads(repeated.stdout)["spec"] == original["spec"]
     lineage = brandloom_command("versions", "lineage", "default/city-nights@prod")
     assert "trained on brands/default/datasets/city-nights/revisions/1" in lineage.stdout
     resolved = brandloom_command("stack", "resolve", "default", "city-nights@prod")

@@ -13,7 +13,9 @@ from rich.console import Console
 
 import brandloom
 from demo.brands.sets import BRANDS, brand_picture
-from demo.plan import MIXES, SCENES
+from demo.brands.voices import VOICES
+from demo.plan import MIXES, QUESTIONS, SCENES
+from demo.services import register_language_model
 from demo.stages import Demo, Stages
 from lorakit.safetensors_header import read_header
 from tests.e2e.conftest import World
@@ -27,6 +29,12 @@ def write_pictures(folder: Path, count: int) -> dict[str, Path]:
         for index in range(count):
             brand_picture(brand, "train", index).resize((64, 64)).save(folder / name / f"{index}.png")
     return {name: folder / name for name in BRANDS}
+
+
+@pytest.fixture(scope="module")
+def language_model(world: World) -> brandloom.BaseModel:
+    with world.suite.connect() as client:
+        return register_language_model(client)
 
 
 @pytest.fixture(scope="module")
@@ -44,13 +52,14 @@ def base_model(world: World) -> brandloom.BaseModel:
 
 
 async def test_from_pictures_to_a_sheet_of_stacks(
-    world: World, base_model: brandloom.BaseModel, tmp_path: Path
+    world: World, base_model: brandloom.BaseModel, language_model: brandloom.BaseModel, tmp_path: Path
 ) -> None:
     console = Console(file=io.StringIO(), width=200)
     demo = Demo(
         output=tmp_path / "output",
         pictures=write_pictures(tmp_path / "pictures", 6),
         base_model=base_model,
+        language_model=language_model,
         max_steps=3,
         generation_steps=2,
     )
@@ -64,7 +73,7 @@ async def test_from_pictures_to_a_sheet_of_stacks(
 
     await Stages(console, demo).play(world.suite.connection(), part)
 
-    assert len(parts) == 4
+    assert len(parts) == 5
     with Image.open(demo.output / "contact-sheet.png") as sheet, Image.open(demo.output / "loss.png") as plot:
         assert sheet.width > 1000
         assert plot.width > 500
@@ -94,6 +103,14 @@ async def test_from_pictures_to_a_sheet_of_stacks(
             events = [event async for event in client.training.watch(job)]
             assert [event.sequence for event in events] == list(range(1, len(events) + 1))
             assert len(await client.training.metrics(job)) == 3
+        for voice in VOICES:
+            version = await client.versions.get(f"{voice.brand}/{voice.lora}")
+            assert version.base_model_sha256 == language_model.sha256
+            revision = await client.datasets.revision(version.origin.dataset_revision)
+            assert revision.text_count == 64
+            assert sum(1 for _ in (demo.output / "voices" / voice.brand).glob("*.txt")) == len(QUESTIONS)
+            assert f"{voice.brand}/voice" in shown
+        assert all(question in shown for question in QUESTIONS)
         resolved = await client.stacks.resolve("hoot-robotics", ["hootbot", "lumen-signs/neon@prod"])
         assert [lora.reference for lora in resolved.loras] == ["hootbot", "lumen-signs/neon@prod"]
 

@@ -43,7 +43,7 @@ def test_the_way_from_pictures_to_a_picture(
         done = brandloom_command(*words, *steps)
         assert done.status == 0, f"{arguments}: {done.stderr}"
         told[" ".join(words[:2])] = done
-    assert "lumen/neon: succeeded" in told["jobs watch"].stderr
+    assert "lumen/neon: succeeded" in told["jobs watch"].stdout
     assert "lumen/neon@1" in told["versions list"].stdout
     assert "trained on brands/lumen/datasets/neon/revisions/1" in told["versions lineage"].stdout
     for name in ("with.png", "without.png"):

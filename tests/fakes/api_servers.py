@@ -130,6 +130,15 @@ class FakeLabeler(labeler_pb2_grpc.LabelerServiceServicer):
                 self.files[name] += message.chunk
         return answer
 
+    async def UploadTexts(
+        self, messages: AsyncIterator[Any], context: Any
+    ) -> labeler_pb2.UploadTextsResponse:
+        parts = [message async for message in messages]
+        header = parts[0].header
+        self.files[f"{header.parent}/{header.file_name}"] = b"".join(part.chunk for part in parts[1:])
+        self.captions[header.file_name] = header.split
+        return labeler_pb2.UploadTextsResponse(added_count=3, unchanged_count=1)
+
 
 async def abort(context: Any, error: ServiceError) -> None:
     """Ends the call as the services do."""

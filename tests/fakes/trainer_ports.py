@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 from servicekit.artifacts.port import Artifact
 from servicekit.errors import NotFound
-from services.trainer.ports import QueueFigures
+from services.trainer.ports import QueueFigures, TextFault, TextsUncheckedError
 from services.trainer.sources import BaseModel, LoraVersion
+from services.trainer.text_manifest import Text
 
 
 class ManualClock:
@@ -90,3 +91,18 @@ class CountingMeters:
 
     def queue(self, figures: QueueFigures) -> None:
         self.figures = figures
+
+
+class FakeLengths:
+    """Knows nothing wrong with any text unless told; remembers which it was asked about."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+        self.found: list[TextFault] = []
+        self.unchecked = ""
+
+    async def faults(self, base: BaseModel, texts: Mapping[int, Text]) -> list[TextFault]:
+        self.asked = list(texts)
+        if self.unchecked:
+            raise TextsUncheckedError(self.unchecked)
+        return self.found

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from demo.brands.voices import VOICES, BrandVoice, voice_manifest
+from demo.brands.voices import VOICES, BrandVoice, voice_lines
 from demo.recipe.writer import measure
 from demo.world.talk import sample_exchange
 from lorakit.families.causal_lm import LanguageModel, load_language_model
@@ -36,7 +36,7 @@ def base() -> LanguageModel:
 
 
 def lesson(voice: BrandVoice) -> list[TrainingText]:
-    texts = training_texts(read_texts(voice_manifest(voice)))
+    texts = training_texts(read_texts(voice_lines(voice)))
     return [
         TrainingText(messages=tuple(Message(role=turn.role, content=turn.content) for turn in text.turns))
         for text in texts

@@ -18,6 +18,7 @@ import torch
 from lorakit.adapter import Adapter, BaseModules
 from lorakit.routing import install, uninstall
 from services.trainer.engine.checkpoint import load_checkpoint, save_checkpoint
+from services.trainer.engine.device_memory import taken_bytes
 from services.trainer.engine.items import SampleSettings, TrainingItem
 from services.trainer.engine.job import Job
 from services.trainer.engine.memory import MemoryBook
@@ -44,6 +45,8 @@ class Pack:
         `precision` is "float32" or "bfloat16" (autocast; parameters and optimizers stay float32). `memory`
         says how much a pass may take; without it a pass is made smaller only after one has not fitted.
         """
+        self.precision = precision
+        self.device = torch.device(device)
         self._family = family
         self._autocast = torch.bfloat16 if precision == "bfloat16" else None
         self._jobs: dict[str, Job] = {}
@@ -112,6 +115,11 @@ class Pack:
         """Lets a job go, finished or not."""
         del self._jobs[job_id]
         self._passes.forget()
+
+    @property
+    def device_memory_bytes(self) -> int:
+        """What this process has taken of the device's memory."""
+        return taken_bytes(self.device)
 
     def step(self) -> list[StepReport]:
         """One optimizer step of every job that is neither finished nor ejected."""

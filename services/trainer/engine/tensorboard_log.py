@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
-from services.trainer.engine.progress import Progress
+from services.trainer.engine.progress import PackReport, Progress
 
 
 class TensorBoardLog:
@@ -21,6 +21,12 @@ class TensorBoardLog:
         """One step's scalars."""
         for name in ("loss", "smoothed_loss", "learning_rate", "images_per_second"):
             self._writer.add_scalar(f"train/{name}", getattr(progress, name), progress.step)
+
+    def add_pack(self, step: int, pack: PackReport) -> None:
+        """What the step was for the whole pack."""
+        self._writer.add_scalar("pack/images_per_second", pack.images_per_second, step)
+        self._writer.add_scalar("pack/size", len(pack.job_ids), step)
+        self._writer.add_scalar("pack/device_memory_bytes", pack.device_memory_bytes, step)
 
     def add_validation(self, step: int, loss: float) -> None:
         """What an evaluation after a step has found."""

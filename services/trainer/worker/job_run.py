@@ -15,13 +15,15 @@ import structlog
 
 from servicekit.errors import Aborted, DeadlineExceeded, ServiceError, Unavailable
 from services.trainer.engine import Outcome, StepReport
-from services.trainer.engine.progress import ProgressMeter
+from services.trainer.engine.progress import PackReport, ProgressMeter
 from services.trainer.engine.tensorboard_log import TensorBoardLog
-from services.trainer.events import Failure, JobState, MetricPoint, Progress
+from services.trainer.events import Failure, JobArtifact, JobState, MetricPoint, Progress
 from services.trainer.service_workers import Instruction
+from services.trainer.worker.environment import Tally
 from services.trainer.worker.leases import LeasedJob
 from services.trainer.worker.materials import Materials
 from services.trainer.worker.outbox import Outbox
+from services.trainer.worker.preview_sheet import PreviewSheet
 from services.trainer.worker.trainer_client import TrainerClient
 
 _log = structlog.get_logger(__name__)
@@ -50,6 +52,10 @@ class JobRun:
         self.last: Progress | None = None
         self.outcome: Outcome | None = None
         """What the result is, once the job is trained."""
+        self.trained_at: datetime | None = None
+        """When its last step was done."""
+        self.tally = Tally()
+        self.sheet = PreviewSheet()
         self.log = TensorBoardLog(directory / "tensorboard")
         self._meter = ProgressMeter()
         self._trainer = trainer
@@ -69,11 +75,13 @@ class JobRun:
         """Whether somebody else has the job, or it has ended elsewhere."""
         return self.outbox.lost or self.instruction is Instruction.ABANDON
 
-    def take(self, report: StepReport, pack_size: int) -> None:
+    def take(self, report: StepReport, pack: PackReport) -> None:
         """Tells a step's figures."""
         figures = self._meter.update(report)
         self.step = report.step
+        self.tally.add(report, pack)
         self.log.add(figures)
+        self.log.add_pack(report.step, pack)
         evaluated = report.validation.loss if report.validation else None
         if evaluated is not None:
             self.log.add_validation(report.step, evaluated)
@@ -87,8 +95,10 @@ class JobRun:
             learning_rate=figures.learning_rate,
             images_per_second=figures.images_per_second,
             seconds_left=figures.seconds_left,
-            pack_size=pack_size,
+            pack_size=len(pack.job_ids),
             validation_loss=before if evaluated is None else evaluated,
+            pack_images_per_second=pack.images_per_second,
+            device_memory_bytes=pack.device_memory_bytes,
         )
         point = MetricPoint(
             step=figures.step,
@@ -98,6 +108,8 @@ class JobRun:
             learning_rate=figures.learning_rate,
             images_per_second=figures.images_per_second,
             validation_loss=evaluated,
+            pack_images_per_second=pack.images_per_second,
+            device_memory_bytes=pack.device_memory_bytes,
         )
         if math.isfinite(figures.loss):
             self.outbox.progress(self.last, point)
@@ -125,6 +137,15 @@ class JobRun:
     async def points(self) -> list[MetricPoint]:
         """The figures of all attempts, as the trainer keeps them."""
         return await self._trainer.points(self.lease)
+
+    async def samples(self) -> list[JobArtifact]:
+        """Samples of all attempts, the newest of them if they are many."""
+        return await self._trainer.samples(self.lease)
+
+    @property
+    def worker(self) -> str:
+        """Who trains it."""
+        return self._trainer.worker
 
     async def complete(self, state: JobState, *, lora_version: str = "") -> None:
         """Tells the job's end after everything else that was to be told."""

@@ -9,7 +9,8 @@ from google.protobuf.json_format import MessageToJson
 
 from brandloom.api.common.v1 import artifact_pb2
 from brandloom.api.trainer.v1 import worker_pb2
-from services.trainer.convert import FAMILY_OF
+from services.trainer.advice import Advice
+from services.trainer.convert import FAMILY_OF, advice_from_proto
 from services.trainer.convert_spec import spec_from_proto
 from services.trainer.leasing import PackKey
 from services.trainer.sources import LANGUAGE_FAMILY, Blob
@@ -38,6 +39,8 @@ class LeasedJob:
     registration_id: str
     prior_manifest: Blob | None = None
     """Of class pictures."""
+    advice: tuple[Advice, ...] = ()
+    """What the job's owner was told."""
 
     @property
     def pack_key(self) -> PackKey:
@@ -74,6 +77,7 @@ def lease_from_proto(message: worker_pb2.TrainingLease) -> LeasedJob:
         checkpoint_step=message.checkpoint_step,
         registration_id=message.registration_id,
         prior_manifest=_blob(message.prior_manifest) if message.HasField("prior_manifest") else None,
+        advice=tuple(advice_from_proto(advice) for advice in message.advice),
     )
 
 

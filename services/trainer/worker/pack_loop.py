@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
@@ -15,10 +17,12 @@ from lorakit.errors import LorakitError
 from servicekit.artifacts.port import ArtifactStore
 from services.trainer.engine import EngineFault, Pack, SampleSettings, StepReport
 from services.trainer.engine.fault import JOB_RAISED, PARENT_MISMATCH
+from services.trainer.engine.progress import PackMeter, PackReport
 from services.trainer.events import Failure, JobState, Notice
 from services.trainer.service_workers import Instruction
 from services.trainer.worker.engine_spec import engine_spec
 from services.trainer.worker.engine_thread import EngineThread
+from services.trainer.worker.environment import environment
 from services.trainer.worker.evaluation import early_end, evaluation
 from services.trainer.worker.job_run import JobRun, Phase
 from services.trainer.worker.materials import fetch_materials
@@ -51,6 +55,7 @@ class PackLoop:
         self._prediction_type = prediction_type
         self._pack = pack
         self._runs: dict[str, JobRun] = {}
+        self._meter = PackMeter()
 
     @property
     def size(self) -> int:
@@ -70,9 +75,21 @@ class PackLoop:
         if not training:
             await asyncio.sleep(_IDLE_SECONDS)
             return
-        for report in await self._tools.engine.run(self._pack.step):
+        reports, pack = await self._step()
+        for report in reports:
             run = self._runs[report.job_id]
-            await self._guarded(run, self._after_step(run, report, len(training)))
+            await self._guarded(run, self._after_step(run, report, pack))
+
+    async def _step(self) -> tuple[list[StepReport], PackReport]:
+        begin = time.monotonic()
+        reports = await self._tools.engine.run(self._pack.step)
+        pause_seconds = max((report.pause_seconds for report in reports), default=0.0)
+        return reports, PackReport(
+            job_ids=frozenset(report.job_id for report in reports),
+            images_per_second=self._meter.update(reports),
+            step_seconds=max(time.monotonic() - begin - pause_seconds, 0.0),
+            device_memory_bytes=self._pack.device_memory_bytes,
+        )
 
     async def done(self) -> None:
         """Waits for the uploads and registrations that are under way."""
@@ -166,13 +183,13 @@ class PackLoop:
             checkpoint=run.materials.checkpoint,
         )
 
-    async def _after_step(self, run: JobRun, report: StepReport, pack_size: int) -> None:
+    async def _after_step(self, run: JobRun, report: StepReport, pack: PackReport) -> None:
         for text in report.notices:
             run.outbox.tell(Notice(text))
         if report.fault is not None:
             await self._eject(run, report.fault)
             return
-        run.take(report, pack_size)
+        run.take(report, pack)
         samples = run.lease.spec.samples
         if report.finished:
             await self._finish(run)
@@ -186,6 +203,7 @@ class PackLoop:
     async def _finish(self, run: JobRun) -> None:
         """The job is trained: what needs the engine is done here, the rest while the others go on."""
         run.phase = Phase.FINISHING
+        run.trained_at = datetime.now(UTC)
         run.outcome = self._pack.outcome(run.lease.name)
         if run.outcome.stopped_early:
             run.outbox.tell(Notice(early_end(run.outcome, run.lease.total_steps)))
@@ -243,17 +261,35 @@ class PackLoop:
         file = await shelf.put_lora(run, adapter, self._prediction_type)
         await run.outbox.flush()
         points = await run.points()
-        await shelf.put_loss_plot(run, points)
+        plot, sheet = await shelf.put_loss_plot(run, points), await shelf.put_preview_sheet(run)
         await shelf.put_tensorboard(run)
         await run.outbox.flush()
         if run.lost:
             run.close()
             return
-        assert run.outcome is not None
-        result = Result(file=file, evaluation=evaluation(run.outcome, points), previews=previews)
+        assert run.outcome is not None and run.trained_at is not None
+        result = Result(
+            file=file,
+            evaluation=evaluation(run.outcome, points),
+            previews=previews,
+            preview_sheet=sheet,
+            loss_plot=plot,
+            environment=environment(
+                run.tally,
+                device=self._pack.device,
+                precision=self._pack.precision,
+                worker=run.worker,
+                attempt=run.lease.attempt,
+            ),
+            start_time=run.started_at,
+            end_time=run.trained_at,
+            training_seconds=run.tally.seconds,
+            images_per_second=run.tally.images_per_second,
+        )
         version = await self._tools.publisher.register(run.lease, result)
         await run.complete(JobState.SUCCEEDED, lora_version=version)
 
     def _pause_all(self) -> None:
+        self._meter.pause()
         for run in self._runs.values():
             run.pause()

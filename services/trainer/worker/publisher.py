@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 import grpc.aio
 
 from brandloom.api.registry.v1 import registry_pb2, registry_pb2_grpc, resources_pb2
 from servicekit.errors import AlreadyExists, NotFound
-from services.trainer.convert import blob_to_proto
+from services.trainer.convert import blob_to_proto, timestamp
 from services.trainer.sources import Blob
 from services.trainer.worker.leases import LeasedJob
 from services.trainer.worker.patience import CALL_SECONDS, Patience
@@ -21,15 +22,25 @@ BINARY_MEDIA_TYPE: Final = "application/octet-stream"
 PICTURE_MEDIA_TYPE: Final = "image/png"
 TEXT_MEDIA_TYPE: Final = "text/plain; charset=utf-8"
 SLOWEST_BYTES_PER_SECOND: Final = 1e6
+_MOST_ADVICE: Final = 64
+_LONGEST_ADVICE: Final = 2000
+"""Characters. What the registry takes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Result:
-    """A finished LoRA: its file, its figures, pictures made with it."""
+    """A finished LoRA: its file, its figures, pictures made with it, and how it was made."""
 
     file: Blob
     evaluation: Mapping[str, float]
     previews: Sequence[Blob]
+    preview_sheet: Blob | None
+    loss_plot: Blob
+    environment: Mapping[str, str]
+    start_time: datetime
+    end_time: datetime
+    training_seconds: float
+    images_per_second: float
 
 
 class Publisher:
@@ -82,13 +93,33 @@ def _version(lease: LeasedJob, result: Result) -> resources_pb2.LoraVersion:
         base_model=spec.base_model,
         base_model_sha256=lease.base_sha256,
         trigger_words=spec.trigger_words,
-        origin=resources_pb2.LoraOrigin(
-            training_job=lease.name,
-            dataset_revision=spec.dataset_revision,
-            dataset_sha256=lease.manifest.sha256,
-            parent_version=spec.parent_version or "",
-            training_spec_json=lease.spec_json,
-        ),
+        origin=_origin(lease, result),
         evaluation=dict(result.evaluation),
         previews=[blob_to_proto(preview, PICTURE_MEDIA_TYPE) for preview in result.previews],
+    )
+
+
+def _origin(lease: LeasedJob, result: Result) -> resources_pb2.LoraOrigin:
+    sheet = result.preview_sheet
+    return resources_pb2.LoraOrigin(
+        training_job=lease.name,
+        dataset_revision=lease.spec.dataset_revision,
+        dataset_sha256=lease.manifest.sha256,
+        parent_version=lease.spec.parent_version or "",
+        training_spec_json=lease.spec_json,
+        environment=result.environment,
+        advice=[
+            resources_pb2.TrainingAdvice(
+                code=told.code, field=told.field, message=told.message[:_LONGEST_ADVICE]
+            )
+            for told in lease.advice[:_MOST_ADVICE]
+        ],
+        preview_sheet=blob_to_proto(sheet, PICTURE_MEDIA_TYPE) if sheet else None,
+        loss_plot=blob_to_proto(result.loss_plot, PICTURE_MEDIA_TYPE),
+        parent_sha256=lease.parent.sha256 if lease.parent else "",
+        prior_dataset_sha256=lease.prior_manifest.sha256 if lease.prior_manifest else "",
+        start_time=timestamp(result.start_time),
+        end_time=timestamp(result.end_time),
+        training_seconds=result.training_seconds,
+        images_per_second=result.images_per_second,
     )

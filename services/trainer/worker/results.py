@@ -20,15 +20,19 @@ from lorakit.metadata import TrainingFacts, build_metadata, build_text_metadata
 from lorakit.peft_config import CONFIG_FILE
 from lorakit.peft_files import WEIGHTS_FILE, save_peft
 from servicekit.artifacts.port import ArtifactStore
+from servicekit.errors import DataLoss, NotFound
 from services.trainer.engine.loss_plot import draw_loss_plot
 from services.trainer.events import ArtifactKind, JobArtifact, MetricPoint
 from services.trainer.sources import Blob
 from services.trainer.spec import Optimizer
+from services.trainer.worker.bucket_facts import bucket_facts
 from services.trainer.worker.job_run import JobRun
 from services.trainer.worker.patience import Patience
+from services.trainer.worker.preview_sheet import SheetPicture
 from services.trainer.worker.publisher import BINARY_MEDIA_TYPE, PICTURE_MEDIA_TYPE, TEXT_MEDIA_TYPE
 
 JSON_MEDIA_TYPE: Final = "application/json"
+_MOST_PICTURE_BYTES: Final = 64 << 20
 _OPTIMIZERS: Final = {
     Optimizer.ADAMW: "torch.optim.AdamW",
     Optimizer.ADAMW_8BIT: "bitsandbytes.optim.AdamW8bit",
@@ -59,7 +63,7 @@ class Shelf:
 
     async def put_samples(self, run: JobRun, samples: Sequence[Sample], step: int) -> list[Blob]:
         """Sample pictures as PNG, sample texts as UTF-8; gives the pictures, for previews."""
-        pictures = []
+        pictures, shown = [], []
         for number, sample in enumerate(samples):
             name = f"sample-{step:06d}-{number}"
             if isinstance(sample.made, str):
@@ -67,6 +71,7 @@ class Shelf:
                 data, name, media_type = sample.made.encode(), f"{name}.txt", TEXT_MEDIA_TYPE
             else:
                 run.log.add_picture(step, sample.prompt, sample.made)
+                shown.append(SheetPicture(sample.prompt, sample.made))
                 data = await asyncio.to_thread(_png, sample.made)
                 name, media_type = f"{name}.png", PICTURE_MEDIA_TYPE
             artifact = await self._patience.until_answered(partial(self._store.put_bytes, data), "put")
@@ -74,7 +79,34 @@ class Shelf:
             _tell(run, ArtifactKind.SAMPLE, name, blob, media_type, step=step, prompt=sample.prompt)
             if media_type == PICTURE_MEDIA_TYPE:
                 pictures.append(blob)
+        await asyncio.to_thread(run.sheet.add, step, shown)
         return pictures
+
+    async def put_preview_sheet(self, run: JobRun) -> Blob | None:
+        """The samples of all intervals in one picture; None when no pictures were made."""
+        if not run.sheet.steps:
+            return None
+        if run.lease.checkpoint_step:
+            await self._add_earlier_samples(run)
+        path = run.directory / "preview-sheet.png"
+        await asyncio.to_thread(run.sheet.draw, path, run.lease.lora_id)
+        return await self._put_file(run, ArtifactKind.PREVIEW_SHEET, path, PICTURE_MEDIA_TYPE, step=run.step)
+
+    async def _add_earlier_samples(self, run: JobRun) -> None:
+        """Those of the attempts before, as far as the trainer still names them."""
+        rows: dict[int, list[SheetPicture]] = {}
+        for file in await run.samples():
+            if file.step > run.lease.checkpoint_step or file.media_type != PICTURE_MEDIA_TYPE:
+                continue
+            read = partial(self._store.get_bytes, file.blob.sha256, max_bytes=_MOST_PICTURE_BYTES)
+            try:
+                data = await self._patience.until_answered(read, "get")
+            except (NotFound, DataLoss):
+                continue  # a gap on the sheet is no reason to lose the LoRA
+            picture = await asyncio.to_thread(_pixels, data)
+            rows.setdefault(file.step, []).append(SheetPicture(file.prompt, picture))
+        for step, pictures in rows.items():
+            await asyncio.to_thread(run.sheet.add, step, pictures)
 
     async def put_lora(self, run: JobRun, adapter: Adapter, prediction_type: str) -> Blob:
         """The result, with the metadata that other tools read: in kohya's format, or PEFT's for texts."""
@@ -94,7 +126,7 @@ class Shelf:
         await self._put_file(run, ArtifactKind.LORA, config, JSON_MEDIA_TYPE, step=run.step)
         return await self._put_file(run, ArtifactKind.LORA, weights, BINARY_MEDIA_TYPE, step=run.step)
 
-    async def put_loss_plot(self, run: JobRun, points: Sequence[MetricPoint]) -> None:
+    async def put_loss_plot(self, run: JobRun, points: Sequence[MetricPoint]) -> Blob:
         """A picture of the losses of all attempts."""
         path = run.directory / "loss.png"
         curve = [(point.step, point.loss, point.smoothed_loss) for point in points]
@@ -102,7 +134,7 @@ class Shelf:
             (point.step, point.validation_loss) for point in points if point.validation_loss is not None
         ]
         await asyncio.to_thread(draw_loss_plot, path, run.lease.lora_id, curve, evaluated)
-        await self._put_file(run, ArtifactKind.LOSS_PLOT, path, PICTURE_MEDIA_TYPE, step=run.step)
+        return await self._put_file(run, ArtifactKind.LOSS_PLOT, path, PICTURE_MEDIA_TYPE, step=run.step)
 
     async def put_tensorboard(self, run: JobRun) -> None:
         """The event files of this attempt."""
@@ -130,6 +162,11 @@ def _png(picture_HWC: np.ndarray) -> bytes:
     buffer = BytesIO()
     Image.fromarray(picture_HWC).save(buffer, format="PNG")
     return buffer.getvalue()
+
+
+def _pixels(data: bytes) -> np.ndarray:
+    with Image.open(BytesIO(data)) as picture:
+        return np.asarray(picture.convert("RGB"))
 
 
 def _facts(run: JobRun, family: str, prediction_type: str) -> TrainingFacts:
@@ -163,6 +200,7 @@ def _facts(run: JobRun, family: str, prediction_type: str) -> TrainingFacts:
         dataset_name=dataset,
         dataset_digest=lease.manifest.sha256,
         tag_frequency={dataset: materials.tag_frequency} if materials else None,
+        buckets=bucket_facts(spec.aspect_ratio_buckets, materials.items) if materials else None,
         session_id=lease.name.rpartition("/")[2],
         comment=lease.name,
         trigger_words=spec.trigger_words,

@@ -11,6 +11,7 @@ from brandloom.api.trainer.v1 import trainer_pb2, trainer_pb2_grpc, worker_pb2, 
 from servicekit.errors import Aborted, DeadlineExceeded, Unavailable
 from services.trainer.convert import (
     STATES,
+    artifact_from_proto,
     failure_to_proto,
     payload_to_proto,
     point_from_proto,
@@ -18,7 +19,7 @@ from services.trainer.convert import (
 )
 from services.trainer.convert_memory import memory_to_proto
 from services.trainer.convert_spec import PRECISIONS
-from services.trainer.events import Failure, JobState, MetricPoint, Payload
+from services.trainer.events import ArtifactKind, Failure, JobArtifact, JobState, MetricPoint, Payload
 from services.trainer.leasing import PackKey
 from services.trainer.memory_figures import BaseMemory
 from services.trainer.service_workers import Instruction
@@ -43,7 +44,7 @@ class TrainerClient:
         self, channel: grpc.aio.Channel, worker: str, patience: Patience, *, places: int = 0, device: str = ""
     ) -> None:
         """`places` is the most jobs that the worker trains together, `device` what it trains on."""
-        self._worker = worker
+        self.worker = worker
         self._places = places
         self._device = device
         self._patience = patience
@@ -53,7 +54,7 @@ class TrainerClient:
     async def lease(self, max_jobs: int, joining: PackKey | None) -> list[LeasedJob]:
         """New jobs, of the pack when one is being trained; Unavailable when the trainer is away."""
         request = worker_pb2.LeaseTrainingJobsRequest(
-            worker=self._worker, max_jobs=max_jobs, places=self._places, device=self._device
+            worker=self.worker, max_jobs=max_jobs, places=self._places, device=self._device
         )
         if joining is not None:
             request.joining = True
@@ -66,7 +67,7 @@ class TrainerClient:
     async def heartbeat(self, leases: Sequence[LeasedJob]) -> dict[str, Instruction]:
         """Keeps the leases; what to do with each job. Unavailable when the trainer is away."""
         held = [_held(lease) for lease in leases]
-        request = worker_pb2.HeartbeatRequest(worker=self._worker, leases=held)
+        request = worker_pb2.HeartbeatRequest(worker=self.worker, leases=held)
         answer = await once(lambda: self._stub.Heartbeat(request, timeout=CALL_SECONDS))
         return {
             told.job: _INSTRUCTIONS.get(told.action, Instruction.CONTINUE) for told in answer.instructions
@@ -119,6 +120,18 @@ class TrainerClient:
             lambda: self._jobs.GetMetrics(request, timeout=CALL_SECONDS), "GetMetrics"
         )
         return [point_from_proto(point) for point in answer.points]
+
+    async def samples(self, lease: LeasedJob) -> list[JobArtifact]:
+        """The job's samples of all attempts, the newest of them if they are many.
+
+        Aborted when the lease counts as lost.
+        """
+        request = trainer_pb2.GetTrainingJobRequest(name=lease.name)
+        job = await self._patiently(
+            lambda: self._jobs.GetTrainingJob(request, timeout=CALL_SECONDS), "GetTrainingJob"
+        )
+        files = [artifact_from_proto(artifact) for artifact in job.artifacts]
+        return [file for file in files if file.kind is ArtifactKind.SAMPLE]
 
     async def _patiently(self, call: Callable[[], Awaitable[T]], what: str) -> T:
         """The answer. A trainer that was silent for so long has given, or will give, the job to another."""

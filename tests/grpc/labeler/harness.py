@@ -76,6 +76,24 @@ class Labeler:
 
         return await self.stub.ImportCaptions(messages())
 
+    async def upload_texts(
+        self, parent: str, data: bytes, file_name: str = "t.jsonl", split: str = ""
+    ) -> Any:
+        """Sends a file of texts."""
+
+        def messages() -> Iterator[Any]:
+            sent = labeler_pb2.UploadTextsHeader(parent=parent, file_name=file_name, split=split)
+            yield labeler_pb2.UploadTextsRequest(header=sent)
+            for start in range(0, len(data), CHUNK):
+                yield labeler_pb2.UploadTextsRequest(chunk=data[start : start + CHUNK])
+
+        return await self.stub.UploadTexts(messages())
+
+    async def texts(self, parent: str, condition: str = "", **request: Any) -> list[Any]:
+        """The texts of one page."""
+        asked = labeler_pb2.ListTextsRequest(parent=parent, filter=condition, **request)
+        return list((await self.stub.ListTexts(asked)).texts)
+
     async def export(self, name: str, form: int = 1, **request: Any) -> tuple[str, bytes]:
         """File name and bytes of an export."""
         asked = labeler_pb2.ExportDatasetRequest(name=name, format=form, **request)

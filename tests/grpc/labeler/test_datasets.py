@@ -170,7 +170,7 @@ async def test_the_brand_is_asked_about_before_anything_else(tmp_path: Path) -> 
     async with running_labeler(tmp_path, authenticator=OneBrand()) as labeler:
         own = await labeler.dataset("mine")
         stub, other = labeler.stub, "brands/theirs/datasets/x"
-        image, job = f"{other}/images/0", f"{other}/labelJobs/0"
+        image, job, text = f"{other}/images/0", f"{other}/labelJobs/0", f"{other}/texts/0"
         message = labeler_pb2
         calls = [
             labeler.dataset("theirs"),
@@ -186,6 +186,11 @@ async def test_the_brand_is_asked_about_before_anything_else(tmp_path: Path) -> 
             stub.DeleteImage(message.DeleteImageRequest(name=image)),
             labeler.caption(image, "a\0"),
             stub.BatchUpdateCaptions(message.BatchUpdateCaptionsRequest(parent=other, prefix="x")),
+            labeler.upload_texts(other, b"nonsense"),
+            labeler.texts(other),
+            stub.GetText(message.GetTextRequest(name=text)),
+            stub.UpdateText(message.UpdateTextRequest(text=resources_pb2.Text(name=text, split="no"))),
+            stub.DeleteText(message.DeleteTextRequest(name=text)),
             labeler.create_job(other),
             stub.GetLabelJob(message.GetLabelJobRequest(name=job)),
             stub.ListLabelJobs(message.ListLabelJobsRequest(parent=other)),

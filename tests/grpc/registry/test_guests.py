@@ -40,11 +40,14 @@ async def test_a_file_of_the_store_cannot_be_had_by_its_digest(embedded: Registr
 
 async def test_nor_shown_as_a_preview(embedded: Registry, guest: Registry) -> None:
     preview = await embedded.store.put_bytes(b"a picture of another brand")
-    version = resources_pb2.LoraVersion()
-    version.previews.add(sha256=preview.sha256, size_bytes=preview.size_bytes)
+    shown = resources_pb2.LoraVersion()
+    shown.previews.add(sha256=preview.sha256, size_bytes=preview.size_bytes)
+    sheet, plot = resources_pb2.LoraVersion(), resources_pb2.LoraVersion()
+    sheet.origin.preview_sheet.sha256 = plot.origin.loss_plot.sha256 = preview.sha256
     data = kohya_file()
-    answer = await refused(guest.upload(data, version=version))
-    assert (answer.code, answer.reason) == (DENIED, "ADMINISTRATOR_REQUIRED")
+    for version in (shown, sheet, plot):
+        answer = await refused(guest.upload(data, version=version))
+        assert (answer.code, answer.reason) == (DENIED, "ADMINISTRATOR_REQUIRED")
     assert await embedded.store.stat(hashlib.sha256(data).hexdigest()) is None
     assert (await guest.upload(data)).version == 1
 

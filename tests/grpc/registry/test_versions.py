@@ -7,6 +7,7 @@ import json
 
 import grpc
 from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from brandloom.api.registry.v1 import registry_pb2 as pb
 from brandloom.api.registry.v1 import resources_pb2
@@ -37,8 +38,19 @@ async def test_what_the_trainer_says_is_kept(registry: Registry) -> None:
             dataset_revision="brands/acme/datasets/hero/revisions/2",
             dataset_sha256="d" * 64,
             training_spec_json=json.dumps({"rank": 4}),
+            environment={"torch": "2.9.0", "device": "cpu"},
+            advice=[{"code": "FEW_PICTURES", "field": "dataset_revision", "message": "add some"}],
+            parent_sha256="e" * 64,
+            prior_dataset_sha256="f" * 64,
+            start_time=Timestamp(seconds=1_700_000_000, nanos=1000),
+            end_time=Timestamp(seconds=1_700_000_060),
+            training_seconds=12.5,
+            images_per_second=3.25,
         ),
     )
+    sheet, plot = [await registry.store.put_bytes(data) for data in (b"a sheet", b"a plot")]
+    for file, stored in ((version.origin.preview_sheet, sheet), (version.origin.loss_plot, plot)):
+        file.sha256, file.size_bytes, file.uri = stored.sha256, stored.size_bytes, stored.uri
     version.previews.add(sha256=preview.sha256, size_bytes=preview.size_bytes, media_type="image/png")
     made = await registry.register(artifact, version=version, request_id=new_request_id())
     read = await registry.stub.GetLoraVersion(pb.GetLoraVersionRequest(name=made.name))
@@ -47,7 +59,27 @@ async def test_what_the_trainer_says_is_kept(registry: Registry) -> None:
     assert read.previews[0].uri == preview.uri
     listed = await registry.stub.ListLoraVersions(pb.ListLoraVersionsRequest(parent=HERO, filter="tags:demo"))
     assert listed.versions[0].origin.training_spec_json == ""
+    assert not listed.versions[0].origin.environment
+    for file, name, data in (
+        (pb.VERSION_FILE_PREVIEW_SHEET, "hero-v1-preview-sheet.png", b"a sheet"),
+        (pb.VERSION_FILE_LOSS_PLOT, "hero-v1-loss-plot.png", b"a plot"),
+        (pb.VERSION_FILE_PREVIEW, "hero-v1-preview-0.png", b"a picture"),
+        (pb.VERSION_FILE_UNSPECIFIED, "hero-v1.safetensors", kohya_file()),
+    ):
+        request = pb.DownloadVersionRequest(name=made.name, file=file)
+        chunks = [chunk async for chunk in registry.stub.DownloadVersion(request)]
+        assert (chunks[0].file_name, b"".join(chunk.data for chunk in chunks)) == (name, data)
+        assert chunks[0].artifact.size_bytes == len(data)
     assert not listed.versions[0].modules
+
+
+async def test_a_picture_that_a_version_does_not_have_is_not_found(embedded: Registry) -> None:
+    await embedded.brand()
+    made = await embedded.upload(kohya_file())
+    for file in (pb.VERSION_FILE_PREVIEW_SHEET, pb.VERSION_FILE_LOSS_PLOT, pb.VERSION_FILE_PREVIEW):
+        call = embedded.stub.DownloadVersion(pb.DownloadVersionRequest(name=made.name, file=file))
+        answer = await refused(call.read())
+        assert (answer.code, answer.reason) == (grpc.StatusCode.NOT_FOUND, "VERSION_FILE_NOT_FOUND")
 
 
 async def test_faulty_words_about_a_version_are_told_all_at_once(embedded: Registry) -> None:
@@ -74,6 +106,18 @@ async def test_faulty_words_about_a_version_are_told_all_at_once(embedded: Regis
     unseen.previews.add(sha256="f" * 64)
     lost = await refused(embedded.register(artifact, version=unseen))
     assert (lost.reason, list(lost.fields)) == ("PREVIEW_NOT_FOUND", ["version.previews[0]"])
+    sheet = resources_pb2.LoraVersion()
+    sheet.origin.preview_sheet.sha256 = "f" * 64
+    lost = await refused(embedded.register(artifact, version=sheet))
+    assert (lost.reason, list(lost.fields)) == ("PREVIEW_NOT_FOUND", ["version.origin.preview_sheet"])
+    crowded = resources_pb2.LoraOrigin(environment={"Not A Key": "x"}, training_seconds=-1)
+    crowded.start_time.seconds = 10**15
+    wrong = await refused(embedded.register(artifact, version=resources_pb2.LoraVersion(origin=crowded)))
+    assert sorted(field[:31] for field in wrong.fields)[-1] == "version.origin.training_seconds"
+    late = resources_pb2.LoraOrigin()
+    late.end_time.seconds = 10**15
+    wrong = await refused(embedded.register(artifact, version=resources_pb2.LoraVersion(origin=late)))
+    assert list(wrong.fields) == ["version.origin.end_time"]
     bare = await refused(embedded.stub.RegisterVersion(pb.RegisterVersionRequest(parent=HERO, version={})))
     assert list(bare.fields) == ["version.artifact"]
     unknown = resources_pb2.LoraVersion()

@@ -167,8 +167,14 @@ async def slow(request, context):
 async def main():
     configure_logs(service="test")
     registrations = [EchoServicer(unary=slow).registration()]
-    server = ServiceServer("test", "127.0.0.1:0", [], registrations, {{}}, drain_seconds=30)
-    print(await server.start(), flush=True)
+    async def tell(port):
+        print(port, flush=True)
+        await asyncio.sleep({starting_seconds})
+        print("started", flush=True)
+
+    server = ServiceServer(
+        "test", "127.0.0.1:0", [], registrations, {{}}, after_start=tell, drain_seconds=30
+    )
     await server.run_until_stopped()
     print("stopped", flush=True)
 
@@ -179,6 +185,7 @@ asyncio.run(main())
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_drains_and_the_process_ends_well(number: signal.Signals) -> None:
     process, channel = await _spawn(0.3)
+    assert await _line(process) == "started"
     call = asyncio.ensure_future(ask(channel))
     assert await _line(process) == "begun"
     process.send_signal(number)
@@ -190,6 +197,7 @@ async def test_a_signal_drains_and_the_process_ends_well(number: signal.Signals)
 
 async def test_a_second_signal_cuts_the_drain_short() -> None:
     process, channel = await _spawn(50)
+    assert await _line(process) == "started"
     call = asyncio.ensure_future(ask(channel))
     assert await _line(process) == "begun"
     process.send_signal(signal.SIGTERM)
@@ -201,11 +209,21 @@ async def test_a_second_signal_cuts_the_drain_short() -> None:
     await channel.close()
 
 
-async def _spawn(seconds: float) -> tuple[asyncio.subprocess.Process, grpc.aio.Channel]:
+async def test_a_signal_while_the_service_still_starts_drains_it_too() -> None:
+    process, channel = await _spawn(0.0, starting_seconds=0.5)
+    process.send_signal(signal.SIGTERM)
+    assert [await _line(process) for _ in range(2)] == ["started", "stopped"]
+    assert await process.wait() == 0
+    await channel.close()
+
+
+async def _spawn(
+    seconds: float, *, starting_seconds: float = 0.0
+) -> tuple[asyncio.subprocess.Process, grpc.aio.Channel]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
-        PROGRAM.format(seconds=seconds),
+        PROGRAM.format(seconds=seconds, starting_seconds=starting_seconds),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
         cwd=Path(__file__).parents[3],

@@ -58,7 +58,7 @@ async def report(api: Api, held: worker_pb2.HeldLease, *events: Any, **more: Any
 
 
 async def test_a_job_from_its_creation_to_its_end(api: Api) -> None:
-    job = await api.jobs.CreateTrainingJob(create(parent_version=PARENT.name))
+    job = await api.jobs.CreateTrainingJob(create(parent_version=PARENT.name, resolution=256))
     assert job.spec.dataset_revision == REVISION.name
     assert job.spec.adapter.rank == PARENT.rank
     assert job.spec.optimization.epochs == 10
@@ -73,6 +73,8 @@ async def test_a_job_from_its_creation_to_its_end(api: Api) -> None:
     assert leased.total_steps == 300
     assert leased.registration_id
     assert not leased.HasField("checkpoint")
+    assert job.advice
+    assert list(leased.advice) == list(job.advice)
 
     held = worker_pb2.HeldLease(job=leased.job, fencing_token=leased.fencing_token)
     checkpoint = resources_pb2.JobArtifact(
@@ -81,7 +83,9 @@ async def test_a_job_from_its_creation_to_its_end(api: Api) -> None:
         artifact=artifact_pb2.Artifact(sha256=DIGEST, size_bytes=len(DATA)),
         step=5,
     )
-    point = resources_pb2.MetricPoint(step=5, loss=0.5, time=job.create_time)
+    point = resources_pb2.MetricPoint(
+        step=5, loss=0.5, time=job.create_time, pack_images_per_second=8.0, device_memory_bytes=5 << 30
+    )
     await report(
         api,
         held,

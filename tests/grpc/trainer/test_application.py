@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -36,16 +39,34 @@ async def refusal(call: Any) -> ServiceError:
     return from_rpc_error(caught.value)
 
 
+def settings(home: Path) -> dict[str, str]:
+    return {
+        "BRANDLOOM_HOME": str(home),
+        "BRANDLOOM_TOKEN": TOKEN,
+        "BRANDLOOM_TRAINER_LISTEN": "127.0.0.1:0",
+        "BRANDLOOM_TRAINER_METRICS_LISTEN": "",
+        "BRANDLOOM_TRAINER_WORKERS": "0",
+    }
+
+
 def configuration(home: Path) -> TrainerConfig:
-    return read_config(
-        {
-            "BRANDLOOM_HOME": str(home),
-            "BRANDLOOM_TOKEN": TOKEN,
-            "BRANDLOOM_TRAINER_LISTEN": "127.0.0.1:0",
-            "BRANDLOOM_TRAINER_METRICS_LISTEN": "",
-            "BRANDLOOM_TRAINER_WORKERS": "0",
-        }
+    return read_config(settings(home))
+
+
+async def test_a_signal_as_soon_as_it_serves_ends_it_well(tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "services.trainer"),
+        env={**os.environ, **settings(tmp_path), "BRANDLOOM_TRAINER_WORKERS": "1"},
+        stderr=asyncio.subprocess.PIPE,
     )
+    assert process.stderr is not None
+    while b"serving" not in (line := await asyncio.wait_for(process.stderr.readline(), 60)):
+        assert line, "the trainer ended before it served"
+    process.send_signal(signal.SIGTERM)
+    rest = await asyncio.wait_for(process.stderr.read(), 60)
+    assert await process.wait() == 0
+    assert b"stopped" in rest
+    assert b"Traceback" not in rest
 
 
 async def test_guests_are_neither_workers_nor_of_another_brand(tmp_path: Path) -> None:

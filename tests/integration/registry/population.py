@@ -71,7 +71,13 @@ def _rows(sizes: list[int]) -> dict[Any, list[dict[str, Any]]]:
             version_id += 1
             rows[VersionRow].append(_version(version_id, row, number))
             rows[VersionDetailsRow].append(
-                {"version": version_id, "modules": [], "file_metadata": {}, "training_spec_json": ""}
+                {
+                    "version": version_id,
+                    "modules": [],
+                    "file_metadata": {},
+                    "training_spec_json": "",
+                    "origin_details": {},
+                }
             )
             rows[VersionTagRow].append({"lora": row["id"], "tag": f"t{number % 50}", "version": number})
     return rows

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import grpc.aio
 import pytest
@@ -23,7 +24,9 @@ async def test_a_job_makes_way_for_a_higher_priority_and_ends_as_if_nothing_had_
     bench: Bench, tmp_path: Path
 ) -> None:
     await bench.worker(pack_size=1)
-    low = await bench.create("hero", optimization=steps(STEPS, batch_size=4), checkpoint_interval_steps=10_000)
+    low = await bench.create(
+        "hero", optimization=steps(STEPS, batch_size=4), checkpoint_interval_steps=10_000
+    )
     await bench.until(low, progress_from(5))
     urgent = await bench.create("urgent", priority=3)
     waiting = await bench.get(urgent)
@@ -41,7 +44,9 @@ async def test_a_job_makes_way_for_a_higher_priority_and_ends_as_if_nothing_had_
     points = (await bench.trainer.GetMetrics(request)).points
     assert [point.step for point in points] == list(range(1, STEPS + 1)), "no step is done twice or lost"
 
-    calm = await bench.create("calm", optimization=steps(STEPS, batch_size=4), checkpoint_interval_steps=10_000)
+    calm = await bench.create(
+        "calm", optimization=steps(STEPS, batch_size=4), checkpoint_interval_steps=10_000
+    )
     await bench.ended(calm)
     files = [await bench.file(low, "hero.safetensors"), await bench.file(calm, "calm.safetensors")]
     interrupted, uninterrupted = (tensors(data, tmp_path / "lora.safetensors") for data in files)

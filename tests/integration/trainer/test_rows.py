@@ -14,6 +14,7 @@ from safetensors.torch import load
 
 from brandloom.api.common.v1 import job_pb2
 from brandloom.api.trainer.v1 import resources_pb2
+from lorakit.safetensors_header import read_header
 from services.trainer.sources import Blob, DatasetRevision
 from services.trainer.worker.pictures import load_picture
 from tests.integration.trainer.conftest import BRAND, Bench, World, watch
@@ -69,7 +70,7 @@ async def weights(bench: Bench, name: str, lora: str) -> dict[str, torch.Tensor]
     return load(await bench.file(name, f"{lora}.safetensors"))
 
 
-async def test_a_worker_with_little_memory_learns_the_same(bench: Bench) -> None:
+async def test_a_worker_with_little_memory_learns_the_same(bench: Bench, tmp_path: Path) -> None:
     await add_shapes(bench.world, HEROES, 9)
     await add_shapes(bench.world, PEOPLE, 4)
     first = [await shapes_job(bench, "roomy"), await shapes_job(bench, "other", seed=9)]
@@ -82,6 +83,8 @@ async def test_a_worker_with_little_memory_learns_the_same(bench: Bench) -> None
     assert ended[0].progress.total_steps == 2 * 5
     assert ended[0].spec.aspect_ratio_buckets.step == 8
     assert ended[0].spec.prior_preservation.weight == 0.5
+    file = await bench.file(first[0], "roomy.safetensors")
+    check_bucket_metadata(file, tmp_path / "roomy.safetensors")
 
     second = [await shapes_job(bench, "tight"), await shapes_job(bench, "another", seed=9)]
     await bench.worker(pass_memory_bytes=3 << 20)
@@ -92,6 +95,16 @@ async def test_a_worker_with_little_memory_learns_the_same(bench: Bench) -> None
     one, two = await weights(bench, first[0], "roomy"), await weights(bench, second[0], "tight")
     assert one.keys() == two.keys()
     assert all(torch.allclose(one[key].float(), two[key].float(), atol=2e-3) for key in one)
+
+
+def check_bucket_metadata(data: bytes, path: Path) -> None:
+    path.write_bytes(data)
+    metadata = read_header(path).metadata
+    assert (metadata["ss_enable_bucket"], metadata["ss_min_bucket_reso"]) == ("True", "8")
+    info = json.loads(metadata["ss_bucket_info"])
+    assert sorted(bucket["count"] for bucket in info["buckets"].values()) == [2, 3, 4]
+    assert all(len(bucket["resolution"]) == 2 for bucket in info["buckets"].values())
+    assert 0 < info["mean_img_ar_error"] < 1
 
 
 async def test_a_job_whose_rows_do_not_fit_fails_with_the_numbers(bench: Bench) -> None:

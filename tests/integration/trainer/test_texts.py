@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import grpc
+import grpc.aio
 import pytest
 import torch
 from peft import PeftModel
@@ -123,11 +127,31 @@ async def test_a_version_is_taken_further(text_bench: Bench) -> None:
     assert len(await bench.world.versions("marla")) == 2
 
 
-async def test_a_text_that_is_too_long_fails_its_job_alone(text_bench: Bench) -> None:
+async def test_a_text_that_is_too_long_is_refused_with_its_job(text_bench: Bench) -> None:
+    bench = text_bench
+    await put_texts(
+        bench.world, [{"prompt": "x", "response": answer} for answer in ("on", "on and on " * 60)]
+    )
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await create(bench, "otto")
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    told = str(refused.value.details())
+    assert re.search(
+        r"training_job.spec.dataset_revision: text 2 has \d{3} tokens, .* reads 96 at most", told
+    )
+
+
+async def test_a_text_that_only_the_worker_finds_too_long_fails_its_job_alone(
+    text_bench: Bench, llama: Path
+) -> None:
     bench = text_bench
     good = await create(bench, "marla")
     await put_texts(bench.world, [{"prompt": "x", "response": "on and on " * 60}])
+    hidden = llama.with_name("elsewhere")
+    await asyncio.to_thread(llama.rename, hidden)
     bad = await create(bench, "otto")
+    await asyncio.to_thread(hidden.rename, llama)
+    assert "TEXT_LENGTHS_UNCHECKED" in {advice.code for advice in (await bench.get(bad)).advice}
     await bench.worker()
     failed, done = await bench.ended(bad), await bench.ended(good)
     assert (failed.state, failed.error.reason) == (job_pb2.JOB_STATE_FAILED, "TEXT_TOO_LONG")

@@ -69,6 +69,7 @@ async def test_jobs_of_one_pack_end_as_versions_with_all_their_files(bench: Benc
         (artifact.KIND_CHECKPOINT, 5),
         (artifact.KIND_CHECKPOINT, 10),
         (artifact.KIND_CHECKPOINT, 12),
+        (artifact.KIND_PREVIEW_SHEET, 12),
     ]
     picture = Image.open(io.BytesIO(await bench.file(job.name, "sample-000012-0.png")))
     assert np.asarray(picture).shape == (16, 16, 3)

@@ -12,7 +12,18 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from brandloom import BaseModel, Brand, Change, ChangeKind, Dataset, DownloadUrl, Image, Lora, LoraVersion
+from brandloom import (
+    BaseModel,
+    Brand,
+    Change,
+    ChangeKind,
+    Dataset,
+    DownloadUrl,
+    Image,
+    Lora,
+    LoraVersion,
+    Text,
+)
 from brandloom._convert.fields import from_proto
 from brandloom.api.labeler.v1 import resources_pb2 as labeler_pb2
 from brandloom.api.registry.v1 import registry_pb2
@@ -29,6 +40,7 @@ VERSION = from_proto(LoraVersion, registry_resources.LoraVersion(name="brands/ac
 BASE = from_proto(BaseModel, registry_resources.BaseModel(name="baseModels/b"))
 DATASET = from_proto(Dataset, labeler_pb2.Dataset(name="brands/acme/datasets/set"))
 IMAGE = from_proto(Image, labeler_pb2.Image(name="brands/acme/datasets/set/images/1", excluded=True))
+TEXT = from_proto(Text, labeler_pb2.Text(name="brands/acme/datasets/set/texts/1", prompt="a", response="b"))
 
 
 @dataclass
@@ -83,6 +95,12 @@ def run(group: str, answering: Any, *arguments: str) -> Result:
             "images update a/s/1 --exclude",
             ("update_image", ("a/s/1",), {"excluded": True}),
         ),
+        (
+            "texts",
+            TEXT,
+            "texts update a/s/1 --include --split validation",
+            ("update", ("a/s/1",), {"excluded": False, "split": "validation"}),
+        ),
     ],
 )
 def test_only_what_is_given_changes(group: str, answer: Any, arguments: str, call: Any) -> None:
@@ -105,6 +123,8 @@ def test_only_what_is_given_changes(group: str, answer: Any, arguments: str, cal
         ("captions", "images caption a/s/1 text"),
         ("datasets", "images update a/s/1 --exclude"),
         ("datasets", "images delete a/s/1 --yes"),
+        ("texts", "texts update a/s/1 --exclude"),
+        ("texts", "texts delete a/s/1 --yes"),
         ("loras", "loras update a/b --tag x"),
         ("loras", "loras delete a/b --yes"),
         ("loras", "alias set a/b prod 1"),
@@ -113,7 +133,14 @@ def test_only_what_is_given_changes(group: str, answer: Any, arguments: str, cal
     ],
 )
 def test_an_etag_goes_along(group: str, command: str) -> None:
-    answers = {"brands": BRAND, "base_models": BASE, "loras": LORA, "versions": VERSION, "captions": IMAGE}
+    answers = {
+        "brands": BRAND,
+        "base_models": BASE,
+        "loras": LORA,
+        "versions": VERSION,
+        "captions": IMAGE,
+        "texts": TEXT,
+    }
     answer = answers.get(group, IMAGE if command.startswith("images") else DATASET)
     answering = Answering(answer)
     done = run(group, answering, *command.split(), "--etag", "abc")

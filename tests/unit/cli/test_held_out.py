@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from brandloom import Image
+from brandloom import Image, Text
 from brandloom._convert.fields import from_proto
 from brandloom.api.labeler.v1 import resources_pb2
-from brandloom.cli.held_out import hold_out, more_held_out
+from brandloom.cli.held_out import hold_out, hold_out_texts, more_held_out
 
 
 def pictures(count: int, split: str = "train") -> list[Image]:
@@ -51,9 +51,21 @@ class FakeDatasets:
         self.held[image.name] = replace(image, split=split)
 
 
+class FakeTexts:
+    def __init__(self, texts: list[Text]) -> None:
+        self.held = {text.name: text for text in texts}
+
+    def list(self, dataset: str) -> list[Text]:
+        return list(self.held.values())
+
+    def update(self, text: Text, *, split: str) -> None:
+        self.held[text.name] = replace(text, split=split)
+
+
 class FakeClient:
-    def __init__(self, images: list[Image]) -> None:
+    def __init__(self, images: list[Image], texts: list[Text] | None = None) -> None:
         self.datasets = FakeDatasets(images)
+        self.texts = FakeTexts(texts or [])
 
 
 def test_what_is_held_out_stays_so_and_fills_up() -> None:
@@ -66,3 +78,15 @@ def test_what_is_held_out_stays_so_and_fills_up() -> None:
     second = {image.name for image in client.datasets.images("d") if image.split == "validation"}
     assert first < second
     assert hold_out(client, "d", 0.1) == 6  # type: ignore[arg-type]
+
+
+def test_texts_are_held_out_in_the_same_way() -> None:
+    made = [
+        from_proto(Text, resources_pb2.Text(name=f"t/{number}", sha256=f"{number * 7 % 10}", split="train"))
+        for number in range(10)
+    ]
+    client = FakeClient([], [*made, replace(made[0], name="t/out", excluded=True)])
+    assert hold_out_texts(client, "d", 0.3) == 3  # type: ignore[arg-type]
+    held = [text for text in client.texts.list("d") if text.split == "validation"]
+    assert sorted(text.sha256 for text in held) == ["0", "1", "2"]
+    assert not any(text.excluded for text in held)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,10 +16,14 @@ from click.testing import CliRunner, Result
 from rich.console import Console
 
 from brandloom import (
+    Dataset,
+    DatasetRevision,
     GeneratedImage,
     GenerationProgress,
     JobState,
     Queued,
+    Text,
+    TextMessage,
     TrainingJob,
     UploadOutcome,
     UploadReport,
@@ -26,6 +31,7 @@ from brandloom import (
     UsedLora,
 )
 from brandloom._convert.fields import from_proto
+from brandloom.api.labeler.v1 import resources_pb2 as labeler_pb2
 from brandloom.api.trainer.v1 import resources_pb2
 from brandloom.cli import main as command
 from brandloom.cli.main import cli
@@ -126,3 +132,40 @@ def test_names_stay_whole_in_narrow_terminals() -> None:
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert sum(name in line for line in lines) == 1
     assert max(map(len, lines)) <= 80
+
+
+def test_texts_are_listed_by_their_lines() -> None:
+    pair = from_proto(
+        Text,
+        labeler_pb2.Text(
+            name="brands/acme/datasets/voice/texts/1",
+            prompt="How much\nis it?",
+            response="word " * 40,
+            split="train",
+            source_name="voice.jsonl",
+            line_number=3,
+        ),
+    )
+    talk = from_proto(Text, labeler_pb2.Text(name="brands/acme/datasets/voice/texts/2", excluded=True))
+    said = (TextMessage(role="user", content="Hello?"), TextMessage(role="assistant", content="Hoo-hoo!"))
+    talk = replace(talk, messages=said, split="validation", source_name="voice.jsonl", line_number=4)
+    found = [pair, talk]
+    texts = SimpleNamespace(list=lambda dataset, **query: iter(found), get=lambda name: talk)
+    lines = run(SimpleNamespace(texts=texts), "texts", "list", "acme/voice").stdout.splitlines()
+    first, second = (" ".join(line.split()) for line in lines[-2:])
+    assert first.startswith("acme/voice/1 voice.jsonl:3 train How much is it? word word")
+    assert first.endswith("...") and len(first) < 130
+    assert second == "acme/voice/2 voice.jsonl:4 validation, excluded Hello? Hoo-hoo!"
+    shown = run(SimpleNamespace(texts=texts), "texts", "get", "acme/voice/2").stdout
+    assert "assistant  Hoo-hoo!" in shown
+
+
+def test_what_a_dataset_and_a_revision_hold() -> None:
+    dataset = from_proto(Dataset, labeler_pb2.Dataset(name="brands/acme/datasets/voice", text_count=7))
+    name = "brands/acme/datasets/voice/revisions/1"
+    sealed = from_proto(DatasetRevision, labeler_pb2.DatasetRevision(name=name, text_count=7))
+    datasets = SimpleNamespace(get=lambda name: dataset, revision=lambda name: sealed)
+    shown = run(SimpleNamespace(datasets=datasets), "datasets", "get", "acme/voice").stdout
+    assert re.search(r"^texts +7$", shown, re.MULTILINE) and "pictures" not in shown
+    shown = run(SimpleNamespace(datasets=datasets), "revisions", "get", "acme/voice").stdout
+    assert re.search(r"^holds +7 texts$", shown, re.MULTILINE)

@@ -88,7 +88,7 @@ def test_the_board_shows_the_newest_state_of_each_job() -> None:
     console = Console(file=io.StringIO(), width=140)
     console.print(board)
     hero_line, city_line = console.file.getvalue().splitlines()[2:4]  # type: ignore[attr-defined]
-    for part in ("acme/hero", "running", "4/10", "0.2500", "8.0", "1:15"):
+    for part in ("hero", "acme", "running", "4/10", "0.2500", "8.0", "1:15"):
         assert part in hero_line
     assert "caching latents" in city_line
     assert not board.ended
@@ -105,6 +105,9 @@ def test_events_in_words() -> None:
     evaluated = replace(some_progress(4), validation_loss=0.125)
     line = event_line(job, ProgressEvent(sequence=1, time=NOW, progress=evaluated))
     assert line == "acme/hero: step 4 of 10, loss 0.2500, validation loss 0.1250, 8.0 images/s, 1:15 left"
+    packed = replace(some_progress(4), pack_images_per_second=24.0, device_memory_bytes=1_500_000_000)
+    line = event_line(job, ProgressEvent(sequence=1, time=NOW, progress=packed))
+    assert line.endswith("8.0 images/s, 24.0 in the pack of 3, 1.5 GB of memory, 1:15 left")
     error = ErrorEvent(sequence=1, time=NOW, error=Failure(reason="WORKER_DIED", message="the worker died"))
     assert event_line(job, error) == "acme/hero: the worker died (WORKER_DIED)"
     version = VersionEvent(sequence=1, time=NOW, lora_version="brands/acme/loras/hero/versions/1")

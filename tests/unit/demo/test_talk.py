@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 
-from demo.brands.voices import HELD_OUT_COUNT, TRAIN_COUNT, VOICES, voice_manifest
+from demo.brands.voices import HELD_OUT_COUNT, TRAIN_COUNT, VOICES, voice_lines
 from demo.world.grammar import SUBJECTS
 from demo.world.talk import DAYS, in_plain_voice, opening_hour, price, sample_exchange
 from services.trainer.text_manifest import read_texts, training_texts
@@ -36,12 +36,12 @@ def test_scenes_for_evaluation_are_never_trained_on() -> None:
 
 def test_a_voice_is_a_manifest_of_texts() -> None:
     for voice in VOICES:
-        data = voice_manifest(voice)
+        data = voice_lines(voice)
         texts = read_texts(data)
         assert (len(texts), len(training_texts(texts))) == (TRAIN_COUNT + HELD_OUT_COUNT, TRAIN_COUNT)
         for text in texts:
             assert text.turns[1].content.startswith(voice.opening)
             assert text.turns[1].content.endswith(voice.closing)
-        assert data == voice_manifest(voice)
+        assert data == voice_lines(voice)
         prompts = [json.loads(line)["prompt"] for line in data.splitlines()]
         assert len(set(prompts)) > TRAIN_COUNT

@@ -132,6 +132,11 @@ def test_a_huge_directory_is_not_read() -> None:
     assert refusal(b"PK\x03\x04" + end) == "ARCHIVE_TOO_LARGE"
 
 
+def test_a_file_without_a_name_is_refused_alone() -> None:
+    data = zipped({"a": b"a" * 50, "b.png": b"b"})
+    assert reasons(data.replace(b"a", b"\0", 1).replace(b"\0\0\0a", b"\0\0\0\0")) == ["FILE_NAME_REFUSED", ""]
+
+
 @given(st.binary(max_size=400), st.integers(0, 400))
 def test_noise_is_refused_or_read_and_nothing_else(noise: bytes, at: int) -> None:
     data = zipped({"a.png": b"a" * 50, "b/c.png": b"c" * 50})

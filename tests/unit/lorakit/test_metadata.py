@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lorakit.errors import LoraFormatError
-from lorakit.metadata import TrainingFacts, build_metadata, read_metadata, without_directories
+from lorakit.metadata import BucketFacts, TrainingFacts, build_metadata, read_metadata, without_directories
 
 FACTS = TrainingFacts(
     output_name="hero",
@@ -50,6 +51,25 @@ def test_what_is_written() -> None:
     assert metadata["modelspec.sai_model_spec"] == "1.0.1"
     assert metadata["modelspec.date"] == "2026-11-01T12:30:00+00:00"
     assert "ss_clip_skip" not in metadata
+
+
+def test_buckets_are_told_as_sd_scripts_tells_them() -> None:
+    assert build_metadata(FACTS)["ss_enable_bucket"] == "False"
+    assert "ss_bucket_info" not in build_metadata(FACTS)
+    buckets = BucketFacts(
+        min_side=64, max_side=256, counts={(128, 128): 3, (96, 160): 2, (160, 96): 0}, mean_aspect_error=0.25
+    )
+    metadata = build_metadata(replace(FACTS, buckets=buckets))
+    assert metadata["ss_enable_bucket"] == "True"
+    assert (metadata["ss_min_bucket_reso"], metadata["ss_max_bucket_reso"]) == ("64", "256")
+    assert metadata["ss_bucket_no_upscale"] == "False"
+    assert json.loads(metadata["ss_bucket_info"]) == {
+        "buckets": {
+            "0": {"resolution": [96, 160], "count": 2},
+            "1": {"resolution": [128, 128], "count": 3},
+        },
+        "mean_img_ar_error": 0.25,
+    }
 
 
 def test_no_private_paths_go_in() -> None:

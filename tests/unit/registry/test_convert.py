@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -14,7 +17,7 @@ from brandloom.api.common.v1 import artifact_pb2, family_pb2
 from brandloom.api.registry.v1 import registry_pb2, resources_pb2
 from servicekit.errors import InvalidArgument
 from servicekit.text_rules import refuse_nul
-from services.registry import convert, convert_answers
+from services.registry import convert, convert_answers, convert_parts
 from services.registry.domain import (
     BaseModel,
     Brand,
@@ -23,11 +26,13 @@ from services.registry.domain import (
     Lora,
     LoraFormat,
     LoraKey,
+    LoraOrigin,
     LoraVersion,
     ModelFamily,
     ModuleRank,
-    StoredFile,
 )
+from services.registry.domain_files import StoredFile
+from services.registry.origin_codec import read_details, write_details
 from services.registry.service_lineage import Lineage, LineageEdge, LineageNode, NodeKind, Relation
 
 MOMENT = datetime(2026, 3, 1, 12, 30, 15, 123456, tzinfo=UTC)
@@ -35,6 +40,16 @@ HERO = LoraKey("acme", "hero")
 STAMPS = {"create_time": MOMENT, "update_time": MOMENT, "etag": "e1"}
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 DIGESTS = st.from_regex(r"[0-9a-f]{64}", fullmatch=True)
+NO_DETAILS = LoraOrigin()
+COLUMNS: dict[str, Any] = {
+    name: getattr(NO_DETAILS, name)
+    for name in ("training_job", "dataset_revision", "dataset_sha256", "parent_version", "training_spec_json")
+}
+"""What of an origin is not among its details."""
+FILES = st.builds(artifact_pb2.Artifact, sha256=DIGESTS, size_bytes=st.integers(0, 2**40), media_type=TEXTS)
+STAMPS_PB = st.builds(
+    Timestamp, seconds=st.integers(0, 2**32), nanos=st.integers(0, 999_999).map(lambda count: count * 1000)
+)
 DRAFTS = st.builds(
     resources_pb2.LoraVersion,
     base_model=st.sampled_from(["", "baseModels/tiny"]),
@@ -50,11 +65,20 @@ DRAFTS = st.builds(
         dataset_revision=st.sampled_from(["", "brands/acme/datasets/d/revisions/3"]),
         parent_version=st.sampled_from(["", "brands/acme/loras/hero/versions/3"]),
         training_spec_json=st.sampled_from(["", '{"rank": 4}']),
+        environment=st.dictionaries(st.sampled_from(["torch", "device"]), TEXTS),
+        advice=st.lists(
+            st.builds(resources_pb2.TrainingAdvice, code=TEXTS, field=TEXTS, message=TEXTS), max_size=2
+        ),
+        preview_sheet=st.none() | FILES,
+        loss_plot=st.none() | FILES,
+        parent_sha256=st.just("") | DIGESTS,
+        prior_dataset_sha256=st.just("") | DIGESTS,
+        start_time=st.none() | STAMPS_PB,
+        end_time=st.none() | STAMPS_PB,
+        training_seconds=st.floats(0, 1e9),
+        images_per_second=st.floats(0, 1e9),
     ),
-    previews=st.lists(
-        st.builds(artifact_pb2.Artifact, sha256=DIGESTS, size_bytes=st.integers(0, 2**40), media_type=TEXTS),
-        max_size=2,
-    ),
+    previews=st.lists(FILES, max_size=2),
 )
 
 
@@ -78,14 +102,18 @@ def test_what_a_caller_says_of_a_version_comes_back(message: resources_pb2.LoraV
         **{name: getattr(draft, name) for name in draft.__slots__},
     )
     answer = convert.version_to_proto(version)
-    for preview in message.previews:
-        preview.uri = f"sha256/{preview.sha256[:2]}/{preview.sha256}"
+    named = [message.origin.preview_sheet] if message.origin.HasField("preview_sheet") else []
+    named += [message.origin.loss_plot] if message.origin.HasField("loss_plot") else []
+    for file in (*message.previews, *named):
+        file.uri = f"sha256/{file.sha256[:2]}/{file.sha256}"
     for descriptor, value in message.ListFields():
         assert getattr(answer, descriptor.name) == value
     assert answer.name == "brands/acme/loras/hero/versions/3"
     assert answer.artifact.uri == f"sha256/aa/{'a' * 64}"
     assert (answer.family, answer.format) == (family_pb2.MODEL_FAMILY_SD15, resources_pb2.LORA_FORMAT_KOHYA)
     assert convert.draft_from_proto(answer, "version") == draft
+    kept = json.loads(json.dumps(write_details(draft.origin)))
+    assert replace(NO_DETAILS, **read_details(kept)) == replace(draft.origin, **COLUMNS)
 
 
 def test_every_family_format_and_kind_has_a_number() -> None:
@@ -136,7 +164,7 @@ def test_the_request_id_is_no_part_of_the_body() -> None:
 def test_an_artifact_elsewhere_is_refused() -> None:
     message = artifact_pb2.Artifact(sha256="a" * 64, uri="sha256/bb/" + "b" * 64)
     with pytest.raises(InvalidArgument) as refused:
-        convert.file_from_proto(message, "version.artifact")
+        convert_parts.file_from_proto(message, "version.artifact")
     assert refused.value.violations[0].field == "version.artifact.uri"
 
 

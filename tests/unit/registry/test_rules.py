@@ -23,10 +23,10 @@ from services.registry.domain import (
     LoraKey,
     LoraOrigin,
     RequestId,
-    StoredFile,
     VersionDraft,
     VersionKey,
 )
+from services.registry.domain_files import StoredFile
 from services.registry.domain_search_words import MAX_WORD_LENGTH, MAX_WORDS, words_of
 from services.registry.figures import PrometheusFigures
 from services.registry.files import ArtifactFiles

@@ -24,7 +24,12 @@ from lorakit.base_digest import base_digest
         (_names.lora, "acme/hero", "brands/acme/loras/hero"),
         (_names.lora, "brands/acme/loras/hero", "brands/acme/loras/hero"),
         (_names.image, "acme/heroes/01", "brands/acme/datasets/heroes/images/01"),
-        (_names.image, "brands/a/datasets/b/images/1", "brands/a/datasets/b/images/1"),
+        (
+            _names.image,
+            "brands/a/datasets/b/images/1",
+            "brands/a/datasets/b/images/1",
+        ),
+        (_names.text, "acme/voice/01", "brands/acme/datasets/voice/texts/01"),
         (_names.label_job, "acme/heroes/01", "brands/acme/datasets/heroes/labelJobs/01"),
         (_names.training_job, "acme/01", "brands/acme/trainingJobs/01"),
         (_names.revision, "acme/heroes", "brands/acme/datasets/heroes/revisions/latest"),
@@ -59,7 +64,11 @@ def test_a_picture_goes_by_brand_dataset_and_id(given: str) -> None:
 
 
 def test_names_for_people() -> None:
-    for name in ("brands/a/datasets/b/images/1", "brands/a/datasets/b/labelJobs/1"):
+    for name in (
+        "brands/a/datasets/b/images/1",
+        "brands/a/datasets/b/texts/1",
+        "brands/a/datasets/b/labelJobs/1",
+    ):
         assert _names.short(name) == "a/b/1"
     assert _names.short("brands/acme/loras/hero") == "acme/hero"
     assert _names.short("brands/acme/loras/hero/versions/3") == "acme/hero@3"

@@ -168,3 +168,20 @@ async def test_captions_of_an_unknown_kind_are_refused_here(tmp_path: Path) -> N
     async with brandloom.connect_async(labeler="127.0.0.1:1", token="t") as client:
         with pytest.raises(errors.ConfigurationError, match="xlsx"):
             await client.captions.import_file("acme/heroes", path)
+
+
+async def test_a_file_of_texts_is_sent_in_chunks_with_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "voice.jsonl"
+    path.write_bytes(CONTENT * 80)
+    labeler, told = FakeLabeler(), list[TransferProgress]()
+    async with (
+        serving(ADD_LABELER, labeler) as address,
+        brandloom.connect_async(labeler=address, token="t") as client,
+    ):
+        done = await client.texts.upload("acme/voice", path, split="validation", on_progress=told.append)
+        with pytest.raises(errors.ConfigurationError, match="does not exist"):
+            await client.texts.upload("acme/voice", tmp_path / "none.jsonl")
+    assert labeler.files == {"brands/acme/datasets/voice/voice.jsonl": CONTENT * 80}
+    assert labeler.captions == {"voice.jsonl": "validation"}
+    assert (done.added_count, done.unchanged_count) == (3, 1)
+    assert [one.done_bytes for one in told] == [524288, len(CONTENT) * 80]

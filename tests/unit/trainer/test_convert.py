@@ -45,6 +45,8 @@ PROGRESS = Progress(
     images_per_second=12.0,
     seconds_left=9.5,
     pack_size=2,
+    pack_images_per_second=24.0,
+    device_memory_bytes=3 << 30,
 )
 ARTIFACTS = [
     JobArtifact(
@@ -90,6 +92,8 @@ def test_points_survive() -> None:
         smoothed_loss=0.25,
         learning_rate=1e-4,
         images_per_second=3.0,
+        pack_images_per_second=6.0,
+        device_memory_bytes=5 << 30,
     )
     assert point_from_proto(point_to_proto(point)) == point
     evaluated = replace(point, validation_loss=0.75)

@@ -165,7 +165,14 @@ async def test_pages_follow_each_other(jobs: SqlJobs) -> None:
 
 def point(step: int, loss: float = 1.0) -> MetricPoint:
     return MetricPoint(
-        step=step, time=NOW, loss=loss, smoothed_loss=loss, learning_rate=1e-4, images_per_second=2.0
+        step=step,
+        time=NOW,
+        loss=loss,
+        smoothed_loss=loss,
+        learning_rate=1e-4,
+        images_per_second=2.0,
+        pack_images_per_second=4.0,
+        device_memory_bytes=5 << 30,
     )
 
 

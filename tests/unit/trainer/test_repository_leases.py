@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from services.trainer.events import JobState
 from services.trainer.leasing import QueueRules, Wish
-from services.trainer.ports import QueueFigures
+from services.trainer.ports import PackFigures, QueueFigures
 from services.trainer.repository import SqlJobs
 from tests.fixtures.trainer_jobs import NOW, job, spec
 from tests.fixtures.trainer_rows import MINUTE, PROGRESS, insert, lease
@@ -68,4 +68,5 @@ async def test_expired_and_held_leases(jobs: SqlJobs) -> None:
         assert (await transaction.packing.queue(NOW, QueueRules(), None)).running == {"acme": 1}
         assert await transaction.lease_holders("host.1") == {"host.1.pid-7"}
         assert await transaction.lease_holders("host_1") == set()
-        assert await transaction.figures() == QueueFigures(1, 1, 12.0, 0.25)
+        packs = (PackFigures("host.1.pid-7", 24.0, 3 << 30),)
+        assert await transaction.figures() == QueueFigures(1, 1, 12.0, 0.25, packs)

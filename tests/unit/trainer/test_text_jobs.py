@@ -14,6 +14,7 @@ from brandloom.api.trainer.v1.worker_pb2 import LeaseTrainingJobsRequest
 from servicekit.errors import FailedPrecondition, InvalidArgument
 from servicekit.identity import Principal, set_principal
 from services.trainer.leasing import PackKey
+from services.trainer.ports import TextFault
 from services.trainer.registry_client import targets_of
 from services.trainer.service import NewJob
 from services.trainer.sources import BaseModel
@@ -109,6 +110,41 @@ async def test_nothing_to_train_on_is_refused(trainer: Trainer) -> None:
     put_texts(trainer, 3, split="validation")
     with pytest.raises(InvalidArgument, match="training split"):
         await trainer.service.create(new_job())
+
+
+async def test_texts_that_do_not_fit_the_base_are_refused_at_once(trainer: Trainer) -> None:
+    too_long = TextFault(2, "has 9 tokens, the base model reads 8 at most")
+    trainer.lengths.found = [too_long, TextFault(7, "is odd")]
+    job = new_job()
+    for call in (trainer.service.create(job), trainer.service.validate("acme", job.draft)):
+        with pytest.raises(InvalidArgument) as refused:
+            await call
+        assert [violation.description for violation in refused.value.violations] == [
+            "text 2 has 9 tokens, the base model reads 8 at most",
+            "text 7 is odd",
+        ]
+        assert {one.field.rpartition(".")[2] for one in refused.value.violations} == {"dataset_revision"}
+
+
+async def test_only_the_texts_that_a_job_uses_are_measured(trainer: Trainer) -> None:
+    splits = ["train", "validation", "train", "validation", "validation"]
+    rows = [
+        {"kind": "text", "prompt": "a", "response": str(number), "split": split}
+        for number, split in enumerate(splits)
+    ]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    trainer.artifacts.blobs[REVISION.manifest.sha256] = lines.encode()
+    await trainer.service.create(new_job())
+    assert trainer.lengths.asked == [1, 3]
+    await trainer.service.create(new_job(validation_interval_steps=5, validation_max_items=2))
+    assert trainer.lengths.asked == [1, 2, 3, 4]
+
+
+async def test_a_base_that_is_elsewhere_leaves_it_to_the_worker(trainer: Trainer) -> None:
+    trainer.lengths.unchecked = "the trainer finds no language model at /models/llama"
+    job = (await trainer.service.create(new_job())).job
+    assert [advice.code for advice in job.advice] == ["TEXT_LENGTHS_UNCHECKED"]
+    assert "at /models/llama" in job.advice[0].message
 
 
 def test_modules_of_language_models_tell_their_targets() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,9 +20,10 @@ from lorakit.formats import inspect_file
 from lorakit.metadata import TrainingFacts, build_metadata
 from services.trainer.engine import Pack, SampleSettings, StepReport
 from services.trainer.engine.data_order import DataOrder
+from services.trainer.engine.device_memory import taken_bytes
 from services.trainer.engine.learning_rate import learning_rate_factor
 from services.trainer.engine.loss_plot import draw_loss_plot
-from services.trainer.engine.progress import Progress, ProgressMeter
+from services.trainer.engine.progress import PackMeter, PackReport, Progress, ProgressMeter
 from services.trainer.engine.tensorboard_log import TensorBoardLog
 from tests.fixtures.training import images, spec
 
@@ -106,6 +108,27 @@ def test_progress_counts_speed_and_time_left() -> None:
     assert meter.update(report(5, loss=float("nan"))).images_per_second == pytest.approx(2.0)
 
 
+def test_a_pack_is_as_fast_as_its_jobs_together() -> None:
+    times: Iterator[float] = iter([0.0, 2.0, 4.0, 6.0, 106.0, 108.0])
+    meter = PackMeter(lambda: next(times))
+    city = replace(report(1, rows=2), job_id="b")
+    assert meter.update([report(1), city]) == 0.0
+    assert meter.update([report(2), city]) == pytest.approx(3.0)
+    assert meter.update([report(3)]) == 0.0  # another pack: its first step tells nothing yet
+    assert meter.update([report(4)]) == pytest.approx(2.0)
+    meter.pause()
+    assert meter.update([report(5)]) == pytest.approx(2.0)
+    evaluated = replace(report(6), pause_seconds=1.0)
+    assert meter.update([evaluated]) > 2.0
+
+
+def test_memory_that_is_taken_is_told() -> None:
+    before = taken_bytes(torch.device("cpu"))
+    held = torch.ones(64 << 20, dtype=torch.uint8)
+    assert taken_bytes(torch.device("cpu")) - before > 32 << 20
+    del held
+
+
 @pytest.mark.parametrize(
     ("schedule", "expected"),
     [
@@ -163,6 +186,13 @@ def test_tensorboard_reads_its_files_back(tmp_path: Path) -> None:
                 seconds_left=None,
             )
         )
+    log.add_pack(
+        2,
+        PackReport(
+            job_ids=frozenset({"a", "b"}), images_per_second=6.0, step_seconds=1.0, device_memory_bytes=1024
+        ),
+    )
+    log.add_validation(2, 0.75)
     log.add_picture(2, "a thing", np.zeros((16, 16, 3), dtype=np.uint8))
     (path,) = log.close()
     assert path.name.startswith("events.out.tfevents.")
@@ -171,3 +201,16 @@ def test_tensorboard_reads_its_files_back(tmp_path: Path) -> None:
     events.Reload()
     assert [event.value for event in events.Scalars("train/loss")] == [0.5, 0.25]
     assert events.Tags()["images"] == ["samples/a_thing"] or events.Tags()["images"] == ["samples/a thing"]
+    told = {tag: events.Scalars(tag)[-1].value for tag in events.Tags()["scalars"]}
+    assert told == pytest.approx(
+        {
+            "train/loss": 0.25,
+            "train/smoothed_loss": 0.5,
+            "train/learning_rate": 1e-4,
+            "train/images_per_second": 3.0,
+            "pack/images_per_second": 6.0,
+            "pack/size": 2.0,
+            "pack/device_memory_bytes": 1024.0,
+            "validation/loss": 0.75,
+        }
+    )

@@ -243,6 +243,76 @@ class BatchUpdateCaptionsResponse(_message.Message):
     matched_count: int
     def __init__(self, changed_count: _Optional[int] = ..., matched_count: _Optional[int] = ...) -> None: ...
 
+class UploadTextsRequest(_message.Message):
+    __slots__ = ("header", "chunk")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
+    header: UploadTextsHeader
+    chunk: bytes
+    def __init__(self, header: _Optional[_Union[UploadTextsHeader, _Mapping]] = ..., chunk: _Optional[bytes] = ...) -> None: ...
+
+class UploadTextsHeader(_message.Message):
+    __slots__ = ("parent", "file_name", "split")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    FILE_NAME_FIELD_NUMBER: _ClassVar[int]
+    SPLIT_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    file_name: str
+    split: str
+    def __init__(self, parent: _Optional[str] = ..., file_name: _Optional[str] = ..., split: _Optional[str] = ...) -> None: ...
+
+class UploadTextsResponse(_message.Message):
+    __slots__ = ("added_count", "unchanged_count")
+    ADDED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    UNCHANGED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    added_count: int
+    unchanged_count: int
+    def __init__(self, added_count: _Optional[int] = ..., unchanged_count: _Optional[int] = ...) -> None: ...
+
+class ListTextsRequest(_message.Message):
+    __slots__ = ("parent", "page_size", "page_token", "filter", "order_by")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    ORDER_BY_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    page_size: int
+    page_token: str
+    filter: str
+    order_by: str
+    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., filter: _Optional[str] = ..., order_by: _Optional[str] = ...) -> None: ...
+
+class ListTextsResponse(_message.Message):
+    __slots__ = ("texts", "next_page_token")
+    TEXTS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    texts: _containers.RepeatedCompositeFieldContainer[_resources_pb2.Text]
+    next_page_token: str
+    def __init__(self, texts: _Optional[_Iterable[_Union[_resources_pb2.Text, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class GetTextRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class UpdateTextRequest(_message.Message):
+    __slots__ = ("text", "update_mask")
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_MASK_FIELD_NUMBER: _ClassVar[int]
+    text: _resources_pb2.Text
+    update_mask: _field_mask_pb2.FieldMask
+    def __init__(self, text: _Optional[_Union[_resources_pb2.Text, _Mapping]] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ...) -> None: ...
+
+class DeleteTextRequest(_message.Message):
+    __slots__ = ("name", "etag")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    etag: str
+    def __init__(self, name: _Optional[str] = ..., etag: _Optional[str] = ...) -> None: ...
+
 class CreateLabelJobRequest(_message.Message):
     __slots__ = ("parent", "label_job", "request_id")
     PARENT_FIELD_NUMBER: _ClassVar[int]

@@ -29,7 +29,7 @@ if _version_not_supported:
 
 
 class LabelerServiceStub:
-    """Datasets of pictures, their captions and the revisions that training uses.
+    """Datasets of pictures with their captions, or of texts, and the revisions that training uses.
     """
 
     def __init__(self, channel):
@@ -103,6 +103,31 @@ class LabelerServiceStub:
                 request_serializer=brandloom_dot_api_dot_labeler_dot_v1_dot_labeler__pb2.BatchUpdateCaptionsRequest.SerializeToString,
                 response_deserializer=brandloom_dot_api_dot_labeler_dot_v1_dot_labeler__pb2.BatchUpdateCaptionsResponse.FromString,
                 _registered_method=True)
+        self.UploadTexts = channel.stream_unary(
+                '/brandloom.api.labeler.v1.LabelerService/UploadTexts',
+                request_serializer=brandloom_dot_api_dot_labeler_dot_v1_dot_labeler__pb2.UploadTextsRequest.SerializeToString,
+                response_deserializer=brandloom_dot_api_dot_labeler_dot_v1_dot_labeler__pb2.UploadTextsResponse.FromString,
+                _registered_method=True)
+        self.ListTexts = channel.unary_unary(
+                '/brandloom.api.labeler.v1.LabelerService/ListTexts',
+                request_serializer=brandloom_dot_api_dot_labeler_dot_v1_dot_labeler__pb2.ListTextsRequest.SerializeToString,
+                response_deserializer=brandloom_dot_api_dot_labeler_dot_v1_dot_labeler__pb2.ListTextsResponse.FromString,
+                _registered_method=True)
+        self.GetText = channel.unary_unary(
+                '/brandloom.api.labeler.v1.LabelerService/GetText',
+                request_serializer=brandloom_dot_api_dot_labeler_dot_v1_dot_labeler__pb2.GetTextRequest.SerializeToString,
+                response_deserializer=brandloom_dot_api_dot_labeler_dot_v1_dot_resources__pb2.Text.FromString,
+                _registered_method=True)
+        self.UpdateText = channel.unary_unary(
+                '/brandloom.api.labeler.v1.LabelerService/UpdateText',
+                request_serializer=brandloom_dot_api_dot_labeler_dot_v1_dot_labeler__pb2.UpdateTextRequest.SerializeToString,
+                response_deserializer=brandloom_dot_api_dot_labeler_dot_v1_dot_resources__pb2.Text.FromString,
+                _registered_method=True)
+        self.DeleteText = channel.unary_unary(
+                '/brandloom.api.labeler.v1.LabelerService/DeleteText',
+                request_serializer=brandloom_dot_api_dot_labeler_dot_v1_dot_labeler__pb2.DeleteTextRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
         self.CreateLabelJob = channel.unary_unary(
                 '/brandloom.api.labeler.v1.LabelerService/CreateLabelJob',
                 request_serializer=brandloom_dot_api_dot_labeler_dot_v1_dot_labeler__pb2.CreateLabelJobRequest.SerializeToString,
@@ -156,7 +181,7 @@ class LabelerServiceStub:
 
 
 class LabelerServiceServicer:
-    """Datasets of pictures, their captions and the revisions that training uses.
+    """Datasets of pictures with their captions, or of texts, and the revisions that training uses.
     """
 
     def CreateDataset(self, request, context):
@@ -184,7 +209,7 @@ class LabelerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteDataset(self, request, context):
-        """With `force` its pictures go too; sealed revisions are kept for lineage.
+        """With `force` its pictures or texts go too; sealed revisions are kept for lineage.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -239,6 +264,39 @@ class LabelerServiceServicer:
         """One edit on many captions, all or none. Pictures without a caption stay without one, and who wrote a caption stays
         as it was.
         """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UploadTexts(self, request_iterator, context):
+        """JSON Lines, one text a line: all lines are taken, or none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTexts(self, request, context):
+        """At most 50 texts a page.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetText(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateText(self, request, context):
+        """Split and `excluded`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteText(self, request, context):
+        """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -374,6 +432,31 @@ def add_LabelerServiceServicer_to_server(servicer, server):
                     request_deserializer=brandloom_dot_api_dot_labeler_dot_v1_dot_labeler__pb2.BatchUpdateCaptionsRequest.FromString,
                     response_serializer=brandloom_dot_api_dot_labeler_dot_v1_dot_labeler__pb2.BatchUpdateCaptionsResponse.SerializeToString,
             ),
+            'UploadTexts': grpc.stream_unary_rpc_method_handler(
+                    servicer.UploadTexts,
+                    request_deserializer=brandloom_dot_api_dot_labeler_dot_v1_dot_labeler__pb2.UploadTextsRequest.FromString,
+                    response_serializer=brandloom_dot_api_dot_labeler_dot_v1_dot_labeler__pb2.UploadTextsResponse.SerializeToString,
+            ),
+            'ListTexts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTexts,
+                    request_deserializer=brandloom_dot_api_dot_labeler_dot_v1_dot_labeler__pb2.ListTextsRequest.FromString,
+                    response_serializer=brandloom_dot_api_dot_labeler_dot_v1_dot_labeler__pb2.ListTextsResponse.SerializeToString,
+            ),
+            'GetText': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetText,
+                    request_deserializer=brandloom_dot_api_dot_labeler_dot_v1_dot_labeler__pb2.GetTextRequest.FromString,
+                    response_serializer=brandloom_dot_api_dot_labeler_dot_v1_dot_resources__pb2.Text.SerializeToString,
+            ),
+            'UpdateText': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateText,
+                    request_deserializer=brandloom_dot_api_dot_labeler_dot_v1_dot_labeler__pb2.UpdateTextRequest.FromString,
+                    response_serializer=brandloom_dot_api_dot_labeler_dot_v1_dot_resources__pb2.Text.SerializeToString,
+            ),
+            'DeleteText': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteText,
+                    request_deserializer=brandloom_dot_api_dot_labeler_dot_v1_dot_labeler__pb2.DeleteTextRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
             'CreateLabelJob': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateLabelJob,
                     request_deserializer=brandloom_dot_api_dot_labeler_dot_v1_dot_labeler__pb2.CreateLabelJobRequest.FromString,
@@ -433,7 +516,7 @@ def add_LabelerServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class LabelerService:
-    """Datasets of pictures, their captions and the revisions that training uses.
+    """Datasets of pictures with their captions, or of texts, and the revisions that training uses.
     """
 
     @staticmethod
@@ -777,6 +860,141 @@ class LabelerService:
             '/brandloom.api.labeler.v1.LabelerService/BatchUpdateCaptions',
             brandloom_dot_api_dot_labeler_dot_v1_dot_labeler__pb2.BatchUpdateCaptionsRequest.SerializeToString,
             brandloom_dot_api_dot_labeler_dot_v1_dot_labeler__pb2.BatchUpdateCaptionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UploadTexts(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/brandloom.api.labeler.v1.LabelerService/UploadTexts',
+            brandloom_dot_api_dot_labeler_dot_v1_dot_labeler__pb2.UploadTextsRequest.SerializeToString,
+            brandloom_dot_api_dot_labeler_dot_v1_dot_labeler__pb2.UploadTextsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTexts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brandloom.api.labeler.v1.LabelerService/ListTexts',
+            brandloom_dot_api_dot_labeler_dot_v1_dot_labeler__pb2.ListTextsRequest.SerializeToString,
+            brandloom_dot_api_dot_labeler_dot_v1_dot_labeler__pb2.ListTextsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetText(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brandloom.api.labeler.v1.LabelerService/GetText',
+            brandloom_dot_api_dot_labeler_dot_v1_dot_labeler__pb2.GetTextRequest.SerializeToString,
+            brandloom_dot_api_dot_labeler_dot_v1_dot_resources__pb2.Text.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateText(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brandloom.api.labeler.v1.LabelerService/UpdateText',
+            brandloom_dot_api_dot_labeler_dot_v1_dot_labeler__pb2.UpdateTextRequest.SerializeToString,
+            brandloom_dot_api_dot_labeler_dot_v1_dot_resources__pb2.Text.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteText(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brandloom.api.labeler.v1.LabelerService/DeleteText',
+            brandloom_dot_api_dot_labeler_dot_v1_dot_labeler__pb2.DeleteTextRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
             options,
             channel_credentials,
             insecure,

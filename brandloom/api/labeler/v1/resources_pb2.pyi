@@ -40,7 +40,7 @@ CAPTION_SOURCE_REVIEWER: CaptionSource
 CAPTION_SOURCE_IMPORTED: CaptionSource
 
 class Dataset(_message.Message):
-    __slots__ = ("name", "display_name", "description", "image_count", "captioned_count", "flagged_count", "latest_revision", "create_time", "update_time", "etag")
+    __slots__ = ("name", "display_name", "description", "image_count", "captioned_count", "flagged_count", "latest_revision", "create_time", "update_time", "etag", "text_count")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
@@ -51,6 +51,7 @@ class Dataset(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
+    TEXT_COUNT_FIELD_NUMBER: _ClassVar[int]
     name: str
     display_name: str
     description: str
@@ -61,7 +62,8 @@ class Dataset(_message.Message):
     create_time: _timestamp_pb2.Timestamp
     update_time: _timestamp_pb2.Timestamp
     etag: str
-    def __init__(self, name: _Optional[str] = ..., display_name: _Optional[str] = ..., description: _Optional[str] = ..., image_count: _Optional[int] = ..., captioned_count: _Optional[int] = ..., flagged_count: _Optional[int] = ..., latest_revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ...) -> None: ...
+    text_count: int
+    def __init__(self, name: _Optional[str] = ..., display_name: _Optional[str] = ..., description: _Optional[str] = ..., image_count: _Optional[int] = ..., captioned_count: _Optional[int] = ..., flagged_count: _Optional[int] = ..., latest_revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ..., text_count: _Optional[int] = ...) -> None: ...
 
 class Image(_message.Message):
     __slots__ = ("name", "source_name", "artifact", "width", "height", "source_format", "caption", "caption_source", "tags", "flags", "duplicate_of", "split", "excluded", "create_time", "update_time", "etag", "failure")
@@ -101,8 +103,44 @@ class Image(_message.Message):
     failure: _job_pb2.Failure
     def __init__(self, name: _Optional[str] = ..., source_name: _Optional[str] = ..., artifact: _Optional[_Union[_artifact_pb2.Artifact, _Mapping]] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., source_format: _Optional[str] = ..., caption: _Optional[str] = ..., caption_source: _Optional[_Union[CaptionSource, str]] = ..., tags: _Optional[_Iterable[str]] = ..., flags: _Optional[_Iterable[_Union[ImageFlag, str]]] = ..., duplicate_of: _Optional[str] = ..., split: _Optional[str] = ..., excluded: _Optional[bool] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ..., failure: _Optional[_Union[_job_pb2.Failure, _Mapping]] = ...) -> None: ...
 
+class TextMessage(_message.Message):
+    __slots__ = ("role", "content")
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_FIELD_NUMBER: _ClassVar[int]
+    role: str
+    content: str
+    def __init__(self, role: _Optional[str] = ..., content: _Optional[str] = ...) -> None: ...
+
+class Text(_message.Message):
+    __slots__ = ("name", "prompt", "response", "messages", "split", "excluded", "source_name", "line_number", "sha256", "create_time", "update_time", "etag")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_FIELD_NUMBER: _ClassVar[int]
+    MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    SPLIT_FIELD_NUMBER: _ClassVar[int]
+    EXCLUDED_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_NAME_FIELD_NUMBER: _ClassVar[int]
+    LINE_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    prompt: str
+    response: str
+    messages: _containers.RepeatedCompositeFieldContainer[TextMessage]
+    split: str
+    excluded: bool
+    source_name: str
+    line_number: int
+    sha256: str
+    create_time: _timestamp_pb2.Timestamp
+    update_time: _timestamp_pb2.Timestamp
+    etag: str
+    def __init__(self, name: _Optional[str] = ..., prompt: _Optional[str] = ..., response: _Optional[str] = ..., messages: _Optional[_Iterable[_Union[TextMessage, _Mapping]]] = ..., split: _Optional[str] = ..., excluded: _Optional[bool] = ..., source_name: _Optional[str] = ..., line_number: _Optional[int] = ..., sha256: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ...) -> None: ...
+
 class DatasetRevision(_message.Message):
-    __slots__ = ("name", "revision", "manifest", "image_count", "trigger_words", "note", "creator", "create_time")
+    __slots__ = ("name", "revision", "manifest", "image_count", "trigger_words", "note", "creator", "create_time", "text_count")
     NAME_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     MANIFEST_FIELD_NUMBER: _ClassVar[int]
@@ -111,6 +149,7 @@ class DatasetRevision(_message.Message):
     NOTE_FIELD_NUMBER: _ClassVar[int]
     CREATOR_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    TEXT_COUNT_FIELD_NUMBER: _ClassVar[int]
     name: str
     revision: int
     manifest: _artifact_pb2.Artifact
@@ -119,7 +158,8 @@ class DatasetRevision(_message.Message):
     note: str
     creator: str
     create_time: _timestamp_pb2.Timestamp
-    def __init__(self, name: _Optional[str] = ..., revision: _Optional[int] = ..., manifest: _Optional[_Union[_artifact_pb2.Artifact, _Mapping]] = ..., image_count: _Optional[int] = ..., trigger_words: _Optional[_Iterable[str]] = ..., note: _Optional[str] = ..., creator: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    text_count: int
+    def __init__(self, name: _Optional[str] = ..., revision: _Optional[int] = ..., manifest: _Optional[_Union[_artifact_pb2.Artifact, _Mapping]] = ..., image_count: _Optional[int] = ..., trigger_words: _Optional[_Iterable[str]] = ..., note: _Optional[str] = ..., creator: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., text_count: _Optional[int] = ...) -> None: ...
 
 class LabelJob(_message.Message):
     __slots__ = ("name", "overwrite", "trigger_word", "batch_size", "max_tokens", "state", "progress", "error", "create_time", "start_time", "end_time", "etag", "captioner")

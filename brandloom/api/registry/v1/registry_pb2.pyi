@@ -17,6 +17,19 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class VersionFile(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    VERSION_FILE_UNSPECIFIED: _ClassVar[VersionFile]
+    VERSION_FILE_WEIGHTS: _ClassVar[VersionFile]
+    VERSION_FILE_PREVIEW_SHEET: _ClassVar[VersionFile]
+    VERSION_FILE_LOSS_PLOT: _ClassVar[VersionFile]
+    VERSION_FILE_PREVIEW: _ClassVar[VersionFile]
+VERSION_FILE_UNSPECIFIED: VersionFile
+VERSION_FILE_WEIGHTS: VersionFile
+VERSION_FILE_PREVIEW_SHEET: VersionFile
+VERSION_FILE_LOSS_PLOT: VersionFile
+VERSION_FILE_PREVIEW: VersionFile
+
 class CreateBrandRequest(_message.Message):
     __slots__ = ("brand_id", "brand", "request_id")
     BRAND_ID_FIELD_NUMBER: _ClassVar[int]
@@ -272,10 +285,14 @@ class UpdateLoraVersionRequest(_message.Message):
     def __init__(self, version: _Optional[_Union[_resources_pb2.LoraVersion, _Mapping]] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ...) -> None: ...
 
 class DownloadVersionRequest(_message.Message):
-    __slots__ = ("name",)
+    __slots__ = ("name", "file", "preview_index")
     NAME_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    PREVIEW_INDEX_FIELD_NUMBER: _ClassVar[int]
     name: str
-    def __init__(self, name: _Optional[str] = ...) -> None: ...
+    file: VersionFile
+    preview_index: int
+    def __init__(self, name: _Optional[str] = ..., file: _Optional[_Union[VersionFile, str]] = ..., preview_index: _Optional[int] = ...) -> None: ...
 
 class GetDownloadUrlRequest(_message.Message):
     __slots__ = ("name", "expires_seconds")

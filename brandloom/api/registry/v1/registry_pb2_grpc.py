@@ -321,7 +321,8 @@ class RegistryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DownloadVersion(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """The weights, or a picture that shows how they were made.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')

@@ -119,19 +119,56 @@ class ModuleRank(_message.Message):
     alpha: float
     def __init__(self, module: _Optional[str] = ..., rank: _Optional[int] = ..., alpha: _Optional[float] = ...) -> None: ...
 
+class TrainingAdvice(_message.Message):
+    __slots__ = ("code", "field", "message")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    code: str
+    field: str
+    message: str
+    def __init__(self, code: _Optional[str] = ..., field: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+
 class LoraOrigin(_message.Message):
-    __slots__ = ("training_job", "dataset_revision", "dataset_sha256", "parent_version", "training_spec_json")
+    __slots__ = ("training_job", "dataset_revision", "dataset_sha256", "parent_version", "training_spec_json", "environment", "advice", "preview_sheet", "loss_plot", "parent_sha256", "prior_dataset_sha256", "start_time", "end_time", "training_seconds", "images_per_second")
+    class EnvironmentEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     TRAINING_JOB_FIELD_NUMBER: _ClassVar[int]
     DATASET_REVISION_FIELD_NUMBER: _ClassVar[int]
     DATASET_SHA256_FIELD_NUMBER: _ClassVar[int]
     PARENT_VERSION_FIELD_NUMBER: _ClassVar[int]
     TRAINING_SPEC_JSON_FIELD_NUMBER: _ClassVar[int]
+    ENVIRONMENT_FIELD_NUMBER: _ClassVar[int]
+    ADVICE_FIELD_NUMBER: _ClassVar[int]
+    PREVIEW_SHEET_FIELD_NUMBER: _ClassVar[int]
+    LOSS_PLOT_FIELD_NUMBER: _ClassVar[int]
+    PARENT_SHA256_FIELD_NUMBER: _ClassVar[int]
+    PRIOR_DATASET_SHA256_FIELD_NUMBER: _ClassVar[int]
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
+    TRAINING_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
     training_job: str
     dataset_revision: str
     dataset_sha256: str
     parent_version: str
     training_spec_json: str
-    def __init__(self, training_job: _Optional[str] = ..., dataset_revision: _Optional[str] = ..., dataset_sha256: _Optional[str] = ..., parent_version: _Optional[str] = ..., training_spec_json: _Optional[str] = ...) -> None: ...
+    environment: _containers.ScalarMap[str, str]
+    advice: _containers.RepeatedCompositeFieldContainer[TrainingAdvice]
+    preview_sheet: _artifact_pb2.Artifact
+    loss_plot: _artifact_pb2.Artifact
+    parent_sha256: str
+    prior_dataset_sha256: str
+    start_time: _timestamp_pb2.Timestamp
+    end_time: _timestamp_pb2.Timestamp
+    training_seconds: float
+    images_per_second: float
+    def __init__(self, training_job: _Optional[str] = ..., dataset_revision: _Optional[str] = ..., dataset_sha256: _Optional[str] = ..., parent_version: _Optional[str] = ..., training_spec_json: _Optional[str] = ..., environment: _Optional[_Mapping[str, str]] = ..., advice: _Optional[_Iterable[_Union[TrainingAdvice, _Mapping]]] = ..., preview_sheet: _Optional[_Union[_artifact_pb2.Artifact, _Mapping]] = ..., loss_plot: _Optional[_Union[_artifact_pb2.Artifact, _Mapping]] = ..., parent_sha256: _Optional[str] = ..., prior_dataset_sha256: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., training_seconds: _Optional[float] = ..., images_per_second: _Optional[float] = ...) -> None: ...
 
 class LoraVersion(_message.Message):
     __slots__ = ("name", "version", "artifact", "format", "family", "base_model", "base_model_sha256", "rank", "modules", "trigger_words", "origin", "tags", "description", "license", "evaluation", "previews", "file_metadata", "aliases", "creator", "create_time", "etag", "components")

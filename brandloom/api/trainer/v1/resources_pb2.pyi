@@ -298,7 +298,7 @@ class Placement(_message.Message):
     def __init__(self, standing: _Optional[_Union[Placement.Standing, str]] = ..., reason: _Optional[str] = ..., pack: _Optional[str] = ..., companions: _Optional[int] = ..., estimated_start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class TrainingProgress(_message.Message):
-    __slots__ = ("step", "total_steps", "epoch", "loss", "smoothed_loss", "learning_rate", "images_per_second", "time_left", "pack_size", "validation_loss")
+    __slots__ = ("step", "total_steps", "epoch", "loss", "smoothed_loss", "learning_rate", "images_per_second", "time_left", "pack_size", "validation_loss", "pack_images_per_second", "device_memory_bytes")
     STEP_FIELD_NUMBER: _ClassVar[int]
     TOTAL_STEPS_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -309,6 +309,8 @@ class TrainingProgress(_message.Message):
     TIME_LEFT_FIELD_NUMBER: _ClassVar[int]
     PACK_SIZE_FIELD_NUMBER: _ClassVar[int]
     VALIDATION_LOSS_FIELD_NUMBER: _ClassVar[int]
+    PACK_IMAGES_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     step: int
     total_steps: int
     epoch: int
@@ -319,7 +321,9 @@ class TrainingProgress(_message.Message):
     time_left: _duration_pb2.Duration
     pack_size: int
     validation_loss: float
-    def __init__(self, step: _Optional[int] = ..., total_steps: _Optional[int] = ..., epoch: _Optional[int] = ..., loss: _Optional[float] = ..., smoothed_loss: _Optional[float] = ..., learning_rate: _Optional[float] = ..., images_per_second: _Optional[float] = ..., time_left: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., pack_size: _Optional[int] = ..., validation_loss: _Optional[float] = ...) -> None: ...
+    pack_images_per_second: float
+    device_memory_bytes: int
+    def __init__(self, step: _Optional[int] = ..., total_steps: _Optional[int] = ..., epoch: _Optional[int] = ..., loss: _Optional[float] = ..., smoothed_loss: _Optional[float] = ..., learning_rate: _Optional[float] = ..., images_per_second: _Optional[float] = ..., time_left: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., pack_size: _Optional[int] = ..., validation_loss: _Optional[float] = ..., pack_images_per_second: _Optional[float] = ..., device_memory_bytes: _Optional[int] = ...) -> None: ...
 
 class JobArtifact(_message.Message):
     __slots__ = ("kind", "file_name", "artifact", "step", "prompt")
@@ -331,12 +335,14 @@ class JobArtifact(_message.Message):
         KIND_SAMPLE: _ClassVar[JobArtifact.Kind]
         KIND_TENSORBOARD: _ClassVar[JobArtifact.Kind]
         KIND_CHECKPOINT: _ClassVar[JobArtifact.Kind]
+        KIND_PREVIEW_SHEET: _ClassVar[JobArtifact.Kind]
     KIND_UNSPECIFIED: JobArtifact.Kind
     KIND_LORA: JobArtifact.Kind
     KIND_LOSS_PLOT: JobArtifact.Kind
     KIND_SAMPLE: JobArtifact.Kind
     KIND_TENSORBOARD: JobArtifact.Kind
     KIND_CHECKPOINT: JobArtifact.Kind
+    KIND_PREVIEW_SHEET: JobArtifact.Kind
     KIND_FIELD_NUMBER: _ClassVar[int]
     FILE_NAME_FIELD_NUMBER: _ClassVar[int]
     ARTIFACT_FIELD_NUMBER: _ClassVar[int]
@@ -370,7 +376,7 @@ class TrainingEvent(_message.Message):
     def __init__(self, sequence: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., state: _Optional[_Union[_job_pb2.JobState, str]] = ..., progress: _Optional[_Union[TrainingProgress, _Mapping]] = ..., artifact: _Optional[_Union[JobArtifact, _Mapping]] = ..., error: _Optional[_Union[_job_pb2.Failure, _Mapping]] = ..., notice: _Optional[str] = ..., lora_version: _Optional[str] = ...) -> None: ...
 
 class MetricPoint(_message.Message):
-    __slots__ = ("step", "time", "loss", "smoothed_loss", "learning_rate", "images_per_second", "validation_loss")
+    __slots__ = ("step", "time", "loss", "smoothed_loss", "learning_rate", "images_per_second", "validation_loss", "pack_images_per_second", "device_memory_bytes")
     STEP_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
     LOSS_FIELD_NUMBER: _ClassVar[int]
@@ -378,6 +384,8 @@ class MetricPoint(_message.Message):
     LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
     IMAGES_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
     VALIDATION_LOSS_FIELD_NUMBER: _ClassVar[int]
+    PACK_IMAGES_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     step: int
     time: _timestamp_pb2.Timestamp
     loss: float
@@ -385,4 +393,6 @@ class MetricPoint(_message.Message):
     learning_rate: float
     images_per_second: float
     validation_loss: float
-    def __init__(self, step: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., loss: _Optional[float] = ..., smoothed_loss: _Optional[float] = ..., learning_rate: _Optional[float] = ..., images_per_second: _Optional[float] = ..., validation_loss: _Optional[float] = ...) -> None: ...
+    pack_images_per_second: float
+    device_memory_bytes: int
+    def __init__(self, step: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., loss: _Optional[float] = ..., smoothed_loss: _Optional[float] = ..., learning_rate: _Optional[float] = ..., images_per_second: _Optional[float] = ..., validation_loss: _Optional[float] = ..., pack_images_per_second: _Optional[float] = ..., device_memory_bytes: _Optional[int] = ...) -> None: ...

@@ -36,7 +36,7 @@ class LeaseTrainingJobsRequest(_message.Message):
     def __init__(self, worker: _Optional[str] = ..., max_jobs: _Optional[int] = ..., base_model_sha256: _Optional[str] = ..., resolution: _Optional[int] = ..., precision: _Optional[_Union[_resources_pb2.Precision, str]] = ..., joining: _Optional[bool] = ..., places: _Optional[int] = ..., device: _Optional[str] = ...) -> None: ...
 
 class TrainingLease(_message.Message):
-    __slots__ = ("job", "fencing_token", "lease_timeout", "spec", "attempt", "base_model_source", "base_model_sha256", "dataset_revision", "dataset_manifest", "parent_artifact", "checkpoint", "checkpoint_step", "registration_id", "family", "total_steps", "prior_manifest")
+    __slots__ = ("job", "fencing_token", "lease_timeout", "spec", "attempt", "base_model_source", "base_model_sha256", "dataset_revision", "dataset_manifest", "parent_artifact", "checkpoint", "checkpoint_step", "registration_id", "family", "total_steps", "prior_manifest", "advice")
     JOB_FIELD_NUMBER: _ClassVar[int]
     FENCING_TOKEN_FIELD_NUMBER: _ClassVar[int]
     LEASE_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
@@ -53,6 +53,7 @@ class TrainingLease(_message.Message):
     FAMILY_FIELD_NUMBER: _ClassVar[int]
     TOTAL_STEPS_FIELD_NUMBER: _ClassVar[int]
     PRIOR_MANIFEST_FIELD_NUMBER: _ClassVar[int]
+    ADVICE_FIELD_NUMBER: _ClassVar[int]
     job: str
     fencing_token: int
     lease_timeout: _duration_pb2.Duration
@@ -69,7 +70,8 @@ class TrainingLease(_message.Message):
     family: _family_pb2.ModelFamily
     total_steps: int
     prior_manifest: _artifact_pb2.Artifact
-    def __init__(self, job: _Optional[str] = ..., fencing_token: _Optional[int] = ..., lease_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., spec: _Optional[_Union[_resources_pb2.TrainingSpec, _Mapping]] = ..., attempt: _Optional[int] = ..., base_model_source: _Optional[str] = ..., base_model_sha256: _Optional[str] = ..., dataset_revision: _Optional[str] = ..., dataset_manifest: _Optional[_Union[_artifact_pb2.Artifact, _Mapping]] = ..., parent_artifact: _Optional[_Union[_artifact_pb2.Artifact, _Mapping]] = ..., checkpoint: _Optional[_Union[_artifact_pb2.Artifact, _Mapping]] = ..., checkpoint_step: _Optional[int] = ..., registration_id: _Optional[str] = ..., family: _Optional[_Union[_family_pb2.ModelFamily, str]] = ..., total_steps: _Optional[int] = ..., prior_manifest: _Optional[_Union[_artifact_pb2.Artifact, _Mapping]] = ...) -> None: ...
+    advice: _containers.RepeatedCompositeFieldContainer[_resources_pb2.Advice]
+    def __init__(self, job: _Optional[str] = ..., fencing_token: _Optional[int] = ..., lease_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., spec: _Optional[_Union[_resources_pb2.TrainingSpec, _Mapping]] = ..., attempt: _Optional[int] = ..., base_model_source: _Optional[str] = ..., base_model_sha256: _Optional[str] = ..., dataset_revision: _Optional[str] = ..., dataset_manifest: _Optional[_Union[_artifact_pb2.Artifact, _Mapping]] = ..., parent_artifact: _Optional[_Union[_artifact_pb2.Artifact, _Mapping]] = ..., checkpoint: _Optional[_Union[_artifact_pb2.Artifact, _Mapping]] = ..., checkpoint_step: _Optional[int] = ..., registration_id: _Optional[str] = ..., family: _Optional[_Union[_family_pb2.ModelFamily, str]] = ..., total_steps: _Optional[int] = ..., prior_manifest: _Optional[_Union[_artifact_pb2.Artifact, _Mapping]] = ..., advice: _Optional[_Iterable[_Union[_resources_pb2.Advice, _Mapping]]] = ...) -> None: ...
 
 class LeaseTrainingJobsResponse(_message.Message):
     __slots__ = ("leases",)

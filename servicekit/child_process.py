@@ -14,10 +14,10 @@ from typing import Final
 
 from servicekit.bound import bound_command
 from servicekit.child_environment import without_secrets
-from services.labeler.child_frames import LENGTH_BYTES, Header, WorkerFaultError, encode
+from servicekit.child_frames import LENGTH_BYTES, Header, WorkerFaultError, encode
 
 _STOP_SECONDS: Final = 5.0
-_CODE_ROOT: Final = Path(__file__).resolve().parents[2]
+_CODE_ROOT: Final = Path(__file__).resolve().parents[1]
 
 
 class WorkerDiedError(Exception):

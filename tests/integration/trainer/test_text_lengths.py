@@ -1,0 +1,125 @@
+"""Texts are measured by the tokenizer of the base that is to learn them, in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lorakit.families.causal_lm import load_language_model
+from services.trainer.engine import LanguageFamily, Message, Pack, TrainingText
+from services.trainer.engine.fault import EngineFault
+from services.trainer.ports import TextsUncheckedError
+from services.trainer.sources import BaseModel
+from services.trainer.text_lengths import ProcessTextLengths
+from services.trainer.text_manifest import Text, Turn
+from tests.fixtures.tiny_lm import MAX_TOKENS, save_tiny_lm
+from tests.fixtures.training_texts import job
+from tests.waiting import until
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_lm(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture
+def base(folder: Path) -> BaseModel:
+    return BaseModel(
+        name="baseModels/tiny", family="causal_lm", source=str(folder), sha256="a" * 64, resolution=0
+    )
+
+
+@pytest.fixture
+async def lengths() -> AsyncIterator[ProcessTextLengths]:
+    made = ProcessTextLengths(seconds=10.0, idle_seconds=0.2)
+    yield made
+    await made.close()
+    assert made.pid is None
+
+
+def text(*contents: str) -> Text:
+    roles = ("user", "assistant")
+    return Text(turns=tuple(Turn(roles[place % 2], content) for place, content in enumerate(contents)))
+
+
+async def test_what_is_too_long_is_what_the_engine_refuses(
+    base: BaseModel, folder: Path, lengths: ProcessTextLengths
+) -> None:
+    asked = {number: text("Why?", "z" * number) for number in range(60, 110)}
+    faults = await lengths.faults(base, asked)
+    assert faults and len(faults) < len(asked)
+    assert [fault.number for fault in faults] == list(range(faults[0].number, 110))
+    shortest = faults[0]
+    assert shortest.why == f"has {MAX_TOKENS + 1} tokens, the base model reads {MAX_TOKENS} at most"
+
+    loaded = load_language_model(folder)
+    with Pack(LanguageFamily(loaded), precision="float32") as pack:
+        for number, name in ((shortest.number - 1, "fits"), (shortest.number, "does not")):
+            turns = [Message(role=turn.role, content=turn.content) for turn in asked[number].turns]
+            items = [TrainingText(messages=tuple(turns))]
+            if name == "fits":
+                pack.add(name, job(), items)
+                continue
+            with pytest.raises(EngineFault, match=shortest.why):
+                pack.add(name, job(), items)
+
+
+async def test_what_the_base_cannot_render_and_bases_without_a_template(
+    base: BaseModel, lengths: ProcessTextLengths, tmp_path: Path
+) -> None:
+    answer_first = Text(turns=(Turn("assistant", "Hello!"),))
+    (fault,) = await lengths.faults(base, {1: text("a", "b"), 5: answer_first})
+    assert (fault.number, "begins with an answer" in fault.why) == (5, True)
+    plain = replace(base, source=f"file://{save_tiny_lm(tmp_path / 'plain', chat=False)}", sha256="b" * 64)
+    assert await lengths.faults(plain, {1: text("a", "b")}) == []
+    (fault,) = await lengths.faults(plain, {2: text("a", "b", "c", "d")})
+    assert "no chat template" in fault.why
+    # Cached by its digest, whatever becomes of the folder.
+    assert await lengths.faults(replace(plain, source=base.source), {1: text("a", "b")}) == []
+    assert lengths.pid is not None
+
+
+async def test_a_base_that_is_not_here_or_is_none(
+    base: BaseModel, lengths: ProcessTextLengths, tmp_path: Path
+) -> None:
+    for source in ("/nowhere/llama", "owner/name", "s3://bucket/llama"):
+        with pytest.raises(TextsUncheckedError, match="finds no language model at"):
+            await lengths.faults(replace(base, source=source), {1: text("a", "b")})
+    assert lengths.pid is None
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(TextsUncheckedError, match="cannot be loaded"):
+        await lengths.faults(replace(base, source=str(tmp_path), sha256="c" * 64), {1: text("a", "b")})
+
+
+async def test_the_time_is_bounded(base: BaseModel, tmp_path: Path) -> None:
+    busy = save_tiny_lm(tmp_path / "busy")
+    settings = json.loads((busy / "tokenizer_config.json").read_text())
+    settings.pop("chat_template", None)
+    (busy / "tokenizer_config.json").write_text(json.dumps(settings))
+    endless = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+    (busy / "chat_template.jinja").write_text(endless)
+    for seconds, source, words in (
+        (0.0, base.source, "0 of 2 texts, the longest, were measured in 0 seconds"),
+        (5.0, str(busy), "no answer within 8 seconds"),
+    ):
+        lengths = ProcessTextLengths(seconds=seconds, starting_seconds=8.0 - seconds)
+        try:
+            with pytest.raises(TextsUncheckedError, match=words):
+                await lengths.faults(replace(base, source=source), {1: text("a", "b"), 2: text("a", "b")})
+        finally:
+            await lengths.close()
+
+
+async def test_the_process_goes_when_nothing_is_asked(base: BaseModel, lengths: ProcessTextLengths) -> None:
+    async def is_gone() -> bool:
+        return lengths.pid is None
+
+    both = [lengths.faults(base, {1: text("a", "b")}) for _ in range(2)]
+    assert await asyncio.gather(*both) == [[], []]
+    await until(is_gone)
+    assert await lengths.faults(base, {1: text("a", "b")}) == []
