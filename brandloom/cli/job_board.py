@@ -30,6 +30,7 @@ from brandloom import (
     VersionEvent,
     _names,
 )
+from brandloom.cli.job_facts import place
 from brandloom.cli.plain import size, span
 from brandloom.cli.session import table
 
@@ -86,9 +87,13 @@ class JobBoard:
         return all(job.state.ended for job in self.jobs.values())
 
     def refresh(self, job: TrainingJob) -> None:
-        """Takes what no event tells: who trains a job, and how many are before it."""
-        known = self.jobs[job.name]
-        self.jobs[job.name] = replace(known, worker=job.worker, queue_position=job.queue_position)
+        """Takes what no event tells: who trains a job, where it stands, and how many are before it."""
+        self.jobs[job.name] = replace(
+            self.jobs[job.name],
+            worker=job.worker,
+            queue_position=job.queue_position,
+            placement=job.placement,
+        )
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """The table, without the columns that matter least where the terminal is narrow."""
@@ -112,7 +117,8 @@ class JobBoard:
         if job.lora_version:
             return _names.short(job.lora_version)
         if job.state is JobState.QUEUED and job.name not in self.remarks:
-            return f"{job.queue_position} before it" if job.queue_position else ""
+            before = f"{job.queue_position} before it" if job.queue_position else ""
+            return "; ".join(part for part in (before, place(job)) if part)
         return self.remarks.get(job.name, "")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
@@ -21,6 +22,8 @@ def job_facts(job: TrainingJob) -> Any:
             ("display name", job.display_name),
             ("state", job.state.lower()),
             ("queue", _queue(job)),
+            ("pack", job.placement.pack if job.placement else ""),
+            ("place", place(job)),
             ("error", f"{job.error.message} ({job.error.reason})" if job.error else ""),
             ("step", f"{now.step} of {now.total_steps}" if now else ""),
             ("loss", f"{now.smoothed_loss:.4f}" if now and now.step else ""),
@@ -35,6 +38,17 @@ def job_facts(job: TrainingJob) -> Any:
             ("files", _files(job)),
         ]
     )
+
+
+def place(job: TrainingJob) -> str:
+    """Where a job stands and why; of a queued one, when it may start."""
+    if job.placement is None:
+        return ""
+    start = job.placement.estimated_start_time
+    if start is None or job.state is not JobState.QUEUED:
+        return job.placement.reason
+    wait = max(start - datetime.now(UTC), timedelta(0))
+    return f"{job.placement.reason}; may start in {span(wait)}" if wait else job.placement.reason
 
 
 def check_facts(check: SpecCheck) -> Any:

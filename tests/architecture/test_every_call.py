@@ -39,6 +39,7 @@ NOT_IN_THE_SDK = {
     "Heartbeat": "for the trainer's workers",
     "ReportTrainingEvents": "for the trainer's workers",
     "CompleteTrainingJob": "for the trainer's workers",
+    "ReportMemory": "for the trainer's workers",
     "RegisterVersion": "for services that have put the file into the store themselves",
     "GenerateText": "no service offers it yet",
 }

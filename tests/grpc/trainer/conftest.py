@@ -52,7 +52,7 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
                 Registration(
                     worker_pb2.DESCRIPTOR.services_by_name["TrainingWorkerService"].full_name,
                     worker_pb2_grpc.add_TrainingWorkerServiceServicer_to_server,
-                    TrainingWorkerServicer(behind.workers),
+                    TrainingWorkerServicer(behind.workers, behind.packer),
                 ),
             ],
             {},

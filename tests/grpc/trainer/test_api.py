@@ -104,7 +104,7 @@ async def test_a_job_from_its_creation_to_its_end(api: Api) -> None:
 
     job = await api.jobs.GetTrainingJob(trainer_pb2.GetTrainingJobRequest(name=job.name))
     assert job.lora_version == "brands/acme/loras/hero/versions/3"
-    watched = api.jobs.WatchTrainingJob(trainer_pb2.WatchTrainingJobRequest(name=job.name, after_sequence=2))
+    watched = api.jobs.WatchTrainingJob(trainer_pb2.WatchTrainingJobRequest(name=job.name, after_sequence=3))
     kinds = [event.WhichOneof("event") async for event in watched]
     assert kinds == ["state", "artifact", "lora_version", "state"]
     metrics = await api.jobs.GetMetrics(trainer_pb2.GetMetricsRequest(name=job.name))

@@ -6,7 +6,7 @@ import io
 import re
 import sys
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +21,9 @@ from brandloom import (
     GeneratedImage,
     GenerationProgress,
     JobState,
+    Placement,
     Queued,
+    Standing,
     Text,
     TextMessage,
     TrainingJob,
@@ -62,6 +64,21 @@ def test_a_job_shows_its_settings_by_the_names_of_the_options(position: int, wor
     found = {" ".join(line.split()) for line in lines}
     assert {f"queue {words}", "rank 4", "train text encoder yes", "sample prompts a cat"} <= found
     assert not any("precision" in line for line in lines)
+
+
+def test_a_job_that_waits_says_why_and_for_how_long() -> None:
+    placement = Placement(
+        standing=Standing.PACK_FULL,
+        reason="all places are taken by 8 jobs that it could train with",
+        pack="sd, 512 px, auto",
+        companions=0,
+        estimated_start_time=datetime.now(UTC) + timedelta(seconds=90.4),
+    )
+    job = replace(a_job(JobState.QUEUED, 2), placement=placement)
+    training = SimpleNamespace(get=lambda name: job)
+    said = " ".join(run(SimpleNamespace(training=training), "jobs", "get", "acme/1").stdout.split())
+    assert "pack sd, 512 px, auto" in said
+    assert "all places are taken by 8 jobs that it could train with; may start in 1:30" in said
 
 
 def test_lines_in_a_pipe_end_where_their_text_does() -> None:
