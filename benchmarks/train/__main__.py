@@ -13,9 +13,11 @@ from benchmarks.hardware import describe
 from benchmarks.report import Result, write
 from benchmarks.timing import compare
 from benchmarks.train.bases import MEDIUM, SD15, TINY, Size, save_base
+from benchmarks.train.load import Load
 from benchmarks.train.memory import measure
 from benchmarks.train.peft_jobs import PeftJobs
-from benchmarks.train.work import Load, our_pack, our_round
+from benchmarks.train.work import our_pack, our_round
+from lorakit.allocator import keep_freed_memory
 from lorakit.families.sd15 import load_base
 from services.trainer.engine import choose_precision
 
@@ -45,6 +47,8 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seconds", type=float, default=40.0, help="to spend on each timed case")
     options = parser.parse_args()
+    if options.device == "cpu":
+        keep_freed_memory()  # as workers do; the peer's rounds are made in the same process, and gain as much
     name = f"train-{'gpu' if options.device == 'cuda' else 'cpu'}"
     with TemporaryDirectory() as home:
         results = list(_results(Path(home), options.device, options.seconds))

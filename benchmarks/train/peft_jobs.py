@@ -13,7 +13,7 @@ from peft import LoraConfig
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.train.work import PICTURES, Load
+from benchmarks.train.load import PICTURES, Load
 from lorakit.families.sd15 import BaseModel, encode_prompt
 
 _TARGETS = ["to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2"]

@@ -3,28 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 
+from benchmarks.train.load import PICTURES, Load
 from lorakit.families.sd15 import BaseModel
 from services.trainer.engine import DiffusionFamily, JobSpec, Pack, TrainingImage
-
-PICTURES = 8
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Load:
-    """So many jobs of so many rows a step."""
-
-    jobs: int
-    batch: int
-    rank: int = 8
-
-    @property
-    def title(self) -> str:
-        """For the table."""
-        return f"{self.jobs} job{'s' if self.jobs > 1 else ''}, batch {self.batch}, rank {self.rank}"
 
 
 def job_spec(load: Load, seed: int) -> JobSpec:
