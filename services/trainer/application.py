@@ -188,6 +188,7 @@ def _lease_rules(config: TrainerConfig) -> LeaseRules:
         timeout=timedelta(seconds=config.lease_timeout_seconds),
         queue=QueueRules(
             longest_wait=timedelta(seconds=config.longest_wait_seconds),
+            grace=timedelta(seconds=config.grace_seconds),
             turn=timedelta(seconds=config.pack_turn_seconds),
             aging=timedelta(seconds=config.aging_seconds),
         ),

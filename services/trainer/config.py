@@ -30,6 +30,8 @@ class TrainerConfig:
     """For how long a silent worker is believed."""
     longest_wait_seconds: float
     """A job that waited so long is not passed by any more when packs are filled up."""
+    grace_seconds: float
+    """A job that waited so long for a free place may take that of one of a lower priority."""
     pack_turn_seconds: float
     """Then a pack that has had its worker for so long makes way for that job's."""
     aging_seconds: float
@@ -62,6 +64,7 @@ def read_config(environment: Mapping[str, str] = os.environ) -> TrainerConfig:
         pack_size=reader.integer("BRANDLOOM_TRAINER_PACK_SIZE", 8, 1, 256),
         lease_timeout_seconds=reader.number("BRANDLOOM_TRAINER_LEASE_TIMEOUT_SECONDS", 30.0, 1.0, 3600.0),
         longest_wait_seconds=reader.number("BRANDLOOM_TRAINER_LONGEST_WAIT_SECONDS", 120.0, 0.0),
+        grace_seconds=reader.number("BRANDLOOM_TRAINER_GRACE_SECONDS", 3.0, 0.0, 3600.0),
         pack_turn_seconds=reader.number("BRANDLOOM_TRAINER_PACK_TURN_SECONDS", 900.0, 1.0),
         aging_seconds=reader.number("BRANDLOOM_TRAINER_AGING_SECONDS", 21600.0, 1.0),
         max_retries=reader.integer("BRANDLOOM_TRAINER_MAX_RETRIES", 3, 0, 100),

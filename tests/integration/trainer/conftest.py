@@ -134,6 +134,7 @@ async def world(tmp_path: Path, tiny_base: Path) -> AsyncIterator[World]:
             "BRANDLOOM_TRAINER_LISTEN": "127.0.0.1:0",
             "BRANDLOOM_TRAINER_METRICS_LISTEN": "",
             "BRANDLOOM_TRAINER_RETRY_WAIT_SECONDS": "0.1",
+            "BRANDLOOM_TRAINER_GRACE_SECONDS": "0.1",
             "BRANDLOOM_TRAINER_THREADS": "1",
             "BRANDLOOM_TRAINER_DEVICE": "cpu",
             "BRANDLOOM_REGISTRY_ADDRESS": f"127.0.0.1:{port}",
