@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,10 +10,8 @@ from typing import Protocol
 
 from services.trainer.domain import Job
 from services.trainer.events import Event, JobArtifact, JobState, MetricPoint
-from services.trainer.leasing import Queue, QueueRules, Wish
-from services.trainer.memory_figures import BaseMemory
 from services.trainer.placement import Placement
-from services.trainer.preemption import Running, Seat
+from services.trainer.ports_packing import PackingReader, PackingRecords
 from services.trainer.sources import BaseModel, DatasetRevision, LoraVersion
 from services.trainer.text_manifest import Text
 
@@ -73,51 +71,6 @@ class JobHead:
 
     state: JobState
     last_sequence: int
-
-
-class PackingReader(Protocol):
-    """What the packer looks at."""
-
-    async def queue(self, now: datetime, rules: QueueRules, wish: Wish | None) -> Queue:
-        """The queued jobs whose time has come, of each brand as many of the first as the wish could use; None
-        for all, even those whose time is still to come."""
-        ...
-
-    async def running(self) -> list[Running]:
-        """The leased jobs."""
-        ...
-
-    async def seats(self, seen_after: datetime) -> list[Seat]:
-        """Workers that were heard of after that time."""
-        ...
-
-    async def memories(self, base_sha256: Sequence[str]) -> list[BaseMemory]:
-        """What workers have measured on these bases, on each device."""
-        ...
-
-
-class PackingRecords(PackingReader, Protocol):
-    """What the packer looks at, to be changed."""
-
-    async def see(self, seat: Seat, now: datetime) -> None:
-        """The worker has been heard of."""
-        ...
-
-    async def see_again(self, worker: str, now: datetime) -> None:
-        """The worker has been heard of, and nothing about it has changed."""
-        ...
-
-    async def serve(self, brands: Collection[str], now: datetime) -> None:
-        """Jobs of these brands have got places."""
-        ...
-
-    async def put_memory(self, memory: BaseMemory, now: datetime) -> None:
-        """What was measured, instead of what was measured there before."""
-        ...
-
-    async def forget(self, now: datetime, silent_since: datetime) -> None:
-        """Drops workers that were not heard of since that time, and figures that are long out of date."""
-        ...
 
 
 class JobReader(Protocol):
