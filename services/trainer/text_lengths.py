@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+import structlog
+
 from servicekit.child_frames import WorkerFaultError
 from servicekit.child_process import ChildProcess, WorkerDiedError
 from services.trainer.ports import TextFault, TextsUncheckedError
@@ -19,6 +21,7 @@ from services.trainer.sources import BaseModel
 from services.trainer.text_manifest import Text
 
 MAX_FAULTS: Final = 100
+_log = structlog.get_logger(__name__)
 _WORKER: Final = "services.trainer.text_lengths_worker"
 _FILE: Final = "file://"
 _ENVIRONMENT: Final = {
@@ -54,16 +57,16 @@ class ProcessTextLengths:
         """See TextLengths."""
         path = await asyncio.to_thread(_folder, base.source)
         if path is None:
-            raise TextsUncheckedError(f"the trainer finds no language model at {base.source}")
+            raise _unchecked(base, f"there is no language model at {base.source}")
         question = {"path": path, "sha256": base.sha256, "seconds": self._seconds, "most": MAX_FAULTS}
         part = await asyncio.to_thread(_encoded, texts)
         self._asking += 1
         try:
             answer, _ = await self._child.ask(question, [part], timeout_seconds=self._whole_seconds)
         except WorkerFaultError as error:
-            raise TextsUncheckedError(str(error)) from error
+            raise _unchecked(base, str(error)) from error
         except WorkerDiedError as error:
-            raise TextsUncheckedError(f"the tokenizer of {base.name} gave no answer: {error}") from error
+            raise _unchecked(base, f"no answer: {error}") from error
         finally:
             self._asking -= 1
             self._release_later()
@@ -90,6 +93,12 @@ class ProcessTextLengths:
         await asyncio.sleep(self._idle_seconds)
         if not self._asking:
             await self._child.close()
+
+
+def _unchecked(base: BaseModel, why: str) -> TextsUncheckedError:
+    # Where a base lies is for administrators: they read the log, the advice is for everybody.
+    _log.warning("texts were not measured", base=base.name, why=why)
+    return TextsUncheckedError(f"the trainer could not use the tokenizer of {base.name}")
 
 
 def _folder(source: str) -> str | None:

@@ -141,10 +141,10 @@ async def test_only_the_texts_that_a_job_uses_are_measured(trainer: Trainer) -> 
 
 
 async def test_a_base_that_is_elsewhere_leaves_it_to_the_worker(trainer: Trainer) -> None:
-    trainer.lengths.unchecked = "the trainer finds no language model at /models/llama"
+    trainer.lengths.unchecked = "the trainer could not use the tokenizer of baseModels/llama"
     job = (await trainer.service.create(new_job())).job
     assert [advice.code for advice in job.advice] == ["TEXT_LENGTHS_UNCHECKED"]
-    assert "at /models/llama" in job.advice[0].message
+    assert "the tokenizer of baseModels/llama" in job.advice[0].message
 
 
 def test_modules_of_language_models_tell_their_targets() -> None:
