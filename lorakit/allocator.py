@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import platform
+from pathlib import Path
 from typing import Final
 
 _M_TRIM_THRESHOLD: Final = -1
@@ -25,3 +26,41 @@ def keep_freed_memory() -> bool:
     library = ctypes.CDLL(None)
     wanted = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, _LARGEST), (_M_ARENA_MAX, 1))
     return all(library.mallopt(option, value) == 1 for option, value in wanted)
+
+
+def kept_bytes() -> int:
+    """What has been freed and is still the process's: the system does not count it as available, but new
+    tensors are made from it. 0 where the C library or the system does not tell.
+    """
+    ask = getattr(ctypes.CDLL(None), "mallinfo2", None)
+    if ask is None:
+        return 0
+    ask.restype = _MallInfo
+    info = ask()
+    try:
+        lines = Path("/proc/self/status").read_text("ascii").splitlines()
+        resident = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon:"))
+    except (OSError, StopIteration):
+        return 0
+    # Pages that were given back lie in free blocks as well, but are not resident any more.
+    return max(0, min(int(info.fordblks), resident - int(info.uordblks) - int(info.hblkhd)))
+
+
+class _MallInfo(ctypes.Structure):
+    """struct mallinfo2 of malloc.h."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in (
+            "arena",
+            "ordblks",
+            "smblks",
+            "hblks",
+            "hblkhd",
+            "usmblks",
+            "fsmblks",
+            "uordblks",
+            "fordblks",
+            "keepcost",
+        )
+    )

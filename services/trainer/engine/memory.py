@@ -16,6 +16,8 @@ from typing import Final
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from lorakit.allocator import kept_bytes
+
 _SHARE_CUDA: Final = 0.9
 _SHARE_CPU: Final = 0.8
 """Of what is free: allocators waste a little, and on a CPU others live in the same memory."""
@@ -141,7 +143,7 @@ def free_bytes(device: torch.device) -> int:
         free, _ = torch.cuda.mem_get_info(device)
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int((free + cached) * _SHARE_CUDA)
-    return int(_available_memory() * _SHARE_CPU)
+    return int((_available_memory() + kept_bytes()) * _SHARE_CPU)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -21,7 +21,7 @@ from services.trainer.engine.checkpoint import load_checkpoint, save_checkpoint
 from services.trainer.engine.device_memory import taken_bytes
 from services.trainer.engine.items import SampleSettings, TrainingItem
 from services.trainer.engine.job import Job
-from services.trainer.engine.memory import MemoryBook
+from services.trainer.engine.memory import MemoryBook, release_unused
 from services.trainer.engine.port import Family, OnProgress, Sample
 from services.trainer.engine.shared_passes import SharedPasses
 from services.trainer.engine.spec import JobSpec, Outcome, StepReport
@@ -64,11 +64,12 @@ class Pack:
         self.close()
 
     def close(self) -> None:
-        """Drops all jobs and takes the routing layers out of the base again."""
+        """Drops all jobs and takes the routing layers out of the base again; gives unused memory back."""
         self._jobs.clear()
         self._passes.close()
         for model in self._family.components.values():
             uninstall(model)
+        release_unused(self._family.device)
 
     @property
     def job_ids(self) -> tuple[str, ...]:
