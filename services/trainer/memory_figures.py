@@ -54,6 +54,7 @@ class BaseMemory:
 
     base_sha256: str
     precision: Precision
+    """As the jobs ask for it: what AUTO means is the device's own affair."""
     device: str
     free_bytes: int
     """Beside the base, before any job."""

@@ -79,12 +79,13 @@ class PackingService:
         """
         async with self._jobs.snapshot() as reader:
             seats = await reader.packing.seats(self._clock.now() - self._seen_within)
-            memories = await reader.packing.memories([base_sha256])
+            found = await reader.packing.memories([base_sha256])
+        memories = [memory for memory in found if memory.precision is spec.precision]
         devices = {seat.device for seat in seats} or {memory.device for memory in memories}
         if not devices <= {memory.device for memory in memories}:
             return []
-        found = shortage(spec, [memory for memory in memories if memory.device in devices])
-        return [] if found is None else [FieldViolation(f"{prefix}.{found[0]}", f"does not fit: {found[1]}")]
+        lack = shortage(spec, [memory for memory in memories if memory.device in devices])
+        return [] if lack is None else [FieldViolation(f"{prefix}.{lack[0]}", f"does not fit: {lack[1]}")]
 
     async def placed(self, reader: JobReader, records: Sequence[JobRecord]) -> list[JobRecord]:
         """The records, those of jobs that have not ended with where they stand."""

@@ -184,7 +184,7 @@ async def test_a_cancelled_job_is_not_asked_to_make_way(shop: Shop) -> None:
 
 MEMORY = BaseMemory(
     base_sha256=BASE.sha256,
-    precision=Precision.FLOAT32,
+    precision=Precision.AUTO,
     device="CPU",
     free_bytes=1 << 30,
     pass_bytes=1 << 30,
@@ -217,6 +217,27 @@ async def test_a_worker_that_has_measured_nothing_yet_may_fit_it(shop: Shop) -> 
     trainer.clock.advance(timedelta(minutes=5).total_seconds())
     with pytest.raises(InvalidArgument):
         await trainer.service.validate("acme", draft(resolution=2048))
+
+
+async def test_figures_of_another_precision_tell_nothing(shop: Shop) -> None:
+    """What takes too much in float32 may fit in bfloat16."""
+    trainer = shop.trainer
+    await shop.ask()
+    await trainer.packer.put_memory(replace(MEMORY, precision=Precision.FLOAT32))
+    with pytest.raises(InvalidArgument):
+        await trainer.service.validate("acme", draft(resolution=2048, precision=Precision.FLOAT32))
+    for other in (Precision.BFLOAT16, Precision.AUTO):
+        plan = await trainer.service.validate("acme", draft(resolution=2048, precision=other))
+        assert plan.spec.precision is other
+
+
+async def test_each_precision_has_its_own_room(shop: Shop) -> None:
+    trainer = shop.trainer
+    for precision, free_bytes in ((Precision.AUTO, 1 << 30), (Precision.FLOAT32, 1 << 40)):
+        await trainer.packer.put_memory(replace(MEMORY, precision=precision, free_bytes=free_bytes))
+    for _ in range(4):
+        await shop.submit("acme")
+    assert len(await trainer.workers.lease(Seat("w1", 8, "CPU"), Wish(max_jobs=8))) == 2
 
 
 async def test_a_pack_takes_as_many_jobs_as_its_device_has_room_for(shop: Shop) -> None:
