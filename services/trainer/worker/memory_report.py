@@ -64,11 +64,14 @@ class MemoryReporter:
                 recomputing=kind.setting.recomputing,
                 fixed_bytes=memory.fixed,
                 row_bytes=memory.per_row,
+                parameters=kind.parameters,
             )
             for kind, memory in self._book.measured.items()
             if (kind.setting.base_sha256, kind.setting.autocast) == (self._family.sha256, self._autocast)
         }
-        ordered = sorted(passes, key=lambda measured: (measured.area, measured.recomputing))
+        ordered = sorted(
+            passes, key=lambda measured: (measured.area, measured.recomputing, measured.parameters)
+        )
         return replace(self._empty, passes=tuple(ordered))
 
 
