@@ -50,6 +50,7 @@ class Lease:
 
     worker: str
     since: datetime
+    """When the worker took it; once it trains, when it began to."""
     expires_at: datetime
 
 
@@ -140,6 +141,8 @@ class Job:
             # A job that is being cancelled is not running again because its worker has not heard of it yet.
             if self.state not in {payload, JobState.CANCELLING}:
                 self._move(payload, now)
+                if self.lease is not None and payload is JobState.RUNNING:
+                    self.lease = replace(self.lease, since=now)
             return
         if isinstance(payload, Progress):
             self.progress = payload

@@ -35,7 +35,7 @@ class PassMemory:
     fixed_bytes: int
     row_bytes: int
     parameters: int = 0
-    """Bits of the number of numbers in the adapter of the job that was measured; its gradients are counted."""
+    """Bits of the number of numbers in the measured job's adapter; its gradients are counted."""
 
     def at(self, area: int) -> int:
         """What one row of that area takes at least: activations grow with the area, or faster."""

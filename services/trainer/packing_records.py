@@ -208,6 +208,8 @@ def _running(row: JobRow) -> Running:
         pack_key=_key(row),
         worker=row.worker,
         since=row.leased_at or row.create_time,
+        prepares=row.state == JobState.PREPARING.value,
+        came_back=row.line_time > row.create_time,
         is_suspect=row.failures >= SUSPECT_FAILURES,
         makes_way=row.makes_way,
         steps_left=max(0, row.total_steps - _steps_done(row)),

@@ -57,6 +57,7 @@ class PackingService:
                     job.make_way(way.why, now)
                     await transaction.save(job)
                     told.append(job)
+            await packing.serve(way.served, now)
         for job in told:
             self._bell.ring(job.name)
         return len(told)

@@ -18,7 +18,7 @@ from services.trainer.memory_figures import AdapterNumbers, BaseMemory, PassMemo
 from services.trainer.placement import Standing
 from services.trainer.preemption import Seat
 from services.trainer.service import NewJob
-from services.trainer.service_workers import Completion, Held, Instruction
+from services.trainer.service_workers import Completion, Held, Instruction, Report
 from services.trainer.sources import DatasetRevision
 from services.trainer.spec import Precision, Target
 from tests.fixtures.trainer_jobs import BASE, REVISION, draft
@@ -68,7 +68,8 @@ class Shop:
             return
         wish = Wish(max_jobs=free, joining=self.key if self.held else None)
         for job in await self.trainer.workers.lease(Seat("w1", PLACES, "CPU"), wish):
-            self.held[job.name] = Held(job.name, job.fencing_token)
+            self.held[job.name] = held = Held(job.name, job.fencing_token)
+            await self.trainer.workers.report(Report(held=held, payloads=[JobState.RUNNING]))
             self.key = job.pack_key
             self.begun.append(job.name)
 
@@ -132,7 +133,7 @@ async def test_packs_take_turns_and_nothing_is_lost(shop: Shop) -> None:
     turns = [name for name, before in zip(shop.begun, ["", *shop.begun], strict=False) if name != before]
     assert turns[:3] == [first, second, first]
     job = (await shop.trainer.service.get(turns[-1])).job
-    assert (job.failures, job.state) == (0, JobState.PREPARING)
+    assert (job.failures, job.state) == (0, JobState.RUNNING)
     assert job.attempt >= 2
 
 
