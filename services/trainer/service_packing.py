@@ -53,8 +53,7 @@ class PackingService:
             told = []
             for victim in sorted(way.victims, key=lambda job: job.name):
                 job = await transaction.lock(victim.name)
-                if job is not None and job.state in LEASED:
-                    job.make_way(way.why, now)
+                if job is not None and job.make_way(way.why, now):
                     await transaction.save(job)
                     told.append(job)
             await packing.serve(way.served, now)

@@ -1,4 +1,4 @@
-"""Whatever comes in, every job goes on: the packer played through in simulated time, with workers that obey."""
+"""Whatever comes in, every job gets further: the packer in simulated time, with workers that obey."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BASES = tuple(replace(BASE, sha256=letter * 64) for letter in "bcd")
 
 @dataclass
 class Plant:
-    """Workers, jobs that need so many seconds of training, and the seconds that each pack takes to prepare."""
+    """Workers, jobs that need so many seconds of training, and how long a job is prepared."""
 
     seats: list[Seat]
     preparing: float = 30.0
