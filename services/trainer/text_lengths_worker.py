@@ -1,4 +1,4 @@
-"""The process that measures texts: `python -m services.trainer.text_lengths_worker <most bytes of memory>`."""
+"""Measures texts: `python -m services.trainer.text_lengths_worker <memory limit in bytes>`."""
 
 from __future__ import annotations
 
