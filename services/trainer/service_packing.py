@@ -73,16 +73,17 @@ class PackingService:
             await transaction.packing.forget(now, now - _SILENT)
 
     async def too_large(self, spec: TrainingSpec, base_sha256: str, prefix: str) -> list[FieldViolation]:
-        """The field that makes the job too large for every worker's device, as far as they have measured.
+        """The field that makes the job too large for the device of every worker that is there.
 
-        A worker that has not measured the base yet may be one that it fits.
+        A worker that has not measured the base yet may be one that it fits, and so may one that is to come
+        while there is none.
         """
         async with self._jobs.snapshot() as reader:
             seats = await reader.packing.seats(self._clock.now() - self._seen_within)
             found = await reader.packing.memories([base_sha256])
         memories = [memory for memory in found if memory.precision is spec.precision]
-        devices = {seat.device for seat in seats} or {memory.device for memory in memories}
-        if not devices <= {memory.device for memory in memories}:
+        devices = {seat.device for seat in seats}
+        if not devices or not devices <= {memory.device for memory in memories}:
             return []
         lack = shortage(spec, [memory for memory in memories if memory.device in devices])
         return [] if lack is None else [FieldViolation(f"{prefix}.{lack[0]}", f"does not fit: {lack[1]}")]

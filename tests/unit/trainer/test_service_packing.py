@@ -210,14 +210,26 @@ async def test_what_cannot_fit_is_refused_when_it_is_submitted(shop: Shop) -> No
 
 async def test_a_worker_that_has_measured_nothing_yet_may_fit_it(shop: Shop) -> None:
     trainer = shop.trainer
+    await shop.ask()
     await trainer.packer.put_memory(MEMORY)
     with pytest.raises(InvalidArgument):
         await trainer.service.validate("acme", draft(resolution=2048))
     await trainer.workers.lease(Seat("w9", 8, "NVIDIA H200"), Wish(max_jobs=8))
     assert (await trainer.service.validate("acme", draft(resolution=2048))).spec.resolution == 2048
     trainer.clock.advance(timedelta(minutes=5).total_seconds())
+    await shop.ask()
     with pytest.raises(InvalidArgument):
         await trainer.service.validate("acme", draft(resolution=2048))
+
+
+async def test_workers_that_are_gone_tell_nothing_of_those_to_come(shop: Shop) -> None:
+    trainer = shop.trainer
+    await shop.ask()
+    await trainer.packer.put_memory(MEMORY)
+    with pytest.raises(InvalidArgument):
+        await trainer.service.validate("acme", draft(resolution=2048))
+    trainer.clock.advance(timedelta(minutes=5).total_seconds())
+    assert (await trainer.service.validate("acme", draft(resolution=2048))).spec.resolution == 2048
 
 
 async def test_figures_of_another_precision_tell_nothing(shop: Shop) -> None:
