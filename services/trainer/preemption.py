@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from services.trainer.leasing import Candidate, PackKey, Queue, fits
+from services.trainer.memory_figures import BaseMemory
+from services.trainer.room import Room
 from services.trainer.spec import TrainingSpec
 
 
@@ -57,8 +59,16 @@ class MakeWay:
     """Brands that have had their turn, and count as if they had got their places now."""
 
 
-def who_makes_way(queue: Queue, running: Sequence[Running], seats: Sequence[Seat]) -> MakeWay | None:
-    """The next jobs to leave; None when nobody has to, or the places that others leave are enough."""
+def who_makes_way(
+    queue: Queue,
+    running: Sequence[Running],
+    seats: Sequence[Seat],
+    memories: Sequence[BaseMemory] = (),
+) -> MakeWay | None:
+    """The next jobs to leave; None when nobody has to, or the places that others leave are enough.
+
+    `memories` tell whether there is room on the seats' devices.
+    """
     packs: defaultdict[str, list[Running]] = defaultdict(list)
     for job in running:
         packs[job.worker].append(job)
@@ -68,7 +78,7 @@ def who_makes_way(queue: Queue, running: Sequence[Running], seats: Sequence[Seat
     for candidate in queue.in_order():
         if candidate.pack_key in seen or not queue.has_waited(candidate, queue.rules.grace):
             continue
-        if any(_has_place(candidate, packs.get(seat.worker, []), seat) for seat in seats):
+        if any(_has_place(candidate, packs.get(seat.worker, []), seat, memories) for seat in seats):
             seen.add(candidate.pack_key)
             continue
         if promised:
@@ -91,11 +101,17 @@ def _places_left(packs: Mapping[str, Sequence[Running]], seats: Sequence[Seat]) 
     return left
 
 
-def _has_place(candidate: Candidate, pack: Sequence[Running], seat: Seat) -> bool:
+def _has_place(
+    candidate: Candidate, pack: Sequence[Running], seat: Seat, memories: Sequence[BaseMemory]
+) -> bool:
     if not pack:
         return True
-    suits = fits(candidate, pack[0].pack_key, alone=False) and not pack[0].is_suspect
-    return suits and len(pack) < seat.places
+    if pack[0].is_suspect or len(pack) >= seat.places or not fits(candidate, pack[0].pack_key, alone=False):
+        return False
+    room = Room(memory for memory in memories if memory.device == seat.device)
+    for job in pack:
+        room.hold(job.pack_key.base_sha256, job.spec)
+    return candidate.spec is None or room.has(candidate.pack_key.base_sha256, candidate.spec)
 
 
 def _for(

@@ -22,13 +22,16 @@ class Room:
         memory = self._memories.get((base_sha256, spec.precision))
         self._taken += memory.state_bytes(spec) if memory else 0
 
-    def take(self, base_sha256: str, spec: TrainingSpec) -> bool:
-        """Whether a job finds room; if so it is taken."""
+    def has(self, base_sha256: str, spec: TrainingSpec) -> bool:
+        """Whether a job finds room."""
         memory = self._memories.get((base_sha256, spec.precision))
         if memory is None:
             return True
-        state = memory.state_bytes(spec)
-        if self._taken + state + memory.row_bytes(spec) > memory.free_bytes:
-            return False
-        self._taken += state
-        return True
+        return self._taken + memory.state_bytes(spec) + memory.row_bytes(spec) <= memory.free_bytes
+
+    def take(self, base_sha256: str, spec: TrainingSpec) -> bool:
+        """Whether a job finds room; if so it is taken."""
+        found = self.has(base_sha256, spec)
+        if found:
+            self.hold(base_sha256, spec)
+        return found

@@ -46,7 +46,9 @@ class PackingService:
             packing = transaction.packing
             queue = await packing.queue(now, self._rules, Wish(max_jobs=1))
             seats = await packing.seats(now - self._seen_within)
-            way = who_makes_way(queue, await packing.running(), seats)
+            running = await packing.running()
+            memories = await packing.memories(sorted({job.pack_key.base_sha256 for job in running}))
+            way = who_makes_way(queue, running, seats, memories)
             # Whoever holds the candidate's row decides; another replica does not decide the same again.
             if way is None or not await transaction.lock_queued([way.candidate.name]):
                 return 0

@@ -264,6 +264,24 @@ async def test_a_pack_takes_as_many_jobs_as_its_device_has_room_for(shop: Shop) 
     assert len(await shop.trainer.workers.lease(Seat("w2", 8, "other"), Wish(max_jobs=8))) == 2
 
 
+async def test_a_device_without_room_is_full_whatever_places_it_has(shop: Shop) -> None:
+    trainer, seat = shop.trainer, Seat("w1", 8, "CPU")
+    await trainer.packer.put_memory(MEMORY)
+    for _ in range(2):
+        await shop.submit("acme")  # 366 MiB each at rank 8, and 256 MiB for a row
+    low = await trainer.workers.lease(seat, Wish(max_jobs=8))
+    urgent = await shop.submit("acme", priority=10)
+    trainer.clock.advance(5)
+    assert await trainer.packer.make_way() == 1
+    for job in low:
+        held = Held(job.name, job.fencing_token)
+        ((_, told),) = await trainer.workers.heartbeat("w1", [held])
+        if told is Instruction.PREEMPT:
+            await trainer.workers.complete(Completion(held=held, state=JobState.PREEMPTED))
+    (leased,) = await trainer.workers.lease(seat, Wish(max_jobs=7, joining=low[0].pack_key))
+    assert leased.name == urgent
+
+
 async def _events(shop: Shop, name: str):  # type: ignore[no-untyped-def]
     async with shop.trainer.service._jobs.snapshot() as reader:
         for event in await reader.events(name, after=0, limit=1000):
