@@ -31,7 +31,7 @@ from brandloom import (
     _names,
 )
 from brandloom.cli.job_facts import place
-from brandloom.cli.plain import size, span
+from brandloom.cli.plain import size, span, visible
 from brandloom.cli.session import table
 
 _LINE_SECONDS: Final = 5.0
@@ -264,6 +264,6 @@ def _line_printer(console: Console) -> OnEvent:
             if not final and now - last.get(job.name, -_LINE_SECONDS) < _LINE_SECONDS:
                 return
             last[job.name] = now
-        console.print(event_line(job, event), highlight=False, markup=False)
+        console.print(visible(event_line(job, event)), highlight=False, markup=False)
 
     return print_line

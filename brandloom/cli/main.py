@@ -20,6 +20,7 @@ from brandloom.cli.images import images
 from brandloom.cli.jobs import jobs
 from brandloom.cli.label_jobs import label_jobs
 from brandloom.cli.loras import loras
+from brandloom.cli.plain import visible
 from brandloom.cli.revisions import revisions
 from brandloom.cli.services import services
 from brandloom.cli.session import Session, pass_session
@@ -125,7 +126,7 @@ def main() -> NoReturn:
 def describe(error: errors.BrandloomError) -> str:
     """The error for a terminal: what is wrong, each faulty field, the reason, when to try again."""
     if not isinstance(error, errors.ApiError):
-        return f"Error: {error}"
+        return visible(f"Error: {error}")
     lines = [f"Error: {error.message}"]
     if error.violations:
         lines = ["Error: the request is not valid"]
@@ -138,4 +139,4 @@ def describe(error: errors.BrandloomError) -> str:
     if error.retry_after_seconds is not None:
         facts.append(f"try again in {error.retry_after_seconds:g} s")
     lines.append(f"  ({', '.join(facts)})")
-    return "\n".join(lines)
+    return visible("\n".join(lines))

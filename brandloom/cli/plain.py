@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import unicodedata
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+_MARK: Final = "\N{REPLACEMENT CHARACTER}"
+_COMMANDS: Final = ("Cc", "Cs")
+_TURNING: Final = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+"""They show what follows in another order."""
 
 
 def plain(value: Any) -> Any:  # noqa: PLR0911 - one for each kind of value
@@ -25,6 +31,18 @@ def plain(value: Any) -> Any:  # noqa: PLR0911 - one for each kind of value
     if isinstance(value, Path):
         return str(value)
     return value
+
+
+def visible(text: str) -> str:
+    """The text with a mark for each character that a terminal would obey rather than show: names and
+    messages come from others."""
+    return "".join(_MARK if _commands(character) else character for character in text)
+
+
+def _commands(character: str) -> bool:
+    if character in "\n\t":
+        return False
+    return character in _TURNING or unicodedata.category(character) in _COMMANDS
 
 
 def size(count: int) -> str:

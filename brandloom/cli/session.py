@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 import brandloom
-from brandloom.cli.plain import plain
+from brandloom.cli.plain import plain, visible
 
 T = TypeVar("T")
 
@@ -63,7 +63,7 @@ class Session:
     def note(self, text: str) -> None:
         """A remark on what is going on; silent with --json."""
         if not self.json:
-            self.notes.print(text, highlight=False, markup=False)
+            self.notes.print(visible(text), highlight=False, markup=False)
 
     def show(self, value: T, render: Callable[[T], Any]) -> None:
         """A result: as JSON with --json, else as `render` makes it."""
@@ -74,6 +74,8 @@ class Session:
 
     def print(self, result: Any) -> None:
         """Something for people on stdout; in a pipe without the blanks that fill up a table's lines."""
+        if isinstance(result, str):
+            result = Text(visible(result))
         if self.out.is_terminal:
             self.out.print(result, highlight=False)
             return
@@ -142,7 +144,7 @@ def facts(pairs: Iterable[tuple[str, object]]) -> Table:
 def _cell(value: object) -> Any:
     if isinstance(value, Text | Table):
         return value
-    return Text("" if value is None else str(value))
+    return Text("" if value is None else visible(str(value)))
 
 
 def _console(*, stderr: bool) -> Console:

@@ -43,9 +43,10 @@ class ExportService:
     async def _now(self, key: DatasetKey) -> list[ExportRow] | AsyncIterator[bytes]:
         async with self._records.snapshot() as unit:
             dataset = await unit.datasets.get(key)
-            if dataset.counts.texts:
-                return _whole(manifest_of_texts(await unit.texts.included(key)))
+            texts = await unit.texts.included(key) if dataset.counts.texts else []
             images = await unit.images.included(key)
+        if dataset.counts.texts:
+            return _whole(await asyncio.to_thread(manifest_of_texts, texts))
         rows = [
             ExportRow(image.source_name, image.caption, image.sha256, image.size_bytes) for image in images
         ]

@@ -27,6 +27,7 @@ def memory_to_proto(memory: BaseMemory) -> pb.ReportMemoryRequest:
                 recomputing=measured.recomputing,
                 fixed_bytes=measured.fixed_bytes,
                 row_bytes=measured.row_bytes,
+                parameters=measured.parameters,
             )
             for measured in memory.passes
         ],
@@ -51,6 +52,7 @@ def memory_from_proto(message: pb.ReportMemoryRequest) -> BaseMemory:
                 recomputing=measured.recomputing,
                 fixed_bytes=measured.fixed_bytes,
                 row_bytes=measured.row_bytes,
+                parameters=measured.parameters,
             )
             for measured in message.passes
         ),

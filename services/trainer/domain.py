@@ -50,6 +50,7 @@ class Lease:
 
     worker: str
     since: datetime
+    """When the worker took it; once it trains, when it began to."""
     expires_at: datetime
 
 
@@ -140,6 +141,8 @@ class Job:
             # A job that is being cancelled is not running again because its worker has not heard of it yet.
             if self.state not in {payload, JobState.CANCELLING}:
                 self._move(payload, now)
+                if self.lease is not None and payload is JobState.RUNNING:
+                    self.lease = replace(self.lease, since=now)
             return
         if isinstance(payload, Progress):
             self.progress = payload
@@ -169,11 +172,13 @@ class Job:
         self.require_lease(token)
         self._end(JobState.CANCELLED, now)
 
-    def make_way(self, why: str, now: datetime) -> None:
-        """Asks the worker to leave the job with a checkpoint; a job that is being cancelled leaves anyway."""
-        if self.state in LEASED and self.state is not JobState.CANCELLING:
-            self.makes_way = True
-            self._record(Notice(f"{why}; it goes on when a place is free"), now)
+    def make_way(self, why: str, now: datetime) -> bool:
+        """Asks the worker to leave the job with a checkpoint; False if it leaves anyway, or nobody has it."""
+        if self.makes_way or self.state not in LEASED or self.state is JobState.CANCELLING:
+            return False
+        self.makes_way = True
+        self._record(Notice(f"{why}; it goes on when a place is free"), now)
+        return True
 
     def tell(self, text: str, now: datetime) -> None:
         """Records something worth knowing."""

@@ -10,7 +10,8 @@ from services.trainer.amounts import in_words
 from services.trainer.buckets import bucket_sizes
 from services.trainer.spec import Optimizer, Precision, Target, TrainingSpec
 
-_WEIGHT_AND_GRADIENT: Final = 8
+_WEIGHT: Final = 4
+_GRADIENT: Final = 4
 _AVERAGE: Final = 4
 _OPTIMIZER_BYTES: Final = {
     Optimizer.ADAMW: 8,
@@ -33,6 +34,8 @@ class PassMemory:
     """With gradient checkpointing."""
     fixed_bytes: int
     row_bytes: int
+    parameters: int = 0
+    """Bits of the number of numbers in the measured job's adapter; its gradients are counted."""
 
     def at(self, area: int) -> int:
         """What one row of that area takes at least: activations grow with the area, or faster."""
@@ -54,6 +57,7 @@ class BaseMemory:
 
     base_sha256: str
     precision: Precision
+    """As the jobs ask for it: what AUTO means is the device's own affair."""
     device: str
     free_bytes: int
     """Beside the base, before any job."""
@@ -64,30 +68,43 @@ class BaseMemory:
 
     def state_bytes(self, spec: TrainingSpec) -> int:
         """What a job keeps there for as long as it trains: weights, gradients, the optimizer's averages."""
-        numbers = sum(
+        each = _WEIGHT + _GRADIENT + _OPTIMIZER_BYTES[spec.optimization.optimizer]
+        if spec.optimization.ema_decay:
+            each += _AVERAGE
+        return self._numbers(spec) * each
+
+    def row_bytes(self, spec: TrainingSpec) -> int:
+        """What a pass over one row of the job takes at least; 0 if nothing that says so was measured.
+
+        Only passes with gradient checkpointing say so, and only those of an adapter that was no larger.
+        """
+        if not spec.resolution:
+            return 0
+        sizes = bucket_sizes(spec.resolution, spec.aspect_ratio_buckets)
+        area = min(width * height for width, height in sizes)
+        parameters = self._numbers(spec).bit_length()
+        known = [
+            measured.at(area)
+            for measured in self.passes
+            if measured.recomputing and measured.area <= area and measured.parameters <= parameters
+        ]
+        return max(known, default=0)
+
+    def least_bytes(self, spec: TrainingSpec) -> int:
+        """What training the job alone takes at least."""
+        gradients = self._numbers(spec) * _GRADIENT
+        # What was measured of a pass has gradients of its own in it.
+        return self.state_bytes(spec) + max(0, self.row_bytes(spec) - gradients)
+
+    def _numbers(self, spec: TrainingSpec) -> int:
+        """In the job's adapter."""
+        per_rank = sum(
             part.per_rank
             for part in self.adapters
             if part.target in spec.adapter.targets
             and (spec.adapter.train_text_encoder or not part.text_encoder)
         )
-        each = _WEIGHT_AND_GRADIENT + _OPTIMIZER_BYTES[spec.optimization.optimizer]
-        if spec.optimization.ema_decay:
-            each += _AVERAGE
-        return numbers * spec.adapter.rank * each
-
-    def row_bytes(self, spec: TrainingSpec) -> int:
-        """What a pass over one row of the job takes at least; 0 if nothing that says so was measured."""
-        if not spec.resolution:
-            return 0
-        sizes = bucket_sizes(spec.resolution, spec.aspect_ratio_buckets)
-        area = max(width * height for width, height in sizes)
-        recomputing = any(measured.recomputing for measured in self.passes)
-        known = [
-            measured
-            for measured in self.passes
-            if measured.area <= area and measured.recomputing is recomputing
-        ]
-        return max((measured.at(area) for measured in known), default=0) if recomputing else 0
+        return per_rank * spec.adapter.rank
 
 
 def shortage(spec: TrainingSpec, devices: Sequence[BaseMemory]) -> tuple[str, str] | None:
@@ -106,7 +123,7 @@ def _shortage(spec: TrainingSpec, device: BaseMemory) -> tuple[str, str] | None:
             f"one row takes at least {in_words(row)} even with gradient checkpointing, and "
             f"{in_words(pass_bytes)} are there beside the base ({device.device}, measured)"
         )
-    if row + state > free:
+    if device.least_bytes(spec) > free:
         rank = f"rank {spec.adapter.rank} with {spec.optimization.optimizer}"
         return "adapter.rank", (
             f"{rank} takes {in_words(state)}" + (f" and one row {in_words(row)}" if row else "") + ", and "

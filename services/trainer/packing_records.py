@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Select, case, delete, func, select
+from sqlalchemy import Row, Select, case, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.trainer.events import JobState
@@ -23,6 +23,19 @@ from services.trainer.tables import Base, BrandRow, JobRow, MemoryRow, WorkerRow
 _LEASED: Final = tuple(sorted(state.value for state in LEASED))
 _QUEUED: Final = JobState.QUEUED.value
 _LONGEST_LINE: Final = 10_000
+_LINE_COLUMNS: Final = (
+    JobRow.name,
+    JobRow.brand,
+    JobRow.priority,
+    JobRow.line_time,
+    JobRow.not_before,
+    JobRow.base_sha256,
+    JobRow.resolution,
+    JobRow.precision,
+    JobRow.failures,
+    JobRow.total_steps,
+    JobRow.checkpoint,
+)
 _SEEN_EVERY: Final = timedelta(seconds=5)
 _KEEP_MEMORY: Final = timedelta(days=30)
 
@@ -36,8 +49,10 @@ class SqlPacking:
     async def queue(self, now: datetime, rules: QueueRules, wish: Wish | None) -> Queue:
         """See PackingReader."""
         if wish is None:
-            line = select(JobRow).where(JobRow.state == _QUEUED).order_by(*_order(now, rules))
-            rows = await self._session.scalars(line.limit(_LONGEST_LINE))
+            # Whole rows with all their JSON would take seconds for a line of thousands.
+            line = select(*_LINE_COLUMNS).where(JobRow.state == _QUEUED).order_by(*_order(now, rules))
+            found = await self._session.execute(line.limit(_LONGEST_LINE))
+            waiting = [_candidate(row) for row in found]
         else:
             # Of each brand the first ones whatever they need, for the rules about long waits, and the first
             # that fit.
@@ -46,7 +61,7 @@ class SqlPacking:
                 *await self._session.scalars(_fitting(now, rules, wish)),
             }
             rows = await self._session.scalars(select(JobRow).where(JobRow.name.in_(names)))
-        waiting = [_candidate(row, with_spec=wish is not None) for row in rows]
+            waiting = [replace(_candidate(row), spec=read_spec(row.spec)) for row in rows]
         return Queue(
             waiting=waiting,
             running=await self._running_by_brand(),
@@ -163,7 +178,7 @@ def _fitting(now: datetime, rules: QueueRules, wish: Wish) -> Select[tuple[str]]
     return select(placed.c.name).where(placed.c.place <= wish.max_jobs)
 
 
-def _key(row: JobRow) -> PackKey:
+def _key(row: JobRow | Row[Any]) -> PackKey:
     return PackKey(row.base_sha256, row.resolution, Precision(row.precision))
 
 
@@ -171,7 +186,8 @@ def _steps_done(row: JobRow) -> int:
     return int(row.progress["step"]) if row.progress else 0
 
 
-def _candidate(row: JobRow, *, with_spec: bool) -> Candidate:
+def _candidate(row: JobRow | Row[Any]) -> Candidate:
+    """Without its spec; `row` is a job's, or has the _LINE_COLUMNS of one."""
     return Candidate(
         name=row.name,
         brand=row.brand,
@@ -181,7 +197,6 @@ def _candidate(row: JobRow, *, with_spec: bool) -> Candidate:
         pack_key=_key(row),
         failures=row.failures,
         steps_left=max(0, row.total_steps - (row.checkpoint["step"] if row.checkpoint else 0)),
-        spec=read_spec(row.spec) if with_spec else None,
     )
 
 
@@ -193,6 +208,8 @@ def _running(row: JobRow) -> Running:
         pack_key=_key(row),
         worker=row.worker,
         since=row.leased_at or row.create_time,
+        prepares=row.state == JobState.PREPARING.value,
+        came_back=row.line_time > row.create_time,
         is_suspect=row.failures >= SUSPECT_FAILURES,
         makes_way=row.makes_way,
         steps_left=max(0, row.total_steps - _steps_done(row)),

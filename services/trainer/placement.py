@@ -19,6 +19,8 @@ from services.trainer.preemption import Running, Seat
 
 _HORIZON: Final = 64
 """Queued jobs whose start is estimated; those behind them are told their position only."""
+_FAR: Final = timedelta(days=365)
+"""Nothing is estimated that far ahead."""
 _SOON: Final = timedelta(seconds=2)
 
 
@@ -126,9 +128,7 @@ class _Play:
         self._speeds = _seconds_a_step(running)
         self._taken: defaultdict[str, list[_Place]] = defaultdict(list)
         for job in running:
-            end = None
-            if job.seconds_left is not None:
-                end = queue.now + timedelta(seconds=job.seconds_left)
+            end = _end(queue.now, job.seconds_left)
             self._taken[job.worker].append(_Place(job.brand, job.pack_key, end, job.is_suspect))
 
     def starts(self, waiting: Sequence[Candidate]) -> dict[str, datetime]:
@@ -158,7 +158,7 @@ class _Play:
         chosen = choose(queue, wish)
         for candidate in chosen:
             seconds = self._speeds.get(candidate.pack_key, self._speeds.get(None))
-            end = None if seconds is None else now + timedelta(seconds=seconds * candidate.steps_left)
+            end = None if seconds is None else _end(now, seconds * candidate.steps_left)
             pack.append(_Place(candidate.brand, candidate.pack_key, end, candidate.is_suspect))
             self._counts[candidate.brand] += 1
         return chosen
@@ -174,6 +174,13 @@ class _Play:
             ended = [place for place in pack if place.end is not None and place.end <= now]
             self._counts.subtract(place.brand for place in ended)
             self._taken[worker] = [place for place in pack if place not in ended]
+
+
+def _end(now: datetime, seconds: float | None) -> datetime | None:
+    """None where nothing tells, or nothing near enough to be worth telling."""
+    if seconds is None or not seconds < _FAR.total_seconds():
+        return None
+    return now + timedelta(seconds=seconds)
 
 
 def _seconds_a_step(running: Sequence[Running]) -> dict[PackKey | None, float]:

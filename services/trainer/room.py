@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 from services.trainer.memory_figures import BaseMemory
 from services.trainer.spec import TrainingSpec
 
 
 class Room:
-    """Counts what jobs keep on one device; on a base that was not measured there, there is always room."""
+    """Counts what jobs keep on one device; on a base that was not measured there in their precision, there is
+    always room."""
 
-    def __init__(self, memories: Mapping[str, BaseMemory]) -> None:
-        """`memories` is what was measured on the device, by the digest of the base."""
-        self._memories = memories
+    def __init__(self, memories: Iterable[BaseMemory]) -> None:
+        """`memories` is what was measured on the device."""
+        self._memories = {(memory.base_sha256, memory.precision): memory for memory in memories}
         self._taken = 0
+
+    def hold(self, base_sha256: str, spec: TrainingSpec) -> None:
+        """Counts a job that is there already, whether it fits or not."""
+        memory = self._memories.get((base_sha256, spec.precision))
+        self._taken += memory.state_bytes(spec) if memory else 0
+
+    def has(self, base_sha256: str, spec: TrainingSpec) -> bool:
+        """Whether a job finds room."""
+        memory = self._memories.get((base_sha256, spec.precision))
+        if memory is None:
+            return True
+        return self._taken + memory.state_bytes(spec) + memory.row_bytes(spec) <= memory.free_bytes
 
     def take(self, base_sha256: str, spec: TrainingSpec) -> bool:
         """Whether a job finds room; if so it is taken."""
-        memory = self._memories.get(base_sha256)
-        if memory is None:
-            return True
-        state = memory.state_bytes(spec)
-        if self._taken + state + memory.row_bytes(spec) > memory.free_bytes:
-            return False
-        self._taken += state
-        return True
+        found = self.has(base_sha256, spec)
+        if found:
+            self.hold(base_sha256, spec)
+        return found

@@ -46,17 +46,19 @@ class PackingService:
             packing = transaction.packing
             queue = await packing.queue(now, self._rules, Wish(max_jobs=1))
             seats = await packing.seats(now - self._seen_within)
-            way = who_makes_way(queue, await packing.running(), seats)
+            running = await packing.running()
+            memories = await packing.memories(sorted({job.pack_key.base_sha256 for job in running}))
+            way = who_makes_way(queue, running, seats, memories)
             # Whoever holds the candidate's row decides; another replica does not decide the same again.
             if way is None or not await transaction.lock_queued([way.candidate.name]):
                 return 0
             told = []
             for victim in sorted(way.victims, key=lambda job: job.name):
                 job = await transaction.lock(victim.name)
-                if job is not None and job.state in LEASED:
-                    job.make_way(way.why, now)
+                if job is not None and job.make_way(way.why, now):
                     await transaction.save(job)
                     told.append(job)
+            await packing.serve(way.served, now)
         for job in told:
             self._bell.ring(job.name)
         return len(told)
@@ -73,18 +75,20 @@ class PackingService:
             await transaction.packing.forget(now, now - _SILENT)
 
     async def too_large(self, spec: TrainingSpec, base_sha256: str, prefix: str) -> list[FieldViolation]:
-        """The field that makes the job too large for every worker's device, as far as they have measured.
+        """The field that makes the job too large for the device of every worker that is there.
 
-        A worker that has not measured the base yet may be one that it fits.
+        A worker that has not measured the base yet may be one that it fits, and so may one that is to come
+        while there is none.
         """
         async with self._jobs.snapshot() as reader:
             seats = await reader.packing.seats(self._clock.now() - self._seen_within)
-            memories = await reader.packing.memories([base_sha256])
-        devices = {seat.device for seat in seats} or {memory.device for memory in memories}
-        if not devices <= {memory.device for memory in memories}:
+            found = await reader.packing.memories([base_sha256])
+        memories = [memory for memory in found if memory.precision is spec.precision]
+        devices = {seat.device for seat in seats}
+        if not devices or not devices <= {memory.device for memory in memories}:
             return []
-        found = shortage(spec, [memory for memory in memories if memory.device in devices])
-        return [] if found is None else [FieldViolation(f"{prefix}.{found[0]}", f"does not fit: {found[1]}")]
+        lack = shortage(spec, [memory for memory in memories if memory.device in devices])
+        return [] if lack is None else [FieldViolation(f"{prefix}.{lack[0]}", f"does not fit: {lack[1]}")]
 
     async def placed(self, reader: JobReader, records: Sequence[JobRecord]) -> list[JobRecord]:
         """The records, those of jobs that have not ended with where they stand."""

@@ -1,7 +1,7 @@
 """Whether texts fit into a base model, told by its tokenizer alone, in a process of its own.
 
 That process loads the tokenizer and no weights. The service stays as small and as responsive as it is, and a
-chat template that never ends is ended. It goes when nothing was asked for a while.
+chat template that never ends, or that fills the memory, is ended. It goes when nothing was asked for a while.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ MAX_FAULTS: Final = 100
 _log = structlog.get_logger(__name__)
 _WORKER: Final = "services.trainer.text_lengths_worker"
 _FILE: Final = "file://"
+_MEMORY_BYTES: Final = 4 << 30
+"""Of addresses; a tokenizer takes a few hundred MiB."""
 _ENVIRONMENT: Final = {
     "TOKENIZERS_PARALLELISM": "false",
     "TRANSFORMERS_VERBOSITY": "error",
@@ -44,7 +46,7 @@ class ProcessTextLengths:
         self._seconds = seconds
         self._whole_seconds = seconds + starting_seconds
         self._idle_seconds = idle_seconds
-        self._child = ChildProcess(_WORKER, environment=_ENVIRONMENT)
+        self._child = ChildProcess(_WORKER, [str(_MEMORY_BYTES)], environment=_ENVIRONMENT)
         self._asking = 0
         self._release: asyncio.Task[None] | None = None
 

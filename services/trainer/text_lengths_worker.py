@@ -1,8 +1,9 @@
-"""The process that measures texts: `python -m services.trainer.text_lengths_worker`."""
+"""Measures texts: `python -m services.trainer.text_lengths_worker <memory limit in bytes>`."""
 
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ from lorakit.families.language_tokenizer import load_tokenizer, max_tokens, read
 from servicekit.child_frames import Header, WorkerFaultError, run_worker
 
 _KEPT = 4
+_WORDS = 500
+"""Letters of what went wrong with a base or a text."""
 
 
 class TextMeter:
@@ -48,7 +51,7 @@ class TextMeter:
                 tokenizer = load_tokenizer(Path(path))
                 limit = max_tokens(read_model_config(Path(path)), tokenizer)
             except BaseModelError as error:
-                raise WorkerFaultError("BASE_UNUSABLE", str(error)[:500]) from error
+                raise WorkerFaultError("BASE_UNUSABLE", str(error)[:_WORDS]) from error
             while len(self._known) >= _KEPT:
                 del self._known[next(iter(self._known))]
             self._known[sha256] = tokenizer, limit
@@ -59,9 +62,9 @@ def _fault(tokenizer: Any, limit: int, turns: list[dict[str, str]]) -> str:
     try:
         count = len(encode_conversation(tokenizer, turns).ids)
     except TextError as error:
-        return f"cannot be used: {error}"
+        return f"cannot be used: {str(error)[:_WORDS]}"
     return f"has {count} tokens, the base model reads {limit} at most" if count > limit else ""
 
 
 if __name__ == "__main__":
-    run_worker(TextMeter().handle)
+    run_worker(TextMeter().handle, memory_bytes=int(sys.argv[1]))

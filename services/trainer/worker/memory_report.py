@@ -29,13 +29,23 @@ def device_title(device: str) -> str:
 class MemoryReporter:
     """Watches what is measured while one pack lives; made when the base is there and no job yet."""
 
-    def __init__(self, family: Family[Any, Any], precision: str, device: str, book: MemoryBook) -> None:
+    def __init__(
+        self,
+        family: Family[Any, Any],
+        device: str,
+        book: MemoryBook,
+        *,
+        asked: Precision,
+        precision: str,
+    ) -> None:
+        """`asked` is what the pack's jobs ask for, `precision` what the pack computes in."""
+        self._autocast = torch.bfloat16 if precision == Precision.BFLOAT16 else None
         self._family = family
         self._book = book
         self._told = 0
         self._empty = BaseMemory(
             base_sha256=family.sha256,
-            precision=Precision(precision),
+            precision=asked,
             device=device_title(device),
             free_bytes=free_bytes(family.device),
             pass_bytes=book.budget(family.device),
@@ -48,19 +58,20 @@ class MemoryReporter:
         if len(self._book.measured) == self._told:
             return None
         self._told = len(self._book.measured)
-        bf16 = self._empty.precision is Precision.BFLOAT16
-        autocast = torch.bfloat16 if bf16 else None
         passes = {
             PassMemory(
                 area=self._family.area(kind.shape),
                 recomputing=kind.setting.recomputing,
                 fixed_bytes=memory.fixed,
                 row_bytes=memory.per_row,
+                parameters=kind.parameters,
             )
             for kind, memory in self._book.measured.items()
-            if (kind.setting.base_sha256, kind.setting.autocast) == (self._family.sha256, autocast)
+            if (kind.setting.base_sha256, kind.setting.autocast) == (self._family.sha256, self._autocast)
         }
-        ordered = sorted(passes, key=lambda measured: (measured.area, measured.recomputing))
+        ordered = sorted(
+            passes, key=lambda measured: (measured.area, measured.recomputing, measured.parameters)
+        )
         return replace(self._empty, passes=tuple(ordered))
 
 

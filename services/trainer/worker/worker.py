@@ -106,7 +106,9 @@ class Worker:
         pack = await self._tools.engine.run(
             partial(Pack, family, precision=precision, device=self._device, memory=self._memory)
         )
-        reporter = MemoryReporter(family, precision, self._device, self._memory)
+        reporter = MemoryReporter(
+            family, self._device, self._memory, asked=key.precision, precision=precision
+        )
         loop = PackLoop(self._tools, prediction_type(base), pack)
         try:
             for run in runs:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from typing import Any
 
 import grpc
@@ -10,7 +12,10 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from brandloom.api.labeler.v1 import labeler_pb2, resources_pb2
+from services.labeler import service_exports
+from services.labeler.domain_texts import Text
 from services.labeler.limits import UploadLimits
+from services.labeler.text_lines import manifest_of_texts
 from services.trainer.text_manifest import is_text_manifest, read_texts
 from tests.fixtures.pictures import png
 from tests.grpc.labeler.harness import Labeler, refused
@@ -195,6 +200,27 @@ async def test_an_export_can_be_uploaded_again(labeler: Labeler) -> None:
     assert list((await refused(labeler.export(parent, CSV))).fields) == ["format"]
     pictures = await refused(labeler.export(sealed.name, 0, include_images=True))
     assert list(pictures.fields) == ["include_images"]
+
+
+async def test_writing_a_large_export_keeps_nobody_waiting(
+    labeler: Labeler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = await labeler.dataset()
+    await labeler.upload_texts(parent, lines(pair(1)))
+
+    def slow(texts: list[Text]) -> bytes:
+        time.sleep(0.5)
+        return manifest_of_texts(texts)
+
+    monkeypatch.setattr(service_exports, "manifest_of_texts", slow)
+    exported = asyncio.create_task(labeler.export(parent, 0))
+    longest, before = 0.0, time.monotonic()
+    while not exported.done():
+        await asyncio.sleep(0.01)
+        now = time.monotonic()
+        longest, before = max(longest, now - before), now
+    assert (await exported)[1]
+    assert longest < 0.4
 
 
 async def test_texts_go_with_their_dataset_when_forced(labeler: Labeler) -> None:

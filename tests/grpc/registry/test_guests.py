@@ -38,6 +38,14 @@ async def test_a_file_of_the_store_cannot_be_had_by_its_digest(embedded: Registr
     assert (await embedded.register(secret)).name == "brands/acme/loras/hero/versions/1"
 
 
+@pytest.mark.parametrize("field", ["training_seconds", "images_per_second"])
+async def test_nor_can_a_figure_be_said_that_no_reader_can_show(guest: Registry, field: str) -> None:
+    version = resources_pb2.LoraVersion()
+    setattr(version.origin, field, 1e300)
+    answer = await refused(guest.upload(kohya_file(), version=version))
+    assert list(answer.fields) == [f"header.version.origin.{field}"]
+
+
 async def test_nor_shown_as_a_preview(embedded: Registry, guest: Registry) -> None:
     preview = await embedded.store.put_bytes(b"a picture of another brand")
     shown = resources_pb2.LoraVersion()

@@ -97,13 +97,36 @@ async def test_a_base_that_is_not_here_or_is_none(
     assert str(tmp_path) not in str(caught.value), "where a base lies is for administrators"
 
 
-async def test_the_time_is_bounded(base: BaseModel, tmp_path: Path) -> None:
-    busy = save_tiny_lm(tmp_path / "busy")
-    settings = json.loads((busy / "tokenizer_config.json").read_text())
+def with_template(directory: Path, template: str) -> Path:
+    made = save_tiny_lm(directory)
+    settings = json.loads((made / "tokenizer_config.json").read_text())
     settings.pop("chat_template", None)
-    (busy / "tokenizer_config.json").write_text(json.dumps(settings))
+    (made / "tokenizer_config.json").write_text(json.dumps(settings))
+    (made / "chat_template.jinja").write_text(template)
+    return made
+
+
+async def test_the_memory_is_bounded(base: BaseModel, lengths: ProcessTextLengths, tmp_path: Path) -> None:
+    greedy = "{% set it = namespace(text='12345678') %}{% for a in range(31) %}"
+    greedy += "{% set it.text = it.text + it.text %}{% endfor %}"
+    source = str(with_template(tmp_path / "greedy", greedy))
+    with pytest.raises(TextsUncheckedError, match="the trainer could not use the tokenizer"):
+        await lengths.faults(replace(base, source=source, sha256="d" * 64), {1: text("a", "b")})
+    assert await lengths.faults(base, {1: text("a", "b")}) == []
+
+
+async def test_what_a_template_says_is_cut(
+    base: BaseModel, lengths: ProcessTextLengths, tmp_path: Path
+) -> None:
+    source = str(with_template(tmp_path / "loud", "{{ raise_exception('no! ' * 100000) }}"))
+    (fault,) = await lengths.faults(replace(base, source=source, sha256="e" * 64), {1: text("a", "b")})
+    assert "no! no!" in fault.why
+    assert len(fault.why) < 600
+
+
+async def test_the_time_is_bounded(base: BaseModel, tmp_path: Path) -> None:
     endless = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
-    (busy / "chat_template.jinja").write_text(endless)
+    busy = with_template(tmp_path / "busy", endless)
     for seconds, starting, source, words in (
         (0.0, 120.0, base.source, "0 of 2 texts, the longest, were measured in 0 seconds"),
         (1.0, 9.0, str(busy), "the trainer could not use the tokenizer"),

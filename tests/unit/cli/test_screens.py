@@ -21,6 +21,7 @@ from brandloom import (
     GeneratedImage,
     GenerationProgress,
     JobState,
+    NoticeEvent,
     Placement,
     Queued,
     Standing,
@@ -36,8 +37,11 @@ from brandloom._convert.fields import from_proto
 from brandloom.api.labeler.v1 import resources_pb2 as labeler_pb2
 from brandloom.api.trainer.v1 import resources_pb2
 from brandloom.cli import main as command
-from brandloom.cli.main import cli
+from brandloom.cli.job_board import JobBoard, event_line
+from brandloom.cli.job_facts import job_facts
+from brandloom.cli.main import cli, describe
 from brandloom.cli.session import Session, table
+from brandloom.errors import InvalidArgument
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 
@@ -138,6 +142,27 @@ def test_a_file_that_cannot_be_written_is_an_error_of_one_line(
         command.main()
     assert stop.value.code == 1
     assert capsys.readouterr().err == f"Error: {target}: Not a directory\n"
+
+
+HOSTILE = "a\x1b]0;mine\x07\x1b[2J\x9b31m[bold]b[/nothing]\u202ec"
+
+
+def test_what_others_named_moves_no_cursor() -> None:
+    """Names, texts and messages come from anywhere: a terminal obeys none of them."""
+    job = replace(a_job(JobState.QUEUED, 0), display_name=HOSTILE)
+    notice = NoticeEvent(sequence=1, time=NOW, notice=HOSTILE)
+    board = JobBoard({job.name: job})
+    board.apply(job.name, notice)
+    written = io.StringIO()
+    session: Any = Session()
+    session.out = session.notes = Console(file=written, width=400, force_terminal=True, color_system=None)
+    for shown in (job_facts(job), board, HOSTILE):
+        session.print(shown)
+    session.note(HOSTILE)
+    session.note(event_line(job, notice))
+    text = written.getvalue() + describe(InvalidArgument(HOSTILE))
+    assert text.count("[bold]b[/nothing]") == 6
+    assert not set(text) & set("\x1b\x07\x9b\u202e")
 
 
 def test_names_stay_whole_in_narrow_terminals() -> None:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import math
 from datetime import timedelta
+
+import pytest
 
 from services.trainer.leasing import Candidate, PackKey, Queue, QueueRules
 from services.trainer.placement import Placement, Standing, placements
@@ -83,6 +86,17 @@ def test_a_job_of_another_base_starts_when_the_pack_is_over() -> None:
 def test_nothing_is_promised_where_nothing_tells() -> None:
     running = [trains("a", seconds_left=None), trains("b", seconds_left=None)]
     assert placed([waits("first")], running, WORKER)["first"].start is None
+
+
+@pytest.mark.parametrize("seconds", [1e15, math.inf, math.nan])
+def test_nothing_is_promised_that_lies_too_far_ahead(seconds: float) -> None:
+    """One job that takes for ever does not keep others from being told where they stand."""
+    running = [trains("a", seconds_left=seconds), trains("b", seconds_left=20.0)]
+    found = placed([waits("first"), waits("second", age=5)], running, WORKER)
+    assert found["first"].start == NOW + timedelta(seconds=20)
+    assert found["second"].start is None
+    alone = placed([waits("first"), waits("second", age=5)], running[:1], Seat("w1", 1, "CPU"))
+    assert alone["first"].start is None
 
 
 def test_without_workers_nothing_starts() -> None:

@@ -68,6 +68,29 @@ def test_nobody_else_makes_way_while_somebody_leaves() -> None:
     assert leaves([waits("urgent", priority=5)], running) == []
 
 
+def test_a_worker_that_never_lets_go_does_not_stop_the_others() -> None:
+    stuck = [trains("a", makes_way=True), trains("z", brand="zeta", worker="w2")]
+    seats = (Seat("w1", 1, "CPU"), Seat("w2", 1, "CPU"))
+    urgent = [waits(name, "fresh", priority=5) for name in ("first", "second")]
+    assert leaves(urgent[:1], stuck, seats) == [], "the place that a leaves is enough"
+    assert leaves(urgent, stuck, seats) == ["z"]
+
+
+def test_one_that_made_way_before_keeps_its_place_for_a_turn() -> None:
+    turn = RULES.turn.total_seconds()
+    urgent = [waits("urgent", priority=5)]
+    alone = (Seat("w1", 1, "CPU"),)
+    assert leaves(urgent, [trains("a", came_back=True, seconds=turn - 1)], alone) == []
+    assert leaves(urgent, [trains("a", came_back=True, seconds=turn)], alone) == ["a"]
+
+
+def test_a_pack_that_still_prepares_has_had_no_turn() -> None:
+    long = RULES.turn.total_seconds()
+    patient = [waits("patient", pack_key=OTHER, seconds=long)]
+    assert leaves(patient, [trains("a", seconds=long, prepares=True)]) == []
+    assert leaves(patient, [trains("a", seconds=long)]) == ["a"]
+
+
 def test_priority_does_not_make_a_brand_take_more_than_its_share() -> None:
     greedy = [trains("a"), trains("z", brand="zeta")]
     assert leaves([waits("urgent", priority=100)], greedy) == ["a"]

@@ -18,7 +18,7 @@ from services.trainer.memory_figures import AdapterNumbers, BaseMemory, PassMemo
 from services.trainer.placement import Standing
 from services.trainer.preemption import Seat
 from services.trainer.service import NewJob
-from services.trainer.service_workers import Completion, Held, Instruction
+from services.trainer.service_workers import Completion, Held, Instruction, Report
 from services.trainer.sources import DatasetRevision
 from services.trainer.spec import Precision, Target
 from tests.fixtures.trainer_jobs import BASE, REVISION, draft
@@ -68,7 +68,8 @@ class Shop:
             return
         wish = Wish(max_jobs=free, joining=self.key if self.held else None)
         for job in await self.trainer.workers.lease(Seat("w1", PLACES, "CPU"), wish):
-            self.held[job.name] = Held(job.name, job.fencing_token)
+            self.held[job.name] = held = Held(job.name, job.fencing_token)
+            await self.trainer.workers.report(Report(held=held, payloads=[JobState.RUNNING]))
             self.key = job.pack_key
             self.begun.append(job.name)
 
@@ -132,7 +133,7 @@ async def test_packs_take_turns_and_nothing_is_lost(shop: Shop) -> None:
     turns = [name for name, before in zip(shop.begun, ["", *shop.begun], strict=False) if name != before]
     assert turns[:3] == [first, second, first]
     job = (await shop.trainer.service.get(turns[-1])).job
-    assert (job.failures, job.state) == (0, JobState.PREPARING)
+    assert (job.failures, job.state) == (0, JobState.RUNNING)
     assert job.attempt >= 2
 
 
@@ -184,7 +185,7 @@ async def test_a_cancelled_job_is_not_asked_to_make_way(shop: Shop) -> None:
 
 MEMORY = BaseMemory(
     base_sha256=BASE.sha256,
-    precision=Precision.FLOAT32,
+    precision=Precision.AUTO,
     device="CPU",
     free_bytes=1 << 30,
     pass_bytes=1 << 30,
@@ -209,14 +210,47 @@ async def test_what_cannot_fit_is_refused_when_it_is_submitted(shop: Shop) -> No
 
 async def test_a_worker_that_has_measured_nothing_yet_may_fit_it(shop: Shop) -> None:
     trainer = shop.trainer
+    await shop.ask()
     await trainer.packer.put_memory(MEMORY)
     with pytest.raises(InvalidArgument):
         await trainer.service.validate("acme", draft(resolution=2048))
     await trainer.workers.lease(Seat("w9", 8, "NVIDIA H200"), Wish(max_jobs=8))
     assert (await trainer.service.validate("acme", draft(resolution=2048))).spec.resolution == 2048
     trainer.clock.advance(timedelta(minutes=5).total_seconds())
+    await shop.ask()
     with pytest.raises(InvalidArgument):
         await trainer.service.validate("acme", draft(resolution=2048))
+
+
+async def test_workers_that_are_gone_tell_nothing_of_those_to_come(shop: Shop) -> None:
+    trainer = shop.trainer
+    await shop.ask()
+    await trainer.packer.put_memory(MEMORY)
+    with pytest.raises(InvalidArgument):
+        await trainer.service.validate("acme", draft(resolution=2048))
+    trainer.clock.advance(timedelta(minutes=5).total_seconds())
+    assert (await trainer.service.validate("acme", draft(resolution=2048))).spec.resolution == 2048
+
+
+async def test_figures_of_another_precision_tell_nothing(shop: Shop) -> None:
+    """What takes too much in float32 may fit in bfloat16."""
+    trainer = shop.trainer
+    await shop.ask()
+    await trainer.packer.put_memory(replace(MEMORY, precision=Precision.FLOAT32))
+    with pytest.raises(InvalidArgument):
+        await trainer.service.validate("acme", draft(resolution=2048, precision=Precision.FLOAT32))
+    for other in (Precision.BFLOAT16, Precision.AUTO):
+        plan = await trainer.service.validate("acme", draft(resolution=2048, precision=other))
+        assert plan.spec.precision is other
+
+
+async def test_each_precision_has_its_own_room(shop: Shop) -> None:
+    trainer = shop.trainer
+    for precision, free_bytes in ((Precision.AUTO, 1 << 30), (Precision.FLOAT32, 1 << 40)):
+        await trainer.packer.put_memory(replace(MEMORY, precision=precision, free_bytes=free_bytes))
+    for _ in range(4):
+        await shop.submit("acme")
+    assert len(await trainer.workers.lease(Seat("w1", 8, "CPU"), Wish(max_jobs=8))) == 2
 
 
 async def test_a_pack_takes_as_many_jobs_as_its_device_has_room_for(shop: Shop) -> None:
@@ -228,6 +262,24 @@ async def test_a_pack_takes_as_many_jobs_as_its_device_has_room_for(shop: Shop) 
     joining = Wish(max_jobs=6, joining=leased[0].pack_key)
     assert await shop.trainer.workers.lease(Seat("w1", 8, "CPU"), joining) == []
     assert len(await shop.trainer.workers.lease(Seat("w2", 8, "other"), Wish(max_jobs=8))) == 2
+
+
+async def test_a_device_without_room_is_full_whatever_places_it_has(shop: Shop) -> None:
+    trainer, seat = shop.trainer, Seat("w1", 8, "CPU")
+    await trainer.packer.put_memory(MEMORY)
+    for _ in range(2):
+        await shop.submit("acme")  # 366 MiB each at rank 8, and 256 MiB for a row
+    low = await trainer.workers.lease(seat, Wish(max_jobs=8))
+    urgent = await shop.submit("acme", priority=10)
+    trainer.clock.advance(5)
+    assert await trainer.packer.make_way() == 1
+    for job in low:
+        held = Held(job.name, job.fencing_token)
+        ((_, told),) = await trainer.workers.heartbeat("w1", [held])
+        if told is Instruction.PREEMPT:
+            await trainer.workers.complete(Completion(held=held, state=JobState.PREEMPTED))
+    (leased,) = await trainer.workers.lease(seat, Wish(max_jobs=7, joining=low[0].pack_key))
+    assert leased.name == urgent
 
 
 async def _events(shop: Shop, name: str):  # type: ignore[no-untyped-def]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,14 @@ import pytest
 from brandloom.api.trainer.v1.worker_pb2 import LeaseTrainingJobsRequest
 from servicekit.errors import FailedPrecondition, InvalidArgument
 from servicekit.identity import Principal, set_principal
+from services.trainer import planning
 from services.trainer.leasing import PackKey
 from services.trainer.ports import TextFault
 from services.trainer.registry_client import targets_of
 from services.trainer.service import NewJob
 from services.trainer.sources import BaseModel
 from services.trainer.spec import Precision, Target
+from services.trainer.text_manifest import Text, read_texts
 from services.trainer.worker_servicer import wish_of
 from tests.fixtures.trainer_jobs import BASE, REVISION, draft, manifest, pictures
 from tests.fixtures.trainer_service import Trainer, trainer_over_fakes
@@ -55,6 +59,26 @@ def new_job(**changes: Any) -> NewJob:
         request_id="",
         body_digest="1",
     )
+
+
+async def test_reading_a_large_dataset_keeps_nobody_waiting(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may take many seconds, and the same loop answers the heartbeats of all workers."""
+
+    def slow(data: bytes) -> Sequence[Text]:
+        time.sleep(0.5)
+        return read_texts(data)
+
+    monkeypatch.setattr(planning, "read_texts", slow)
+    planned = asyncio.create_task(trainer.service.validate("acme", new_job().draft))
+    longest, before = 0.0, time.monotonic()
+    while not planned.done():
+        await asyncio.sleep(0.01)
+        now = time.monotonic()
+        longest, before = max(longest, now - before), now
+    assert (await planned).total_steps
+    assert longest < 0.4
 
 
 async def test_what_only_pictures_have_is_left_out(trainer: Trainer) -> None:

@@ -166,16 +166,18 @@ class AdapterNumbers(_message.Message):
     def __init__(self, target: _Optional[_Union[_resources_pb2.AdapterTarget, str]] = ..., text_encoder: _Optional[bool] = ..., per_rank: _Optional[int] = ...) -> None: ...
 
 class PassMemory(_message.Message):
-    __slots__ = ("area", "recomputing", "fixed_bytes", "row_bytes")
+    __slots__ = ("area", "recomputing", "fixed_bytes", "row_bytes", "parameters")
     AREA_FIELD_NUMBER: _ClassVar[int]
     RECOMPUTING_FIELD_NUMBER: _ClassVar[int]
     FIXED_BYTES_FIELD_NUMBER: _ClassVar[int]
     ROW_BYTES_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     area: int
     recomputing: bool
     fixed_bytes: int
     row_bytes: int
-    def __init__(self, area: _Optional[int] = ..., recomputing: _Optional[bool] = ..., fixed_bytes: _Optional[int] = ..., row_bytes: _Optional[int] = ...) -> None: ...
+    parameters: int
+    def __init__(self, area: _Optional[int] = ..., recomputing: _Optional[bool] = ..., fixed_bytes: _Optional[int] = ..., row_bytes: _Optional[int] = ..., parameters: _Optional[int] = ...) -> None: ...
 
 class ReportMemoryResponse(_message.Message):
     __slots__ = ()
