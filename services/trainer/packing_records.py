@@ -211,7 +211,7 @@ def _running(row: JobRow) -> Running:
         prepares=row.state == JobState.PREPARING.value,
         came_back=row.line_time > row.create_time,
         is_suspect=row.failures >= SUSPECT_FAILURES,
-        makes_way=row.makes_way,
+        makes_way=row.makes_way and row.state != JobState.CANCELLING.value,
         steps_left=max(0, row.total_steps - _steps_done(row)),
         seconds_left=row.progress.get("seconds_left") if row.progress else None,
         spec=read_spec(row.spec),

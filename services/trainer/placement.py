@@ -91,7 +91,7 @@ def _why(
         return Standing.BACKING_OFF, f"is tried again in {seconds:.0f} s"
     if not seats:
         return Standing.NO_WORKER, "no worker has been heard of lately"
-    if start is not None and start <= queue.now + _SOON:
+    if start is not None and start <= queue.now:
         return Standing.NEXT, "a worker has a place for it"
     suiting = [pack for pack in packs.values() if fits(candidate, pack[0].pack_key, alone=False)]
     if candidate.is_suspect:
@@ -99,13 +99,9 @@ def _why(
         return Standing.OTHER_PACKS, why
     if suiting:
         jobs = sum(len(pack) for pack in suiting)
-        return Standing.PACK_FULL, f"all places are taken by {jobs} jobs that it could train with"
-    rules = queue.rules
-    return Standing.OTHER_PACKS, (
-        "the workers train on another base, or at another size or precision; they take no more jobs of "
-        f"those packs after {rules.longest_wait.total_seconds():g} s, and make way after "
-        f"{rules.turn.total_seconds():g} s"
-    )
+        with_them = f"{jobs} jobs" if jobs > 1 else "1 job"
+        return Standing.PACK_FULL, f"all places are taken by {with_them} that it could train with"
+    return Standing.OTHER_PACKS, "the workers train packs that it cannot join; they take turns"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ result is what it would have been alone.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,9 +20,11 @@ from lorakit.adapter import Adapter, BaseModules
 from lorakit.routing import install, uninstall
 from services.trainer.engine.checkpoint import load_checkpoint, save_checkpoint
 from services.trainer.engine.device_memory import taken_bytes
+from services.trainer.engine.fault import OUT_OF_MEMORY, EngineFault
 from services.trainer.engine.items import SampleSettings, TrainingItem
 from services.trainer.engine.job import Job
-from services.trainer.engine.memory import MemoryBook, release_unused
+from services.trainer.engine.memory import MemoryBook, is_out_of_memory, release_unused
+from services.trainer.engine.memory_bound import memory_bound
 from services.trainer.engine.port import Family, OnProgress, Sample
 from services.trainer.engine.shared_passes import SharedPasses
 from services.trainer.engine.spec import JobSpec, Outcome, StepReport
@@ -50,6 +53,7 @@ class Pack:
         self._family = family
         self._autocast = torch.bfloat16 if precision == "bfloat16" else None
         self._jobs: dict[str, Job] = {}
+        self._memory = memory
         self._passes = SharedPasses(family, self._autocast, memory)
         family.prepare(device)
         for component, model in family.components.items():
@@ -103,10 +107,11 @@ class Pack:
         """
         if job_id in self._jobs:
             raise ValueError(f"the job {job_id} is in the pack already")
-        data = self._family.cache(spec, items, on_progress)
-        held_out_data = cache_held_out(self._family, spec, held_out)
-        joins = spec.prior_weight > 0.0 and len(prior) > 0
-        prior_data = self._family.cache(spec, prior, None) if joins else None
+        with self._enough_memory("encoding what the job learns from"):
+            data = self._family.cache(spec, items, on_progress)
+            held_out_data = cache_held_out(self._family, spec, held_out)
+            joins = spec.prior_weight > 0.0 and len(prior) > 0
+            prior_data = self._family.cache(spec, prior, None) if joins else None
         job = Job(job_id, spec, self._family, data, start_from, held_out_data, prior_data)
         if checkpoint is not None:
             load_checkpoint(job, self._family.sha256, checkpoint)
@@ -124,6 +129,10 @@ class Pack:
 
     def step(self) -> list[StepReport]:
         """One optimizer step of every job that is neither finished nor ejected."""
+        with memory_bound(self._family.device, self._memory):
+            return self._step()
+
+    def _step(self) -> list[StepReport]:
         turns = [Turn(job) for job in self._jobs.values() if not job.finished and job.fault is None]
         for turn in turns:
             turn.guarded(turn.draw)
@@ -158,7 +167,20 @@ class Pack:
     def sample(self, job_id: str, prompts: Sequence[str], settings: SampleSettings) -> Sequence[Sample]:
         """Samples of the job as it is now; its training is not touched by it."""
         parameters = self._jobs[job_id].shown
-        return self._family.sample(parameters, prompts, settings, autocast=self._autocast)
+        with self._enough_memory("making samples"):
+            return self._family.sample(parameters, prompts, settings, autocast=self._autocast)
+
+    @contextmanager
+    def _enough_memory(self, what: str) -> Iterator[None]:
+        """EngineFault where memory is too short for it."""
+        try:
+            with memory_bound(self._family.device, self._memory):
+                yield
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            text = f"{what} takes more memory than is free; a smaller resolution needs less"
+            raise EngineFault(OUT_OF_MEMORY, text) from error
 
     def _validate(self, turn: Turn) -> None:
         turn.validation = turn.job.validate(self._autocast)

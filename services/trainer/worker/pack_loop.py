@@ -47,6 +47,15 @@ class Tools:
     patience: Patience
 
 
+class _ToldToStopError(Exception):
+    """A job is to leave while it is being encoded."""
+
+
+def _go_on(run: JobRun) -> None:
+    if run.lost or run.instruction in STOPS:
+        raise _ToldToStopError
+
+
 class PackLoop:
     """One pack on one base, from its first job to its last."""
 
@@ -125,15 +134,20 @@ class PackLoop:
             await self._drop(run)
         elif run.lost:
             run.close()
-        elif run.phase is Phase.PREPARING and run.instruction in STOPS:
+        elif self._waits(run) and run.instruction in STOPS:
             # Not when its pictures are there: the store may be away for long.
             run.phase = Phase.FINISHING
             run.abort()
             run.then(run.complete(STOPS[run.instruction]))
-        elif run.phase is Phase.TRAINING and run.lease.name not in self._pack.job_ids:
+        elif run.phase is Phase.TRAINING and self._waits(run):
             await self._enter(run)
         elif run.phase is Phase.TRAINING and run.instruction in STOPS:
             await self._stop(run, STOPS[run.instruction])
+
+    def _waits(self, run: JobRun) -> bool:
+        """Whether the job is not in the pack yet."""
+        arrived = run.phase is Phase.TRAINING and run.lease.name not in self._pack.job_ids
+        return arrived or run.phase is Phase.PREPARING
 
     async def _drop(self, run: JobRun) -> None:
         await self._leave_pack(run)
@@ -158,7 +172,10 @@ class PackLoop:
         assert run.materials is not None
         run.outbox.tell(Notice(f"encoding {len(run.materials.items)} {run.lease.material}"))
         run.then(run.outbox.flush())
-        await self._tools.engine.run(partial(self._add, run))
+        try:
+            await self._tools.engine.run(partial(self._add, run))
+        except _ToldToStopError:
+            return  # what was told is done before the next step
         if run.lease.checkpoint is not None:
             run.outbox.tell(Notice(f"going on from step {run.lease.checkpoint_step}"))
         run.outbox.tell(JobState.RUNNING)
@@ -181,6 +198,7 @@ class PackLoop:
             prior=run.materials.prior,
             start_from=parent,
             checkpoint=run.materials.checkpoint,
+            on_progress=lambda done, total: _go_on(run),
         )
 
     async def _after_step(self, run: JobRun, report: StepReport, pack: PackReport) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from lorakit.families.causal_lm import LanguageModel, load_language_model
 from lorakit.families.sd15 import BaseModel, load_base
-from services.trainer.engine import DiffusionFamily, LanguageFamily, Pack
+from services.trainer.engine import DiffusionFamily, LanguageFamily, MemoryBook, Pack
 from tests.fixtures.tiny_lm import save_tiny_lm
 from tests.fixtures.tiny_sd import save_tiny_pipeline
 from tests.fixtures.training import RESOLUTION
@@ -30,10 +30,11 @@ def new_pack(base: BaseModel) -> Iterator[Callable[..., Pack]]:
     """Makes packs on the shared base, one after another."""
     packs: list[Pack] = []
 
-    def make(precision: str = "float32") -> Pack:
+    def make(precision: str = "float32", memory: MemoryBook | None = None) -> Pack:
         if packs:
             packs.pop().close()
-        packs.append(Pack(DiffusionFamily(base, resolution=RESOLUTION), precision=precision))
+        family = DiffusionFamily(base, resolution=RESOLUTION)
+        packs.append(Pack(family, precision=precision, memory=memory))
         return packs[-1]
 
     yield make
