@@ -37,7 +37,8 @@ _LINE_COLUMNS: Final = (
     JobRow.checkpoint,
 )
 _SEEN_EVERY: Final = timedelta(seconds=5)
-_KEEP_MEMORY: Final = timedelta(days=30)
+_KEEP_MEMORY: Final = timedelta(hours=6)
+"""What was free then may be another amount by now: figures that no pack has told again count no more."""
 
 
 class SqlPacking:
