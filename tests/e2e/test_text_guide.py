@@ -57,7 +57,7 @@ def test_the_way_from_texts_to_a_voice(
     assert told["texts upload"].stdout == "64 added, 0 unchanged\n"
     assert "voice.jsonl:1" in told["texts list"].stdout
     assert "64 texts" in told["datasets seal"].stdout
-    assert "hoot/voice: succeeded" in told["jobs watch"].stderr
+    assert "hoot/voice: succeeded" in told["jobs watch"].stdout
     assert "hoot/voice@1" in told["versions list"].stdout
     sealed = (tmp_path / "sealed.jsonl").read_text().splitlines()
     written = (tmp_path / "voice.jsonl").read_text().splitlines()
