@@ -17,6 +17,9 @@ _WORDS: Final = {
     "[a-z0-9][a-z0-9_.:-]{0,62}": (
         "must be 1 to 63 lower-case letters, digits and any of _ . : - with a letter or digit first"
     ),
+    "[a-z][a-z0-9_]{0,62}": (
+        "must be 1 to 63 lower-case letters, digits and underscores, with a letter first"
+    ),
     "[a-z][a-z0-9_-]{0,62}": (
         "must be 1 to 63 lower-case letters, digits, underscores and hyphens, with a letter first"
     ),
