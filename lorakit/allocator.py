@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import platform
-from pathlib import Path
 from typing import Final
+
+from lorakit.process_memory import status_bytes
 
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_MAX: Final = -4
@@ -37,13 +38,9 @@ def kept_bytes() -> int:
         return 0
     ask.restype = _MallInfo
     info = ask()
-    try:
-        lines = Path("/proc/self/status").read_text("ascii").splitlines()
-        resident = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon:"))
-    except (OSError, StopIteration):
-        return 0
     # Pages that were given back lie in free blocks as well, but are not resident any more.
-    return max(0, min(int(info.fordblks), resident - int(info.uordblks) - int(info.hblkhd)))
+    resident = status_bytes("RssAnon") - int(info.uordblks) - int(info.hblkhd)
+    return max(0, min(int(info.fordblks), resident))
 
 
 class _MallInfo(ctypes.Structure):

@@ -21,7 +21,7 @@ from services.trainer.job_codec import read_event, read_job
 from services.trainer.packing_records import SqlPacking
 from services.trainer.ports import JobHead, JobPage, JobQuery, JobRecord, PackFigures, QueueFigures
 from services.trainer.sources import Blob
-from services.trainer.states import LEASED
+from services.trainer.states import LEASED_VALUES
 from services.trainer.tables import ArtifactRow, DiscardedFileRow, EventRow, JobRow, PointRow, RequestIdRow
 
 # Both `state = RUNNING` and, as the API spells it, `state = JOB_STATE_RUNNING`.
@@ -45,7 +45,6 @@ _CHECKPOINT: Final = ArtifactKind.CHECKPOINT.value
 _MOST_FILES: Final = 64
 _FEWEST_FILES: Final = 1
 """Files of one kind in an answer about one job, and about each of many."""
-_LEASED: Final = tuple(sorted(state.value for state in LEASED))
 
 
 class SqlJobReader:
@@ -151,14 +150,14 @@ class SqlJobReader:
         found = await self._session.scalars(
             select(JobRow.worker)
             .distinct()
-            .where(JobRow.state.in_(_LEASED), func.substr(JobRow.worker, 1, len(prefix)) == prefix)
+            .where(JobRow.state.in_(LEASED_VALUES), func.substr(JobRow.worker, 1, len(prefix)) == prefix)
         )
         return set(found)
 
     async def figures(self) -> QueueFigures:
         """See JobReader."""
         waiting = select(func.count()).where(JobRow.state == JobState.QUEUED.value).scalar_subquery()
-        leased = select(func.count()).where(JobRow.state.in_(_LEASED)).scalar_subquery()
+        leased = select(func.count()).where(JobRow.state.in_(LEASED_VALUES)).scalar_subquery()
         training = JobRow.state == JobState.RUNNING.value
         rate = (
             select(func.coalesce(func.sum(JobRow.images_per_second), 0.0)).where(training).scalar_subquery()

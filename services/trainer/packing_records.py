@@ -17,10 +17,9 @@ from services.trainer.leasing import SUSPECT_FAILURES, Candidate, PackKey, Queue
 from services.trainer.memory_figures import AdapterNumbers, BaseMemory, PassMemory
 from services.trainer.preemption import Running, Seat
 from services.trainer.spec import Precision, Target
-from services.trainer.states import LEASED
+from services.trainer.states import LEASED_VALUES
 from services.trainer.tables import Base, BrandRow, JobRow, MemoryRow, WorkerRow
 
-_LEASED: Final = tuple(sorted(state.value for state in LEASED))
 _QUEUED: Final = JobState.QUEUED.value
 _LONGEST_LINE: Final = 10_000
 _LINE_COLUMNS: Final = (
@@ -74,7 +73,7 @@ class SqlPacking:
     async def running(self) -> list[Running]:
         """See PackingReader."""
         rows = await self._session.scalars(
-            select(JobRow).where(JobRow.state.in_(_LEASED)).order_by(JobRow.name)
+            select(JobRow).where(JobRow.state.in_(LEASED_VALUES)).order_by(JobRow.name)
         )
         return [_running(row) for row in rows]
 
@@ -136,7 +135,9 @@ class SqlPacking:
         return {row.name: row.served_at for row in await self._session.scalars(select(BrandRow))}
 
     async def _running_by_brand(self) -> Mapping[str, int]:
-        counted = select(JobRow.brand, func.count()).where(JobRow.state.in_(_LEASED)).group_by(JobRow.brand)
+        counted = (
+            select(JobRow.brand, func.count()).where(JobRow.state.in_(LEASED_VALUES)).group_by(JobRow.brand)
+        )
         found = await self._session.execute(counted)
         return {row[0]: row[1] for row in found}
 

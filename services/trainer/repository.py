@@ -17,10 +17,8 @@ from services.trainer.events import ArtifactKind, JobArtifact, MetricPoint
 from services.trainer.inserting import insert_into
 from services.trainer.job_codec import read_job, write_event, write_job
 from services.trainer.job_reader import SqlJobReader
-from services.trainer.states import LEASED
+from services.trainer.states import LEASED_VALUES
 from services.trainer.tables import ArtifactRow, DiscardedFileRow, JobRow, PointRow, RequestIdRow
-
-_LEASED = tuple(sorted(state.value for state in LEASED))
 
 
 class SqlJobs:
@@ -107,12 +105,14 @@ class SqlJobTransaction(SqlJobReader):
 
     async def lock_expired(self, now: datetime) -> list[Job]:
         """See JobTransaction."""
-        expired = select(JobRow).where(JobRow.state.in_(_LEASED), JobRow.lease_expires_at < now)
+        expired = select(JobRow).where(JobRow.state.in_(LEASED_VALUES), JobRow.lease_expires_at < now)
         return await self._locked(expired, skip_locked=True)
 
     async def lock_held_by(self, worker: str) -> list[Job]:
         """See JobTransaction."""
-        return await self._locked(select(JobRow).where(JobRow.state.in_(_LEASED), JobRow.worker == worker))
+        return await self._locked(
+            select(JobRow).where(JobRow.state.in_(LEASED_VALUES), JobRow.worker == worker)
+        )
 
     async def remember(self, brand: str, request_id: str, body_digest: str, name: str) -> str | None:
         """See JobTransaction."""

@@ -45,6 +45,8 @@ TRANSITIONS: Final[Mapping[JobState, frozenset[JobState]]] = MappingProxyType(
 
 ENDED: Final = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
 LEASED: Final = frozenset({JobState.PREPARING, JobState.RUNNING, JobState.CANCELLING})
+LEASED_VALUES: Final = tuple(sorted(state.value for state in LEASED))
+"""As tables have them."""
 
 
 def may_move(state: JobState, following: JobState) -> bool:

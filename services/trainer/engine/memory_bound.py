@@ -11,15 +11,14 @@ import resource
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Final
 
 import torch
 
 from lorakit.allocator import kept_bytes
+from lorakit.process_memory import status_bytes
 from services.trainer.engine.memory import MemoryBook, free_bytes
 
-_STATUS: Final = Path("/proc/self/status")
 _SLACK: Final = 256 << 20
 """For the process's other threads: uploads, heartbeats."""
 
@@ -27,7 +26,7 @@ _SLACK: Final = 256 << 20
 @contextmanager
 def memory_bound(device: torch.device, book: MemoryBook | None) -> Iterator[None]:
     """Until the end, what is allocated beyond the book's budget fails; does nothing off Linux or a CPU."""
-    data = _data_bytes() if device.type == "cpu" and sys.platform == "linux" else 0
+    data = status_bytes("VmData") if device.type == "cpu" else 0
     if not data:
         yield
         return
@@ -41,12 +40,3 @@ def memory_bound(device: torch.device, book: MemoryBook | None) -> Iterator[None
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
-
-
-def _data_bytes() -> int:
-    """What the process has mapped for itself, as the limit counts it; 0 if nobody tells."""
-    try:
-        lines = _STATUS.read_text("ascii").splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmData:")), 0)
