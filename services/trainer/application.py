@@ -23,7 +23,6 @@ from servicekit.request_ids import forgetting
 from servicekit.server import Registration
 from services.trainer.bell import LocalBell
 from services.trainer.config import TrainerConfig
-from services.trainer.domain import RetryPolicy
 from services.trainer.executor import ExecutorSettings, LocalExecutor
 from services.trainer.labeler_client import LabelerClient
 from services.trainer.leasing import QueueRules
@@ -32,6 +31,7 @@ from services.trainer.optimizer_libraries import missing_libraries
 from services.trainer.planning import Planner
 from services.trainer.registry_client import RegistryClient
 from services.trainer.repository import SqlJobs
+from services.trainer.retries import RetryPolicy
 from services.trainer.service import TrainerService
 from services.trainer.service_checkpoints import CheckpointKeeper
 from services.trainer.service_packing import PackingService

@@ -10,11 +10,12 @@ from enum import StrEnum
 
 from servicekit.clock import Clock
 from servicekit.errors import InvalidArgument
-from services.trainer.domain import Job, RetryPolicy, lease_lost
+from services.trainer.domain import Job, lease_lost
 from services.trainer.events import Failure, JobState, MetricPoint, Payload
 from services.trainer.leasing import SUSPECT_FAILURES, Queue, QueueRules, Wish, choose
 from services.trainer.ports import Bell, Jobs, JobTransaction, Meters
 from services.trainer.preemption import Seat
+from services.trainer.retries import RetryPolicy
 from services.trainer.room import Room
 
 

@@ -30,10 +30,10 @@ async def work(config: WorkerConfig) -> None:
     from services.trainer.worker.bases import ResidentBase, choose_device
     from services.trainer.worker.engine_thread import EngineThread
     from services.trainer.worker.memory_report import device_title
-    from services.trainer.worker.pack_loop import Tools
     from services.trainer.worker.patience import Patience
     from services.trainer.worker.publisher import Publisher
     from services.trainer.worker.results import Shelf
+    from services.trainer.worker.tools import Tools
     from services.trainer.worker.trainer_client import TrainerClient
     from services.trainer.worker.worker import Worker
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
@@ -14,37 +13,23 @@ import structlog
 
 from lorakit.adapter import Adapter, load_adapter
 from lorakit.errors import LorakitError
-from servicekit.artifacts.port import ArtifactStore
 from services.trainer.engine import EngineFault, Pack, SampleSettings, StepReport
 from services.trainer.engine.fault import JOB_RAISED, PARENT_MISMATCH
 from services.trainer.engine.progress import PackMeter, PackReport
 from services.trainer.events import Failure, JobState, Notice
 from services.trainer.service_workers import Instruction
 from services.trainer.worker.engine_spec import engine_spec
-from services.trainer.worker.engine_thread import EngineThread
-from services.trainer.worker.environment import environment
-from services.trainer.worker.evaluation import early_end, evaluation
+from services.trainer.worker.evaluation import early_end
 from services.trainer.worker.job_run import JobRun, Phase
 from services.trainer.worker.materials import fetch_materials
-from services.trainer.worker.patience import Patience
-from services.trainer.worker.publisher import Publisher, Result
-from services.trainer.worker.results import Sample, Shelf
+from services.trainer.worker.publication import Maker, Trained, publish
+from services.trainer.worker.results import Sample
+from services.trainer.worker.tools import Tools
 
 STOPS: Final = {Instruction.CANCEL: JobState.CANCELLED, Instruction.PREEMPT: JobState.PREEMPTED}
 """How a job ends that is told to stop."""
 _IDLE_SECONDS: Final = 0.02
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What a pack loop works with."""
-
-    engine: EngineThread
-    store: ArtifactStore
-    shelf: Shelf
-    publisher: Publisher
-    patience: Patience
 
 
 class _ToldToStopError(Exception):
@@ -231,7 +216,8 @@ class PackLoop:
         made = await self._sample(run)
         adapter = await self._tools.engine.run(partial(self._pack.adapter, run.lease.name))
         await self._leave_pack(run)
-        run.then(self._publish(run, adapter, made))
+        maker = Maker(self._pack.device, self._pack.precision, self._prediction_type)
+        run.then(publish(self._tools, run, Trained(adapter, made), maker))
 
     async def _stop(self, run: JobRun, state: JobState) -> None:
         run.phase = Phase.FINISHING
@@ -272,40 +258,6 @@ class PackLoop:
 
     async def _put_samples(self, run: JobRun, made: Sequence[Sample], step: int) -> None:
         await self._tools.shelf.put_samples(run, made, step)
-
-    async def _publish(self, run: JobRun, adapter: Adapter, made: Sequence[Sample]) -> None:
-        shelf = self._tools.shelf
-        previews = await shelf.put_samples(run, made, run.step)
-        file = await shelf.put_lora(run, adapter, self._prediction_type)
-        await run.outbox.flush()
-        points = await run.points()
-        plot, sheet = await shelf.put_loss_plot(run, points), await shelf.put_preview_sheet(run)
-        await shelf.put_tensorboard(run)
-        await run.outbox.flush()
-        if run.lost:
-            run.close()
-            return
-        assert run.outcome is not None and run.trained_at is not None
-        result = Result(
-            file=file,
-            evaluation=evaluation(run.outcome, points),
-            previews=previews,
-            preview_sheet=sheet,
-            loss_plot=plot,
-            environment=environment(
-                run.tally,
-                device=self._pack.device,
-                precision=self._pack.precision,
-                worker=run.worker,
-                attempt=run.lease.attempt,
-            ),
-            start_time=run.started_at,
-            end_time=run.trained_at,
-            training_seconds=run.tally.seconds,
-            images_per_second=run.tally.images_per_second,
-        )
-        version = await self._tools.publisher.register(run.lease, result)
-        await run.complete(JobState.SUCCEEDED, lora_version=version)
 
     def _pause_all(self) -> None:
         self._meter.pause()

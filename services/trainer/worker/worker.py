@@ -24,7 +24,8 @@ from services.trainer.worker.families import Base, family_on, prediction_type
 from services.trainer.worker.job_run import JobRun, Phase
 from services.trainer.worker.leases import LeasedJob
 from services.trainer.worker.memory_report import MemoryReporter
-from services.trainer.worker.pack_loop import STOPS, PackLoop, Tools
+from services.trainer.worker.pack_loop import STOPS, PackLoop
+from services.trainer.worker.tools import Tools
 from services.trainer.worker.trainer_client import TrainerClient
 from services.trainer.worker_names import is_gone
 

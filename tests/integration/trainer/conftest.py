@@ -36,10 +36,10 @@ from services.trainer.worker.bases import ResidentBase
 from services.trainer.worker.config import read_config as read_worker_config
 from services.trainer.worker.engine_thread import EngineThread
 from services.trainer.worker.memory_report import device_title
-from services.trainer.worker.pack_loop import Tools
 from services.trainer.worker.patience import Patience
 from services.trainer.worker.publisher import Publisher
 from services.trainer.worker.results import Shelf
+from services.trainer.worker.tools import Tools
 from services.trainer.worker.trainer_client import TrainerClient
 from services.trainer.worker.worker import Worker
 from tests.fakes.trainer_labeler import FakeLabeler, served_labeler

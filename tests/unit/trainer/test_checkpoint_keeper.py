@@ -13,9 +13,10 @@ from servicekit.artifacts.local import LocalStore
 from servicekit.database import Database, migrate
 from servicekit.errors import Unavailable
 from services.trainer.application import MIGRATIONS
-from services.trainer.domain import Job, RetryPolicy
+from services.trainer.domain import Job
 from services.trainer.events import ArtifactKind, Failure, JobArtifact
 from services.trainer.repository import SqlJobs
+from services.trainer.retries import RetryPolicy
 from services.trainer.service_checkpoints import CheckpointKeeper
 from services.trainer.sources import Blob
 from tests.fakes.trainer_ports import ManualClock

@@ -5,8 +5,9 @@ from datetime import timedelta
 import pytest
 
 from servicekit.errors import Aborted, FailedPrecondition
-from services.trainer.domain import Checkpoint, Job, RetryPolicy
+from services.trainer.domain import Checkpoint, Job
 from services.trainer.events import ArtifactKind, Failure, JobArtifact, JobState, Notice, Progress
+from services.trainer.retries import RetryPolicy
 from services.trainer.sources import Blob
 from tests.fixtures.trainer_jobs import NOW, job
 

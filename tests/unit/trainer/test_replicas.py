@@ -13,11 +13,12 @@ import pytest
 from servicekit.database import Database, migrate
 from services.trainer.application import MIGRATIONS
 from services.trainer.bell import LocalBell
-from services.trainer.domain import Job, RetryPolicy
+from services.trainer.domain import Job
 from services.trainer.events import JobState, Notice
 from services.trainer.leasing import QueueRules, Wish
 from services.trainer.preemption import Seat
 from services.trainer.repository import SqlJobs, SqlJobTransaction
+from services.trainer.retries import RetryPolicy
 from services.trainer.service_packing import PackingService
 from services.trainer.service_workers import Completion, Held, Instruction, LeaseRules, WorkerService
 from tests.fakes.trainer_ports import CountingMeters, ManualClock

@@ -11,7 +11,7 @@ import pytest
 
 from servicekit.errors import AlreadyExists, InvalidArgument
 from servicekit.migrations import schema_drift
-from services.trainer.domain import Checkpoint, RetryPolicy
+from services.trainer.domain import Checkpoint
 from services.trainer.events import (
     ArtifactKind,
     Failure,
@@ -23,6 +23,7 @@ from services.trainer.events import (
 )
 from services.trainer.ports import JobQuery
 from services.trainer.repository import SqlJobs
+from services.trainer.retries import RetryPolicy
 from services.trainer.sources import Blob, Sources
 from services.trainer.tables import Base
 from tests.fixtures.trainer_jobs import BASE, NOW, PARENT, REVISION, job, spec

@@ -14,12 +14,13 @@ from servicekit.errors import Aborted, InvalidArgument
 from servicekit.identity import Principal, set_principal
 from services.trainer.application import MIGRATIONS
 from services.trainer.bell import LocalBell
-from services.trainer.domain import Job, RetryPolicy
+from services.trainer.domain import Job
 from services.trainer.events import Failure, JobState, MetricPoint, Notice
 from services.trainer.leasing import Wish
 from services.trainer.ports import QueueFigures
 from services.trainer.preemption import Seat
 from services.trainer.repository import SqlJobs
+from services.trainer.retries import RetryPolicy
 from services.trainer.service_packing import PackingService
 from services.trainer.service_workers import (
     Completion,
