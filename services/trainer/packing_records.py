@@ -16,7 +16,7 @@ from services.trainer.job_codec import read_spec
 from services.trainer.leasing import SUSPECT_FAILURES, Candidate, PackKey, Queue, QueueRules, Wish
 from services.trainer.memory_figures import AdapterNumbers, BaseMemory, PassMemory
 from services.trainer.preemption import Running, Seat
-from services.trainer.spec import Precision, Target
+from services.trainer.spec import Precision, Target, TrainingSpec
 from services.trainer.states import LEASED_VALUES
 from services.trainer.tables import Base, BrandRow, JobRow, MemoryRow, WorkerRow
 
@@ -69,6 +69,11 @@ class SqlPacking:
             now=now,
             rules=rules,
         )
+
+    async def specs(self, names: Sequence[str]) -> Mapping[str, TrainingSpec]:
+        """See PackingReader."""
+        rows = await self._session.execute(select(JobRow.name, JobRow.spec).where(JobRow.name.in_(names)))
+        return {row.name: read_spec(row.spec) for row in rows}
 
     async def running(self) -> list[Running]:
         """See PackingReader."""

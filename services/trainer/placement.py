@@ -15,9 +15,12 @@ from statistics import fmean
 from typing import Final
 
 from services.trainer.leasing import Candidate, PackKey, Queue, Wish, choose, fits
-from services.trainer.preemption import Running, Seat
+from services.trainer.memory_figures import BaseMemory
+from services.trainer.preemption import Running, Seat, packs_of
+from services.trainer.room import Room
+from services.trainer.spec import TrainingSpec
 
-_HORIZON: Final = 64
+HORIZON: Final = 64
 """Queued jobs whose start is estimated; those behind them are told their position only."""
 _FAR: Final = timedelta(days=365)
 """Nothing is estimated that far ahead."""
@@ -48,24 +51,21 @@ class Placement:
     """When it may start; None where nothing tells."""
 
 
-def placements(queue: Queue, running: Sequence[Running], seats: Sequence[Seat]) -> dict[str, Placement]:
-    """Of all jobs, by name. `queue` holds all that wait, even those whose time is still to come."""
-    packs = _packs(running)
+def placements(
+    queue: Queue, running: Sequence[Running], seats: Sequence[Seat], memories: Sequence[BaseMemory] = ()
+) -> dict[str, Placement]:
+    """Of all jobs, by name. `queue` holds all that wait, even those whose time is still to come, the first
+    `HORIZON` of them with their specs: `memories` tell whether there is room for these.
+    """
+    packs = packs_of(running)
     found = {job.name: _of_running(job, packs[job.worker]) for job in running}
     order = list(queue.in_order())
-    starts = _Play(queue, running, seats).starts(order[:_HORIZON])
+    starts = _Play(queue, running, seats, memories).starts(order[:HORIZON])
     for position, candidate in enumerate(order):
         start = starts.get(candidate.name)
         standing, why = _why(candidate, queue, packs, seats, start)
         found[candidate.name] = Placement(standing=standing, why=why, position=position, start=start)
     return found
-
-
-def _packs(running: Sequence[Running]) -> dict[str, list[Running]]:
-    packs: defaultdict[str, list[Running]] = defaultdict(list)
-    for job in running:
-        packs[job.worker].append(job)
-    return dict(packs)
 
 
 def _of_running(job: Running, pack: Sequence[Running]) -> Placement:
@@ -98,10 +98,17 @@ def _why(
         why = "its workers died under it before: it waits for one that trains nothing else"
         return Standing.OTHER_PACKS, why
     if suiting:
-        jobs = sum(len(pack) for pack in suiting)
-        with_them = f"{jobs} jobs" if jobs > 1 else "1 job"
-        return Standing.PACK_FULL, f"all places are taken by {with_them} that it could train with"
+        return Standing.PACK_FULL, _full(suiting, seats)
     return Standing.OTHER_PACKS, "the workers train packs that it cannot join; they take turns"
+
+
+def _full(suiting: Sequence[Sequence[Running]], seats: Sequence[Seat]) -> str:
+    jobs = sum(len(pack) for pack in suiting)
+    them = f"{f'{jobs} jobs' if jobs > 1 else '1 job'} that it could train with"
+    places = {seat.worker: seat.places for seat in seats}
+    if any(len(pack) < places.get(pack[0].worker, 0) for pack in suiting):
+        return f"memory has no room for it beside {them}"
+    return f"all places are taken by {them}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,20 +119,28 @@ class _Place:
     pack_key: PackKey
     end: datetime | None
     is_suspect: bool
+    spec: TrainingSpec | None
 
 
 class _Play:
     """The packer's choices from now on, job by job."""
 
-    def __init__(self, queue: Queue, running: Sequence[Running], seats: Sequence[Seat]) -> None:
+    def __init__(
+        self,
+        queue: Queue,
+        running: Sequence[Running],
+        seats: Sequence[Seat],
+        memories: Sequence[BaseMemory],
+    ) -> None:
         self._queue = queue
         self._seats = seats
+        self._memories = memories
         self._counts = Counter(dict(queue.running))
         self._speeds = _seconds_a_step(running)
         self._taken: defaultdict[str, list[_Place]] = defaultdict(list)
         for job in running:
             end = _end(queue.now, job.seconds_left)
-            self._taken[job.worker].append(_Place(job.brand, job.pack_key, end, job.is_suspect))
+            self._taken[job.worker].append(_Place(job.brand, job.pack_key, end, job.is_suspect, job.spec))
 
     def starts(self, waiting: Sequence[Candidate]) -> dict[str, datetime]:
         """When each job gets its place; without those of which nothing tells."""
@@ -151,11 +166,13 @@ class _Play:
         ready = [candidate for candidate in left if candidate.waiting_since <= now]
         queue = replace(self._queue, waiting=ready, running=self._counts, now=now)
         wish = Wish(max_jobs=free, joining=pack[0].pack_key if pack else None)
-        chosen = choose(queue, wish)
+        held = [(place.pack_key.base_sha256, place.spec) for place in pack if place.spec is not None]
+        chosen = choose(queue, wish, room=Room(seat.device, self._memories, held))
         for candidate in chosen:
             seconds = self._speeds.get(candidate.pack_key, self._speeds.get(None))
             end = None if seconds is None else _end(now, seconds * candidate.steps_left)
-            pack.append(_Place(candidate.brand, candidate.pack_key, end, candidate.is_suspect))
+            place = _Place(candidate.brand, candidate.pack_key, end, candidate.is_suspect, candidate.spec)
+            pack.append(place)
             self._counts[candidate.brand] += 1
         return chosen
 

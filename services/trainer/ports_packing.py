@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from services.trainer.leasing import Queue, QueueRules, Wish
 from services.trainer.memory_figures import BaseMemory
 from services.trainer.preemption import Running, Seat
+from services.trainer.spec import TrainingSpec
 
 
 class PackingReader(Protocol):
@@ -17,6 +18,10 @@ class PackingReader(Protocol):
     async def queue(self, now: datetime, rules: QueueRules, wish: Wish | None) -> Queue:
         """The queued jobs whose time has come, of each brand as many of the first as the wish could use; None
         for all, even those whose time is still to come."""
+        ...
+
+    async def specs(self, names: Sequence[str]) -> Mapping[str, TrainingSpec]:
+        """The specs of these jobs."""
         ...
 
     async def running(self) -> list[Running]:

@@ -69,9 +69,7 @@ def who_makes_way(
 
     `memories` tell whether there is room on the seats' devices.
     """
-    packs: defaultdict[str, list[Running]] = defaultdict(list)
-    for job in running:
-        packs[job.worker].append(job)
+    packs = packs_of(running)
     staying = {seat.worker for seat in seats if not any(job.makes_way for job in packs.get(seat.worker, []))}
     promised = _places_left(packs, seats)
     seen: set[PackKey] = set()
@@ -91,6 +89,14 @@ def who_makes_way(
     return None
 
 
+def packs_of(running: Sequence[Running]) -> dict[str, list[Running]]:
+    """The jobs of each worker."""
+    packs: defaultdict[str, list[Running]] = defaultdict(list)
+    for job in running:
+        packs[job.worker].append(job)
+    return dict(packs)
+
+
 def _places_left(packs: Mapping[str, Sequence[Running]], seats: Sequence[Seat]) -> int:
     """Places that will be free when all have left who were told to: they are for those who come first."""
     places = {seat.worker: seat.places for seat in seats}
@@ -108,9 +114,7 @@ def _has_place(
         return True
     if pack[0].is_suspect or len(pack) >= seat.places or not fits(candidate, pack[0].pack_key, alone=False):
         return False
-    room = Room(memory for memory in memories if memory.device == seat.device)
-    for job in pack:
-        room.hold(job.pack_key.base_sha256, job.spec)
+    room = Room(seat.device, memories, ((job.pack_key.base_sha256, job.spec) for job in pack))
     return candidate.spec is None or room.has(candidate.pack_key.base_sha256, candidate.spec)
 
 

@@ -7,15 +7,22 @@ from collections.abc import Iterable
 from services.trainer.memory_figures import BaseMemory
 from services.trainer.spec import TrainingSpec
 
+Holding = tuple[str, TrainingSpec]
+"""A job's base and spec: what it keeps on a device follows from them."""
+
 
 class Room:
     """Counts what jobs keep on one device; on a base that was not measured there in their precision, there is
     always room."""
 
-    def __init__(self, memories: Iterable[BaseMemory]) -> None:
-        """`memories` is what was measured on the device."""
-        self._memories = {(memory.base_sha256, memory.precision): memory for memory in memories}
+    def __init__(self, device: str, memories: Iterable[BaseMemory], held: Iterable[Holding] = ()) -> None:
+        """`memories` is what was measured, on this device or others; `held` are the jobs that are there."""
+        self._memories = {
+            (memory.base_sha256, memory.precision): memory for memory in memories if memory.device == device
+        }
         self._taken = 0
+        for base_sha256, spec in held:
+            self.hold(base_sha256, spec)
 
     def hold(self, base_sha256: str, spec: TrainingSpec) -> None:
         """Counts a job that is there already, whether it fits or not."""

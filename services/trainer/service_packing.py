@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Final
 
 from servicekit.clock import Clock
@@ -12,7 +13,7 @@ from servicekit.errors import FieldViolation
 from services.trainer.events import JobState
 from services.trainer.leasing import QueueRules, Wish
 from services.trainer.memory_figures import BaseMemory, shortage
-from services.trainer.placement import placements
+from services.trainer.placement import HORIZON, placements
 from services.trainer.ports import Bell, JobReader, JobRecord, Jobs
 from services.trainer.preemption import who_makes_way
 from services.trainer.spec import TrainingSpec
@@ -97,5 +98,14 @@ class PackingService:
         now: datetime = self._clock.now()
         packing = reader.packing
         queue = await packing.queue(now, self._rules, None)
-        found = placements(queue, await packing.running(), await packing.seats(now - self._seen_within))
+        near = list(islice(queue.in_order(), HORIZON))
+        specs = await packing.specs([candidate.name for candidate in near])
+        running = await packing.running()
+        bases = {one.pack_key.base_sha256 for one in near} | {job.pack_key.base_sha256 for job in running}
+        found = placements(
+            replace(queue, waiting=[replace(one, spec=specs.get(one.name)) for one in queue.waiting]),
+            running,
+            await packing.seats(now - self._seen_within),
+            await packing.memories(sorted(bases)),
+        )
         return [replace(record, placement=found.get(record.job.name)) for record in records]

@@ -231,10 +231,7 @@ async def _room(transaction: JobTransaction, seat: Seat, held: Sequence[Job], qu
     """What is left of the worker's device beside the jobs that it has."""
     bases = {candidate.pack_key.base_sha256 for candidate in queue.waiting}
     memories = await transaction.packing.memories(sorted(bases))
-    room = Room(memory for memory in memories if memory.device == seat.device)
-    for job in held:
-        room.hold(job.pack_key.base_sha256, job.spec)
-    return room
+    return Room(seat.device, memories, ((job.pack_key.base_sha256, job.spec) for job in held))
 
 
 def _beside(others: int) -> str:

@@ -100,13 +100,13 @@ def test_one_device_that_it_fits_is_enough() -> None:
 
 def test_room_runs_out() -> None:
     each = spec(resolution=512, rank=128)  # 293 MiB
-    room = Room([replace(MEMORY, precision=Precision.AUTO)])
+    room = Room(MEMORY.device, [replace(MEMORY, precision=Precision.AUTO)])
     assert [room.take(BASE.sha256, each) for _ in range(3)] == [True, True, False]
     assert room.take("0" * 64, each), "nothing is known about that base"
 
 
 def test_jobs_that_are_there_count_even_where_they_do_not_fit() -> None:
-    room = Room([replace(MEMORY, precision=Precision.AUTO, free_bytes=700 * MIB)])
+    room = Room(MEMORY.device, [replace(MEMORY, precision=Precision.AUTO, free_bytes=700 * MIB)])
     each = spec(resolution=512, rank=128)  # 293 MiB, and 300 MiB for a row
     room.hold(BASE.sha256, each)
     room.hold(BASE.sha256, each)

@@ -255,10 +255,12 @@ async def test_each_precision_has_its_own_room(shop: Shop) -> None:
 
 async def test_a_pack_takes_as_many_jobs_as_its_device_has_room_for(shop: Shop) -> None:
     await shop.trainer.packer.put_memory(MEMORY)
-    for _ in range(4):
-        await shop.submit("acme")  # 366 MiB each at rank 8, and 256 MiB for a row
+    names = [await shop.submit("acme") for _ in range(4)]  # 366 MiB each at rank 8, and 256 MiB for a row
     leased = await shop.trainer.workers.lease(Seat("w1", 8, "CPU"), Wish(max_jobs=8))
     assert len(leased) == 2
+    waiting = (await shop.trainer.service.get(names[2])).placement
+    assert waiting is not None and (waiting.standing, waiting.start) == (Standing.PACK_FULL, None)
+    assert waiting.why == "memory has no room for it beside 2 jobs that it could train with"
     joining = Wish(max_jobs=6, joining=leased[0].pack_key)
     assert await shop.trainer.workers.lease(Seat("w1", 8, "CPU"), joining) == []
     assert len(await shop.trainer.workers.lease(Seat("w2", 8, "other"), Wish(max_jobs=8))) == 2
