@@ -8,21 +8,26 @@ from brandloom.api.common.v1 import family_pb2
 from brandloom.api.inference.v1 import inference_pb2
 from servicekit.names import parse
 from services.inference.domain import (
-    CacheUsage,
-    Capacity,
-    ImageEvent,
+    ALL_STEPS,
+    CAUSAL_LM_FAMILY,
+    SD15_FAMILY,
+    SDXL_FAMILY,
+    Box,
+    Composition,
     ImageRequest,
-    LoadedBase,
-    Picture,
-    Progress,
-    Queued,
+    InitialImage,
+    Mask,
+    Region,
     Sampler,
     StackEntry,
-    UsedLora,
+    StepWindow,
 )
+from services.inference.domain_capacity import CacheUsage, Capacity, LoadedBase
+from services.inference.domain_jobs import ImageEvent, Picture, Preview, Progress, Queued, UsedLora
 
 DEFAULT_STEPS = 25
 DEFAULT_GUIDANCE = 5.0
+DEFAULT_STRENGTH = 0.75
 
 _SAMPLERS = {
     inference_pb2.SAMPLER_UNSPECIFIED: Sampler.DPMPP_2M,
@@ -34,7 +39,17 @@ _SAMPLERS = {
 _SAMPLER_NUMBERS = {
     sampler: number for number, sampler in _SAMPLERS.items() if number != inference_pb2.SAMPLER_UNSPECIFIED
 }
-_FAMILIES = {"sd15": family_pb2.MODEL_FAMILY_SD15}
+_COMPOSITIONS = {
+    inference_pb2.COMPOSITION_UNSPECIFIED: Composition.ADD,
+    inference_pb2.COMPOSITION_ADD: Composition.ADD,
+    inference_pb2.COMPOSITION_SWITCH: Composition.SWITCH,
+    inference_pb2.COMPOSITION_COMPOSITE: Composition.COMPOSITE,
+}
+_FAMILIES = {
+    SD15_FAMILY: family_pb2.MODEL_FAMILY_SD15,
+    SDXL_FAMILY: family_pb2.MODEL_FAMILY_SDXL,
+    CAUSAL_LM_FAMILY: family_pb2.MODEL_FAMILY_CAUSAL_LM,
+}
 
 
 def image_request(message: inference_pb2.GenerateImagesRequest) -> ImageRequest:
@@ -55,6 +70,11 @@ def image_request(message: inference_pb2.GenerateImagesRequest) -> ImageRequest:
         height=message.height,
         count=message.count or 1,
         clip_skip=message.clip_skip,
+        composition=_COMPOSITIONS[message.composition],
+        switch_every=message.switch_every or 1,
+        initial_image=_initial_image(message.initial_image) if message.HasField("initial_image") else None,
+        preview_every=message.preview_every,
+        priority=message.priority,
     )
 
 
@@ -66,7 +86,25 @@ def stack_entry(message: inference_pb2.StackEntry) -> StackEntry:
         reference=message.reference,
         weight=weight,
         text_encoder_weight=message.text_encoder_weight if has_own else weight,
+        window=_window(message.window) if message.HasField("window") else ALL_STEPS,
+        region=_region(message.region) if message.HasField("region") else None,
     )
+
+
+def _window(message: inference_pb2.StepWindow) -> StepWindow:
+    return StepWindow(start=message.start, end=message.end)
+
+
+def _region(message: inference_pb2.Region) -> Region:
+    if message.WhichOneof("shape") == "mask_png":
+        return Mask(png=message.mask_png)
+    box = message.box
+    return Box(left=box.left, top=box.top, right=box.right, bottom=box.bottom)
+
+
+def _initial_image(message: inference_pb2.InitialImage) -> InitialImage:
+    strength = message.strength if message.HasField("strength") else DEFAULT_STRENGTH
+    return InitialImage(image=message.image, strength=strength, mask_png=message.mask_png)
 
 
 def image_response(event: ImageEvent) -> inference_pb2.GenerateImagesResponse:
@@ -75,6 +113,8 @@ def image_response(event: ImageEvent) -> inference_pb2.GenerateImagesResponse:
         return inference_pb2.GenerateImagesResponse(queued=queued_message(event))
     if isinstance(event, Progress):
         return inference_pb2.GenerateImagesResponse(progress=progress_message(event))
+    if isinstance(event, Preview):
+        return inference_pb2.GenerateImagesResponse(preview=preview_message(event))
     return inference_pb2.GenerateImagesResponse(image=picture_message(event))
 
 
@@ -108,6 +148,17 @@ def progress_message(progress: Progress) -> inference_pb2.GenerationProgress:
     )
 
 
+def preview_message(preview: Preview) -> inference_pb2.Preview:
+    """A preview as a message."""
+    return inference_pb2.Preview(
+        index=preview.index,
+        step=preview.step,
+        png=preview.png,
+        width=preview.width,
+        height=preview.height,
+    )
+
+
 def picture_message(picture: Picture) -> inference_pb2.GeneratedImage:
     """A picture as a message."""
     return inference_pb2.GeneratedImage(
@@ -117,6 +168,7 @@ def picture_message(picture: Picture) -> inference_pb2.GeneratedImage:
         height=picture.height,
         seed=picture.seed,
         sha256=picture.sha256,
+        withheld=picture.withheld,
     )
 
 

@@ -1,4 +1,4 @@
-"""What the inference service is about: requests, stacks, jobs for the engine, and what comes back."""
+"""What the inference service is asked for: pictures, the stacks that make them, and the limits of both."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ MAX_WEIGHT = 10.0
 SIZE_STEP = 8
 """Pictures' sides are multiples of this many pixels."""
 SD15_FAMILY = "sd15"
+SDXL_FAMILY = "sdxl"
+CAUSAL_LM_FAMILY = "causal_lm"
+PICTURE_FAMILIES = (SD15_FAMILY, SDXL_FAMILY)
 
 
 class Sampler(StrEnum):
@@ -23,6 +26,19 @@ class Sampler(StrEnum):
     EULER_ANCESTRAL = "Euler a"
     DDIM = "DDIM"
     DPMPP_2M = "DPM++ 2M"
+
+
+class Composition(StrEnum):
+    """How the LoRAs of a stack work together; SWITCH and COMPOSITE are those of Zhong et al., arXiv
+    2402.16843.
+    """
+
+    ADD = "add"
+    """Their weighted sum, in every step."""
+    SWITCH = "switch"
+    """One at a time, the next one every so many steps."""
+    COMPOSITE = "composite"
+    """Each by itself, and the mean of what they say."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,12 +56,58 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class StepWindow:
+    """A part of the denoising steps, as fractions of all."""
+
+    start: float = 0.0
+    end: float = 1.0
+
+
+ALL_STEPS = StepWindow()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Box:
+    """A part of the picture, as fractions of its width and height from its left and top."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mask:
+    """A part of the picture: where the PNG is bright."""
+
+    png: bytes
+
+
+Region = Box | Mask
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class StackEntry:
     """One LoRA of an explicit stack."""
 
     reference: str
     text_encoder_weight: float = 1.0
     weight: float = 1.0
+    window: StepWindow = ALL_STEPS
+    region: Region | None = None
+    """None: the whole picture."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InitialImage:
+    """A picture to begin from."""
+
+    image: bytes
+    """PNG, JPEG or WebP."""
+    strength: float = 0.75
+    """How much of it is made anew."""
+    mask_png: bytes = b""
+    """Where it is bright the picture is made anew; empty: all of it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,6 +130,14 @@ class ImageRequest:
     height: int = 0
     count: int = 1
     clip_skip: int = 0
+    composition: Composition = Composition.ADD
+    switch_every: int = 1
+    """Steps until SWITCH takes the next LoRA."""
+    initial_image: InitialImage | None = None
+    preview_every: int = 0
+    """Steps between previews; 0: none."""
+    priority: int = 0
+    """Larger goes first among requests of the same brand."""
 
     def check(self, limits: Limits) -> None:
         """Raises InvalidArgument with every faulty field."""
@@ -82,195 +152,12 @@ class ImageRequest:
         ]
         if self.karras and self.sampler is Sampler.DDIM:
             faults.append(FieldViolation("sigma_schedule", "Karras noise levels are not offered with DDIM"))
+        if self.initial_image is not None:
+            faults += _outside("initial_image.strength", self.initial_image.strength, 0, 1)
         for index, entry in enumerate(self.stack):
-            for name in ("weight", "text_encoder_weight"):
-                value = getattr(entry, name)
-                faults += _outside(f"stack[{index}].{name}", value, -MAX_WEIGHT, MAX_WEIGHT)
+            faults += _faults_of_entry(f"stack[{index}]", entry, self.composition)
         if faults:
             raise InvalidArgument(faults)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BaseRef:
-    """A base model that the engine can load."""
-
-    name: str
-    """`baseModels/{id}`, or the file name of a local one."""
-    source: str
-    """A pipeline directory or a single-file checkpoint: a path, a hub id or an s3:// address."""
-    sha256: str
-    """Digest as lorakit.base_digest computes it."""
-    family: str = SD15_FAMILY
-    path: str = ""
-    """Where it lies on this host, once that is known; empty: the source is that path."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ResolvedLora:
-    """What a reference means now."""
-
-    reference: str
-    version: str
-    sha256: str
-    size_bytes: int
-    family: str
-    base_model_sha256: str = ""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ResolvedStack:
-    """A stack's LoRAs in the order of their references, and the base they are to be used with."""
-
-    loras: tuple[ResolvedLora, ...]
-    base: BaseRef | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class UsedLora:
-    """A LoRA as it is used in a request."""
-
-    reference: str
-    version: str
-    sha256: str
-    text_encoder_weight: float
-    weight: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LoraFile:
-    """A LoRA's file on this host with its weights."""
-
-    reference: str
-    sha256: str
-    path: str
-    text_encoder_weight: float
-    weight: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ImageJob:
-    """What the engine is to do: tags are out of the prompt, references are files."""
-
-    job_id: str
-    base: BaseRef
-    prompt: str
-    negative_prompt: str
-    loras: tuple[LoraFile, ...]
-    steps: int
-    guidance: float
-    sampler: Sampler
-    karras: bool | None
-    seed: int
-    """Picture i is made from seed + i."""
-    width: int
-    height: int
-    count: int
-    clip_skip: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Started:
-    """The engine: the job has its first row in the batch."""
-
-    width: int
-    height: int
-    karras: bool
-    model_hashes: tuple[str, ...]
-    """`sshs_model_hash` of each LoRA, in the job's order."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Progress:
-    """Denoising steps over all pictures of a request."""
-
-    step: int
-    total_steps: int
-    seconds_left: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RawPicture:
-    """The engine: one picture is done; PNG without metadata."""
-
-    index: int
-    seed: int
-    width: int
-    height: int
-    png: bytes
-
-
-EngineEvent = Started | Progress | RawPicture
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Queued:
-    """The request is accepted; what it will use is settled."""
-
-    position: int
-    stack: tuple[UsedLora, ...]
-    seed: int
-    base_model_sha256: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Picture:
-    """A finished picture, PNG with its metadata."""
-
-    index: int
-    seed: int
-    width: int
-    height: int
-    png: bytes
-    sha256: str
-
-
-ImageEvent = Queued | Progress | Picture
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CacheUsage:
-    """One cache's budget and how well it does."""
-
-    level: str
-    used_bytes: int
-    budget_bytes: int
-    hits: int
-    misses: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LoadedBase:
-    """A base model that the engine holds."""
-
-    sha256: str
-    family: str
-    source: str
-    default: bool
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EngineState:
-    """What the engine does at this moment."""
-
-    ready: bool = False
-    active_rows: int = 0
-    bases: tuple[tuple[str, str], ...] = ()
-    """(sha256, source) of each loaded base model."""
-    caches: tuple[CacheUsage, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Capacity:
-    """What the service can take now."""
-
-    engine_ready: bool
-    active_rows: int
-    max_rows: int
-    queued_requests: int
-    limits: Limits
-    bases: tuple[LoadedBase, ...]
-    caches: tuple[CacheUsage, ...]
-    samplers: tuple[Sampler, ...] = tuple(Sampler)
 
 
 def _outside(field: str, value: float, low: float, high: float) -> Sequence[FieldViolation]:
@@ -285,3 +172,14 @@ def _wrong_side(field: str, pixels: int, limits: Limits) -> Sequence[FieldViolat
     if pixels % SIZE_STEP:
         return (FieldViolation(field, f"must be a multiple of {SIZE_STEP}, not {pixels}"),)
     return _outside(field, pixels, SIZE_STEP, limits.max_side)
+
+
+def _faults_of_entry(place: str, entry: StackEntry, composition: Composition) -> Sequence[FieldViolation]:
+    faults: list[FieldViolation] = []
+    for name in ("weight", "text_encoder_weight"):
+        faults += _outside(f"{place}.{name}", getattr(entry, name), -MAX_WEIGHT, MAX_WEIGHT)
+    if not 0 <= entry.window.start < entry.window.end <= 1:
+        faults.append(FieldViolation(f"{place}.window", "must be a part of the steps from 0 to 1"))
+    if entry.region is not None and composition is not Composition.ADD:
+        faults.append(FieldViolation(f"{place}.region", f"is not offered with {composition.name}"))
+    return faults

@@ -12,14 +12,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from services.inference.domain import (
+from services.inference.domain import Box, Composition, InitialImage, Mask, Sampler, StepWindow
+from services.inference.domain_jobs import (
     BaseRef,
     EngineEvent,
     ImageJob,
     LoraFile,
+    Preview,
     Progress,
     RawPicture,
-    Sampler,
     Started,
 )
 
@@ -32,10 +33,15 @@ CANCEL = "cancel"
 READY = "ready"
 STARTED = "started"
 PROGRESS = "progress"
+PREVIEW = "preview"
 PICTURE = "picture"
 FINISHED = "finished"
 FAILED = "failed"
 STATE = "state"
+
+
+_BYTES = "$bytes"
+"""Stands in a message for bytes of its body, from here to there."""
 
 
 class FrameError(Exception):
@@ -103,28 +109,58 @@ def decode_json(text: bytes) -> dict[str, Any]:
     return message
 
 
-def encode_job(job: ImageJob) -> dict[str, Any]:
-    """A job as a message."""
-    return {"type": GENERATE, "job": asdict(job)}
+def encode_job(job: ImageJob) -> tuple[dict[str, Any], bytes]:
+    """A job as a message and its body, which holds its pictures and masks one after another."""
+    body = bytearray()
+
+    def out_of_line(value: Any) -> Any:
+        if isinstance(value, bytes):
+            body.extend(value)
+            return {_BYTES: [len(body) - len(value), len(body)]}
+        if isinstance(value, dict):
+            return {name: out_of_line(part) for name, part in value.items()}
+        return [out_of_line(part) for part in value] if isinstance(value, list | tuple) else value
+
+    return {"type": GENERATE, "job": out_of_line(asdict(job))}, bytes(body)
 
 
-def decode_job(message: Mapping[str, Any]) -> ImageJob:
+def decode_job(message: Mapping[str, Any], body: bytes) -> ImageJob:
     """The job of a message. Raises FrameError."""
+
+    def in_line(value: Any) -> Any:
+        if isinstance(value, dict):
+            if _BYTES in value:
+                start, end = value[_BYTES]
+                return body[start:end]
+            return {name: in_line(part) for name, part in value.items()}
+        return [in_line(part) for part in value] if isinstance(value, list) else value
+
     try:
-        fields = dict(message["job"])
+        fields = in_line(message["job"])
         fields["base"] = BaseRef(**fields["base"])
-        fields["loras"] = tuple(LoraFile(**lora) for lora in fields["loras"])
+        fields["loras"] = tuple(_lora_file(lora) for lora in fields["loras"])
         fields["sampler"] = Sampler(fields["sampler"])
+        fields["composition"] = Composition(fields["composition"])
+        if fields["initial_image"] is not None:
+            fields["initial_image"] = InitialImage(**fields["initial_image"])
         return ImageJob(**fields)
     except (KeyError, TypeError, ValueError) as error:
         raise FrameError(f"a job cannot be read: {error}") from error
 
 
+def _lora_file(fields: dict[str, Any]) -> LoraFile:
+    region = fields["region"]
+    if region is not None:
+        region = Mask(**region) if "png" in region else Box(**region)
+    return LoraFile(**fields | {"window": StepWindow(**fields["window"]), "region": region})
+
+
 def encode_event(job_id: str, event: EngineEvent) -> tuple[dict[str, Any], bytes]:
     """An event of a job as a message and its body."""
-    if isinstance(event, RawPicture):
-        fields = {name: getattr(event, name) for name in ("index", "seed", "width", "height")}
-        return {"type": PICTURE, "job_id": job_id, "event": fields}, event.png
+    if isinstance(event, RawPicture | Preview):
+        kind = PICTURE if isinstance(event, RawPicture) else PREVIEW
+        fields = asdict(event)
+        return {"type": kind, "job_id": job_id, "event": fields}, fields.pop("png")
     kind = STARTED if isinstance(event, Started) else PROGRESS
     return {"type": kind, "job_id": job_id, "event": asdict(event)}, b""
 
@@ -135,6 +171,8 @@ def decode_event(message: Mapping[str, Any], body: bytes) -> EngineEvent:
         fields = dict(message["event"])
         if message["type"] == PICTURE:
             return RawPicture(**fields, png=body)
+        if message["type"] == PREVIEW:
+            return Preview(**fields, png=body)
         if message["type"] == PROGRESS:
             return Progress(**fields)
         return Started(**fields | {"model_hashes": tuple(fields["model_hashes"])})

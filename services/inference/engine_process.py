@@ -22,13 +22,15 @@ import structlog
 from servicekit import errors
 from servicekit.bound import bound_command
 from servicekit.child_environment import without_secrets
-from services.inference.domain import CacheUsage, EngineEvent, EngineState, ImageJob
+from services.inference.domain_capacity import CacheUsage, EngineState, LoadedBase
+from services.inference.domain_jobs import EngineEvent, ImageJob
 from services.inference.engine_messages import (
     CANCEL,
     FAILED,
     FINISHED,
     LENGTHS,
     PICTURE,
+    PREVIEW,
     PROGRESS,
     READY,
     STARTED,
@@ -129,7 +131,7 @@ class EngineProcess:
         self._flights[job.job_id] = flight
         ended = False
         try:
-            await self._send(encode_job(job))
+            await self._send(*encode_job(job))
             while True:
                 event = await flight.events.get()
                 if isinstance(event, _Ended):
@@ -212,7 +214,7 @@ class EngineProcess:
         elif kind == READY:
             self._state = EngineState(ready=True)
             _log.info("engine ready", pid=self.pid)
-        elif kind in (STARTED, PROGRESS, PICTURE):
+        elif kind in (STARTED, PROGRESS, PREVIEW, PICTURE):
             self._deliver(message, decode_event(message, body))
         elif kind == FINISHED:
             self._deliver(message, _Ended(None))
@@ -231,7 +233,7 @@ class EngineProcess:
         self._state = EngineState(
             ready=True,
             active_rows=int(message["active_rows"]),
-            bases=tuple((str(sha256), str(source)) for sha256, source in message["bases"]),
+            bases=tuple(LoadedBase(**base) for base in message["bases"]),
             caches=tuple(CacheUsage(**usage) for usage in message["caches"]),
         )
         step = message.get("step")
@@ -247,12 +249,12 @@ class EngineProcess:
             f"{message}; try again", reason="ENGINE_UNAVAILABLE", retry_after_seconds=2 * self._retry_seconds
         )
 
-    async def _send(self, message: Mapping[str, Any]) -> None:
+    async def _send(self, message: Mapping[str, Any], body: bytes = b"") -> None:
         connection = self._connection
         if connection is None:
             raise self._gone("the engine is starting")
         try:
-            connection.writer.write(encode_frame(message))
+            connection.writer.write(encode_frame(message, body))
             await connection.writer.drain()
         except OSError as error:
             raise self._gone("the engine has ended") from error

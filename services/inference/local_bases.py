@@ -11,7 +11,7 @@ from lorakit.errors import BaseModelError
 from servicekit.base_models.faults import UNUSABLE
 from servicekit.base_models.files import BaseModelFiles
 from servicekit.errors import FailedPrecondition, ServiceError
-from services.inference.domain import BaseRef
+from services.inference.domain_jobs import BaseRef
 
 
 class FileSystemBases:

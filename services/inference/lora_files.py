@@ -17,7 +17,7 @@ from pathlib import Path
 from lorakit.hashes import file_sha256
 from servicekit.artifacts.port import ArtifactStore
 from servicekit.errors import FailedPrecondition
-from services.inference.domain import CacheUsage
+from services.inference.domain_capacity import CacheUsage
 
 _NAME = re.compile(r"(?P<sha256>[0-9a-f]{64})\.safetensors\Z")
 

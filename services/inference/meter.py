@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from servicekit.metrics import ServiceMetrics
-from services.inference.domain import Capacity
+from services.inference.domain_capacity import Capacity
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 _ROWS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 128)

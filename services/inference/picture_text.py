@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from lorakit.picture_metadata import (
     BRANDLOOM_KEY,
@@ -14,7 +16,8 @@ from lorakit.picture_metadata import (
     format_record,
     lora_hashes,
 )
-from services.inference.domain import ImageJob, RawPicture, Started, UsedLora
+from services.inference.domain import ALL_STEPS, Box, Composition
+from services.inference.domain_jobs import ImageJob, RawPicture, Started, UsedLora
 
 MODEL_HASH_DIGITS = 10
 RECORD_VERSION = 1
@@ -68,9 +71,13 @@ def with_texts(
                 "sha256": used.sha256,
                 "text_encoder_weight": used.text_encoder_weight,
                 "weight": used.weight,
+                **_where_and_when(used),
             }
             for used in stack
         ],
+        "composition": job.composition.value,
+        **({"switch_every": job.switch_every} if job.composition is Composition.SWITCH else {}),
+        **_beginning(job),
         "steps": job.steps,
         "sampler": job.sampler.value,
         "karras": started.karras,
@@ -82,3 +89,26 @@ def with_texts(
     }
     infotext = format_infotext(Infotext(full_prompt, job.negative_prompt, parameters))
     return embed_png(picture.png, {PARAMETERS_KEY: infotext, BRANDLOOM_KEY: format_record(record)})
+
+
+def _where_and_when(used: UsedLora) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if used.window != ALL_STEPS:
+        found["window"] = [used.window.start, used.window.end]
+    if isinstance(used.region, Box):
+        found["box"] = [used.region.left, used.region.top, used.region.right, used.region.bottom]
+    elif used.region is not None:
+        found["mask_sha256"] = hashlib.sha256(used.region.png).hexdigest()
+    return found
+
+
+def _beginning(job: ImageJob) -> dict[str, Any]:
+    if job.initial_image is None:
+        return {}
+    found = {
+        "initial_image_sha256": hashlib.sha256(job.initial_image.image).hexdigest(),
+        "strength": job.initial_image.strength,
+    }
+    if job.initial_image.mask_png:
+        found["mask_sha256"] = hashlib.sha256(job.initial_image.mask_png).hexdigest()
+    return found

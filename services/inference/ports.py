@@ -7,14 +7,8 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol
 
-from services.inference.domain import (
-    BaseRef,
-    CacheUsage,
-    EngineEvent,
-    EngineState,
-    ImageJob,
-    ResolvedStack,
-)
+from services.inference.domain_capacity import CacheUsage, EngineState
+from services.inference.domain_jobs import BaseRef, EngineEvent, ImageJob, ResolvedStack
 
 
 class Registry(Protocol):

@@ -9,12 +9,13 @@ import grpc.aio
 from brandloom.api.common.v1 import family_pb2
 from brandloom.api.registry.v1 import registry_pb2, registry_pb2_grpc, resources_pb2
 from servicekit.status import from_rpc_error
-from services.inference.domain import SD15_FAMILY, BaseRef, ResolvedLora, ResolvedStack
+from services.inference.domain import CAUSAL_LM_FAMILY, SD15_FAMILY, SDXL_FAMILY
+from services.inference.domain_jobs import BaseRef, ResolvedLora, ResolvedStack
 
 FAMILIES = {
     family_pb2.MODEL_FAMILY_SD15: SD15_FAMILY,
-    family_pb2.MODEL_FAMILY_SDXL: "sdxl",
-    family_pb2.MODEL_FAMILY_CAUSAL_LM: "causal_lm",
+    family_pb2.MODEL_FAMILY_SDXL: SDXL_FAMILY,
+    family_pb2.MODEL_FAMILY_CAUSAL_LM: CAUSAL_LM_FAMILY,
 }
 
 

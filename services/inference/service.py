@@ -11,7 +11,6 @@ from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from lorakit.prompt_syntax import WeightedReference, format_tag
 from servicekit.errors import (
     FailedPrecondition,
     InvalidArgument,
@@ -19,18 +18,15 @@ from servicekit.errors import (
     ResourceExhausted,
     Unavailable,
 )
-from services.inference.domain import (
-    MAX_SEED,
-    SD15_FAMILY,
+from services.inference.domain import MAX_SEED, PICTURE_FAMILIES, ImageRequest, Limits
+from services.inference.domain_capacity import Capacity, LoadedBase
+from services.inference.domain_jobs import (
     BaseRef,
-    Capacity,
     ImageEvent,
     ImageJob,
-    ImageRequest,
-    Limits,
-    LoadedBase,
     LoraFile,
     Picture,
+    Preview,
     Progress,
     Queued,
     ResolvedStack,
@@ -39,7 +35,7 @@ from services.inference.domain import (
 )
 from services.inference.picture_text import with_texts
 from services.inference.ports import Engine, LocalBases, LoraFiles, Meter, Registry
-from services.inference.service_stacks import explicit_entries, placed, read_stack, used_loras
+from services.inference.service_stacks import WantedLora, placed, read_stack, tags_of, used_loras
 
 BASE_MODELS = "baseModels/"
 RETRY_SECONDS = 5.0
@@ -96,7 +92,7 @@ class InferenceService:
         Raises InvalidArgument, NotFound, FailedPrecondition, ResourceExhausted and Unavailable.
         """
         request.check(self._limits)
-        text, entries = read_stack(request, self._limits.max_stack)
+        text, entries = read_stack(request.prompt, request.stack, self._limits.max_stack)
         if not self._engine.state().ready:
             # Said before the first message: until then a client's channel tries again by itself.
             raise Unavailable(
@@ -116,7 +112,7 @@ class InferenceService:
                 )
                 # After the first message: fetching a base may take minutes.
                 job = replace(job, base=await self._local_bases.locate(base))
-                tags = " ".join(format_tag(entry) for entry in explicit_entries(request))
+                tags = tags_of(request.stack)
                 full_prompt = f"{request.prompt} {tags}" if tags else request.prompt
                 async for event in self._run(request.brand, full_prompt, job, stack, waiting, leases):
                     yield event
@@ -134,9 +130,12 @@ class InferenceService:
             limits=self._limits,
             bases=tuple(
                 LoadedBase(
-                    sha256=sha256, family=SD15_FAMILY, source=source, default=sha256 == self._default_sha256
+                    sha256=base.sha256,
+                    family=base.family,
+                    source=base.source,
+                    default=base.sha256 == self._default_sha256,
                 )
-                for sha256, source in state.bases
+                for base in state.bases
             ),
             caches=(self._files.usage(), *state.caches),
         )
@@ -165,13 +164,15 @@ class InferenceService:
                     waiting.end(started=True)
                     # The engine holds the weights in memory now.
                     await leases.aclose()
-                elif isinstance(event, Progress):
+                elif isinstance(event, Progress | Preview):
                     yield event
                 else:
                     assert started is not None
-                    png = with_texts(
-                        event, brand=brand, full_prompt=full_prompt, job=job, started=started, stack=stack
-                    )
+                    png = b""
+                    if not event.withheld:
+                        png = with_texts(
+                            event, brand=brand, full_prompt=full_prompt, job=job, started=started, stack=stack
+                        )
                     self._meter.picture_made()
                     yield Picture(
                         index=event.index,
@@ -180,9 +181,10 @@ class InferenceService:
                         height=event.height,
                         png=png,
                         sha256=hashlib.sha256(png).hexdigest(),
+                        withheld=event.withheld,
                     )
 
-    async def _resolve(self, request: ImageRequest, entries: Sequence[WeightedReference]) -> ResolvedStack:
+    async def _resolve(self, request: ImageRequest, entries: Sequence[WantedLora]) -> ResolvedStack:
         name = request.base_model or self._default_base
         registered = name if name.startswith(BASE_MODELS) else ""
         if not name:
@@ -191,16 +193,16 @@ class InferenceService:
         try:
             resolved = await self._registry.resolve_stack(request.brand, references, registered)
         except InvalidArgument as error:
-            raise placed(error, request, entries) from error
+            raise placed(error, request.stack, entries) from error
         except Unavailable:
             if references or registered:
                 raise
             # Of such a request the registry only knows whether there is its brand.
             return ResolvedStack(loras=(), base=None)
         for lora in resolved.loras:
-            if lora.family != SD15_FAMILY:
+            if lora.family not in PICTURE_FAMILIES:
                 raise FailedPrecondition(
-                    f"{lora.reference} is for {lora.family} models, pictures are made with {SD15_FAMILY}",
+                    f"{lora.reference} is for {lora.family} models, which make no pictures",
                     reason="LORA_BASE_MISMATCH",
                     metadata={"reference": lora.reference, "version": lora.version, "family": lora.family},
                 )
@@ -210,9 +212,9 @@ class InferenceService:
         base = resolved.base or await self._local_bases.describe(self._default_base)
         if not request.base_model:
             self._default_sha256 = base.sha256
-        if base.family != SD15_FAMILY:
+        if base.family not in PICTURE_FAMILIES:
             raise FailedPrecondition(
-                f"{base.name} is a {base.family} model; pictures are made with {SD15_FAMILY} models",
+                f"{base.name} is a {base.family} model, which makes no pictures",
                 reason="BASE_FAMILY_UNSUPPORTED",
                 metadata={"base_model": base.name, "family": base.family},
             )
@@ -244,6 +246,7 @@ def _job(
 ) -> ImageJob:
     return ImageJob(
         job_id=uuid.uuid4().hex,
+        brand=request.brand,
         base=base,
         prompt=text,
         negative_prompt=request.negative_prompt,
@@ -254,6 +257,8 @@ def _job(
                 path=str(paths[used.sha256]),
                 text_encoder_weight=used.text_encoder_weight,
                 weight=used.weight,
+                window=used.window,
+                region=used.region,
             )
             for used in stack
         ),
@@ -266,4 +271,9 @@ def _job(
         height=request.height,
         count=request.count,
         clip_skip=request.clip_skip,
+        composition=request.composition,
+        switch_every=request.switch_every,
+        initial_image=request.initial_image,
+        preview_every=request.preview_every,
+        priority=request.priority,
     )

@@ -23,7 +23,7 @@ from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
 from servicekit.logs import configure_logs
-from services.inference.domain import EngineEvent
+from services.inference.domain_jobs import EngineEvent
 from services.inference.engine.bases import Bases
 from services.inference.engine.batch import DenoisingBatch, StepFigures
 from services.inference.engine.errors import JobError
@@ -57,7 +57,7 @@ class EngineProcess:
 
     def __init__(self, connection: socket.socket, settings: EngineSettings) -> None:
         self._connection = connection
-        self._commands: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._commands: queue.SimpleQueue[tuple[dict[str, Any], bytes]] = queue.SimpleQueue()
         self._bases = Bases(
             _device(settings.device),
             getattr(torch, settings.dtype),
@@ -93,14 +93,14 @@ class EngineProcess:
         """All commands that are there; waits for one if there is nothing else to do."""
         while True:
             try:
-                message = self._commands.get(block=not self._batch.has_work, timeout=IDLE_STATE_SECONDS)
+                message, body = self._commands.get(block=not self._batch.has_work, timeout=IDLE_STATE_SECONDS)
             except queue.Empty:
                 if self._batch.has_work:
                     return
                 self._send_state(None)
                 continue
             if message["type"] == GENERATE:
-                self._batch.submit(decode_job(message))
+                self._batch.submit(decode_job(message, body))
             elif message["type"] == CANCEL:
                 self._batch.cancel(str(message.get("job_id")))
 
@@ -111,8 +111,8 @@ class EngineProcess:
         code = 0
         try:
             with self._connection.makefile("rb") as stream:
-                while (message := _read_frame(stream)) is not None:
-                    self._commands.put(message)
+                while (frame := _read_frame(stream)) is not None:
+                    self._commands.put(frame)
         except (FrameError, OSError) as error:
             _log.error("the service's socket is broken: %s", error)
             code = 1
@@ -134,7 +134,7 @@ class EngineProcess:
             {
                 "type": STATE,
                 "active_rows": self._batch.active_rows,
-                "bases": self._bases.held(),
+                "bases": [asdict(base) for base in self._bases.held()],
                 "caches": [asdict(usage) for usage in caches],
                 "step": asdict(figures) if figures else None,
             }
@@ -148,8 +148,8 @@ class EngineProcess:
             os._exit(0)
 
 
-def _read_frame(stream: BinaryIO) -> dict[str, Any] | None:
-    """The next message; None at the end of the stream. Raises FrameError."""
+def _read_frame(stream: BinaryIO) -> tuple[dict[str, Any], bytes] | None:
+    """The next message and its body; None at the end of the stream. Raises FrameError."""
     lengths = stream.read(LENGTHS.size)
     if len(lengths) < LENGTHS.size:
         return None
@@ -158,7 +158,7 @@ def _read_frame(stream: BinaryIO) -> dict[str, Any] | None:
     content = stream.read(text + body)
     if len(content) < text + body:
         return None
-    return decode_json(content[:text])
+    return decode_json(content[:text]), content[text:]
 
 
 def _device(name: str) -> torch.device:

@@ -15,8 +15,9 @@ from lorakit.families.sd15 import BaseModel
 from lorakit.module_shape import Component, ModuleShape
 from lorakit.routing import install
 from lorakit.samplers import RowPlan, Sampler, plan_row
-from services.inference.domain import BaseRef
 from services.inference.domain import Sampler as SamplerName
+from services.inference.domain_capacity import LoadedBase as HeldBase
+from services.inference.domain_jobs import BaseRef
 from services.inference.engine.errors import JobError
 
 
@@ -82,9 +83,12 @@ class Bases:
         self._keep(loaded)
         return loaded
 
-    def held(self) -> list[tuple[str, str]]:
-        """(digest, source) of each, the one used last at the end."""
-        return [(digest, loaded.source) for digest, loaded in self._loaded.items()]
+    def held(self) -> list[HeldBase]:
+        """Each, the one used last at the end."""
+        return [
+            HeldBase(sha256=digest, family=loaded.model.family, source=loaded.source)
+            for digest, loaded in self._loaded.items()
+        ]
 
     def _keep(self, loaded: LoadedBase) -> None:
         self._loaded[loaded.model.sha256] = loaded

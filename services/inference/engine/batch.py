@@ -14,12 +14,7 @@ from dataclasses import dataclass, field
 import torch
 
 from lorakit.families import sd15
-from services.inference.domain import (
-    EngineEvent,
-    ImageJob,
-    Progress,
-    RawPicture,
-)
+from services.inference.domain_jobs import EngineEvent, ImageJob, Progress, RawPicture
 from services.inference.engine.bases import LoadedBase
 from services.inference.engine.bucket import BatchRow, Bucket
 from services.inference.engine.errors import JobError, internal_failure

@@ -7,7 +7,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from services.inference.domain import CacheUsage
+from services.inference.domain_capacity import CacheUsage
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from lorakit.samplers import RowPlan, SamplingRow
-from services.inference.domain import ImageJob, Started
+from services.inference.domain_jobs import ImageJob, Started
 from services.inference.engine.bases import Bases, LoadedBase
 from services.inference.engine.bucket import BatchRow
 from services.inference.engine.errors import JobError

@@ -13,7 +13,8 @@ from lorakit.hashes import model_hash
 from lorakit.module_shape import Component
 from lorakit.routing import RowAdapter
 from lorakit.stack import combine
-from services.inference.domain import CacheUsage, LoraFile
+from services.inference.domain_capacity import CacheUsage
+from services.inference.domain_jobs import LoraFile
 from services.inference.engine.bases import LoadedBase
 from services.inference.engine.byte_cache import ByteCache
 from services.inference.engine.errors import JobError

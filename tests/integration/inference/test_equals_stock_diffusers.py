@@ -17,7 +17,8 @@ from PIL import Image
 from lorakit.families import sd15
 from lorakit.samplers import Sampler as LorakitSampler
 from lorakit.samplers.settings import SCHEDULERS
-from services.inference.domain import BaseRef, EngineEvent, ImageJob, LoraFile, RawPicture, Sampler
+from services.inference.domain import Sampler
+from services.inference.domain_jobs import BaseRef, EngineEvent, ImageJob, LoraFile, RawPicture
 from services.inference.engine.bases import Bases
 from services.inference.engine.batch import DenoisingBatch
 from services.inference.engine.preparation import Preparation
@@ -82,6 +83,7 @@ class World:
     def job(self, **changes: Any) -> ImageJob:
         job = ImageJob(
             job_id="job",
+            brand="acme",
             base=BaseRef(name="tiny", source=str(self.directory), sha256=self.base.sha256),
             prompt="a red fox riding a motorcycle",
             negative_prompt="blurred, grey",

@@ -13,14 +13,14 @@ import torch
 from lorakit.adapter import Adapter, LoraWeights, save_kohya
 from lorakit.families import sd15
 from lorakit.families.naming import UNET
-from services.inference.domain import (
+from services.inference.domain import Sampler
+from services.inference.domain_jobs import (
     BaseRef,
     EngineEvent,
     ImageJob,
     LoraFile,
     Progress,
     RawPicture,
-    Sampler,
     Started,
 )
 from services.inference.engine.bases import Bases
@@ -54,6 +54,7 @@ class Harness:
     def job(self, job_id: str, **changes: Any) -> ImageJob:
         job = ImageJob(
             job_id=job_id,
+            brand="acme",
             base=BaseRef(name="tiny", source=str(self.directory), sha256=self.digest),
             prompt="a fox",
             negative_prompt="",

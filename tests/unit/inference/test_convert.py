@@ -7,18 +7,9 @@ import pytest
 from brandloom.api.inference.v1 import inference_pb2
 from servicekit.errors import InvalidArgument
 from services.inference import convert
-from services.inference.domain import (
-    CacheUsage,
-    Capacity,
-    Limits,
-    LoadedBase,
-    Picture,
-    Progress,
-    Queued,
-    Sampler,
-    StackEntry,
-    UsedLora,
-)
+from services.inference.domain import Limits, Sampler, StackEntry
+from services.inference.domain_capacity import CacheUsage, Capacity, LoadedBase
+from services.inference.domain_jobs import Picture, Progress, Queued, UsedLora
 
 
 def test_what_is_left_out_gets_its_default() -> None:

@@ -5,14 +5,35 @@ from __future__ import annotations
 import pytest
 
 from services.inference import engine_messages as messages
-from services.inference.domain import BaseRef, ImageJob, LoraFile, Progress, RawPicture, Sampler, Started
+from services.inference.domain import Box, Composition, InitialImage, Mask, Sampler, StepWindow
+from services.inference.domain_jobs import BaseRef, ImageJob, LoraFile, Preview, Progress, RawPicture, Started
 
 JOB = ImageJob(
     job_id="j",
+    brand="acme",
     base=BaseRef(name="baseModels/tiny", source="/tiny", sha256="ab"),
     prompt="ein Füchslein",
     negative_prompt="",
-    loras=(LoraFile(reference="hero", sha256="cd", path="/x", text_encoder_weight=0.5, weight=1.0),),
+    loras=(
+        LoraFile(reference="hero", sha256="cd", path="/x", text_encoder_weight=0.5, weight=1.0),
+        LoraFile(
+            reference="neon",
+            sha256="ef",
+            path="/y",
+            text_encoder_weight=1.0,
+            weight=-1.0,
+            window=StepWindow(start=0.2, end=0.8),
+            region=Mask(png=b"mask"),
+        ),
+        LoraFile(
+            reference="left",
+            sha256="01",
+            path="/z",
+            text_encoder_weight=1.0,
+            weight=1.0,
+            region=Box(left=0.0, top=0.0, right=0.5, bottom=1.0),
+        ),
+    ),
     steps=3,
     guidance=5.0,
     sampler=Sampler.EULER_ANCESTRAL,
@@ -22,6 +43,11 @@ JOB = ImageJob(
     height=0,
     count=1,
     clip_skip=0,
+    composition=Composition.SWITCH,
+    switch_every=2,
+    initial_image=InitialImage(image=b"picture", strength=0.5, mask_png=b"\xff"),
+    preview_every=5,
+    priority=-3,
 )
 
 
@@ -32,9 +58,9 @@ def unpack(frame: bytes) -> tuple[dict[str, object], bytes]:
 
 
 def test_a_job_comes_out_as_it_went_in() -> None:
-    message, body = unpack(messages.encode_frame(messages.encode_job(JOB)))
-    assert body == b""
-    assert messages.decode_job(message) == JOB
+    message, body = unpack(messages.encode_frame(*messages.encode_job(JOB)))
+    assert body == b"maskpicture\xff"
+    assert messages.decode_job(message, body) == JOB
 
 
 @pytest.mark.parametrize(
@@ -42,7 +68,9 @@ def test_a_job_comes_out_as_it_went_in() -> None:
     [
         Started(width=8, height=16, karras=True, model_hashes=("ab", "cd")),
         Progress(step=1, total_steps=2, seconds_left=0.5),
+        Preview(index=1, step=3, width=8, height=16, png=b"\x89PNG"),
         RawPicture(index=1, seed=2, width=8, height=16, png=b"\x89PNG"),
+        RawPicture(index=1, seed=2, width=8, height=16, png=b"", withheld=True),
     ],
 )
 def test_an_event_comes_out_as_it_went_in(event: messages.EngineEvent) -> None:
@@ -59,10 +87,10 @@ def test_what_is_no_message_is_refused(text: bytes) -> None:
 
 @pytest.mark.parametrize("change", [{"sampler": "Warp"}, {"base": None}, {"loras": [{}]}, {"extra": 1}])
 def test_a_job_that_cannot_be_read_is_refused(change: dict[str, object]) -> None:
-    message = messages.encode_job(JOB)
+    message, body = messages.encode_job(JOB)
     message["job"] |= change
     with pytest.raises(messages.FrameError):
-        messages.decode_job(message)
+        messages.decode_job(message, body)
 
 
 def test_frames_have_a_limit() -> None:

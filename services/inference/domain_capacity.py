@@ -1,0 +1,53 @@
+"""What the service holds, does and can take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from services.inference.domain import Limits, Sampler
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CacheUsage:
+    """One cache's budget and how well it does."""
+
+    level: str
+    used_bytes: int
+    budget_bytes: int
+    hits: int
+    misses: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadedBase:
+    """A base model that the engine holds."""
+
+    sha256: str
+    family: str
+    source: str
+    default: bool = False
+    """Whether requests get it that name none."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineState:
+    """What the engine does at this moment."""
+
+    ready: bool = False
+    active_rows: int = 0
+    bases: tuple[LoadedBase, ...] = ()
+    caches: tuple[CacheUsage, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Capacity:
+    """What the service can take now."""
+
+    engine_ready: bool
+    active_rows: int
+    max_rows: int
+    queued_requests: int
+    limits: Limits
+    bases: tuple[LoadedBase, ...]
+    caches: tuple[CacheUsage, ...]
+    samplers: tuple[Sampler, ...] = tuple(Sampler)
