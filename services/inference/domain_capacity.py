@@ -30,6 +30,15 @@ class LoadedBase:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TextState:
+    """What the engine does with language models at this moment."""
+
+    active_rows: int = 0
+    bases: tuple[LoadedBase, ...] = ()
+    caches: tuple[CacheUsage, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EngineState:
     """What the engine does at this moment."""
 
@@ -37,6 +46,7 @@ class EngineState:
     active_rows: int = 0
     bases: tuple[LoadedBase, ...] = ()
     caches: tuple[CacheUsage, ...] = ()
+    texts: TextState = TextState()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

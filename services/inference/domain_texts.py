@@ -13,6 +13,8 @@ from services.inference.domain import ALL_STEPS, MAX_SEED, MAX_WEIGHT, StackEntr
 from services.inference.domain_jobs import BaseRef, LoraFile, Queued
 
 MAX_TOKENS = 8192
+MAX_CHARACTERS = 250_000
+"""Of all messages together."""
 MAX_STOPS = 16
 MAX_STOP_LENGTH = 100
 """Characters."""
@@ -136,6 +138,13 @@ def _faults_of_prompt(prompt: str, messages: Sequence[ChatMessage]) -> Sequence[
         for index, message in enumerate(messages)
         if message.role not in ROLES
     ]
+    characters = sum(len(message.content) for message in messages)
+    if characters > MAX_CHARACTERS:
+        faults.append(
+            FieldViolation(
+                "messages", f"have {characters} characters together; {MAX_CHARACTERS} are taken at most"
+            )
+        )
     if messages and messages[-1].role != USER:
         faults.append(FieldViolation("messages", "the last message must be the user's"))
     return faults

@@ -29,6 +29,7 @@ from services.inference.engine.batch import DenoisingBatch, StepFigures
 from services.inference.engine.errors import JobError
 from services.inference.engine.preparation import Preparation
 from services.inference.engine.stacks import Stacks
+from services.inference.engine.text_worker import TextWorker
 from services.inference.engine.texts import Texts
 from services.inference.engine_messages import (
     CANCEL,
@@ -47,6 +48,7 @@ from services.inference.engine_messages import (
     encode_event,
     encode_frame,
 )
+from services.inference.engine_text_messages import GENERATE_TEXT, decode_text_job
 
 IDLE_STATE_SECONDS = 1.0
 _log = logging.getLogger("services.inference.engine")
@@ -57,10 +59,14 @@ class EngineProcess:
 
     def __init__(self, connection: socket.socket, settings: EngineSettings) -> None:
         self._connection = connection
+        self._sending = threading.Lock()
+        """Pictures and texts speak from threads of their own."""
         self._commands: queue.SimpleQueue[tuple[dict[str, Any], bytes]] = queue.SimpleQueue()
+        device, dtype = _device(settings.device), getattr(torch, settings.dtype)
+        self._language = TextWorker(settings, device, dtype, self._send)
         self._bases = Bases(
-            _device(settings.device),
-            getattr(torch, settings.dtype),
+            device,
+            dtype,
             settings.max_bases,
             Path(settings.configs) if settings.configs else None,
             Path(settings.tokenizer) if settings.tokenizer else None,
@@ -81,6 +87,7 @@ class EngineProcess:
             except JobError as error:
                 # Requests that name another base can still be served, and those that need it are told why.
                 _log.error("%s", error)
+        self._language.start()
         self._send({"type": READY})
         self._send_state(None)
         while True:
@@ -112,11 +119,19 @@ class EngineProcess:
         try:
             with self._connection.makefile("rb") as stream:
                 while (frame := _read_frame(stream)) is not None:
-                    self._commands.put(frame)
+                    self._hand_on(*frame)
         except (FrameError, OSError) as error:
             _log.error("the service's socket is broken: %s", error)
             code = 1
         os._exit(code)
+
+    def _hand_on(self, message: dict[str, Any], body: bytes) -> None:
+        if message["type"] == GENERATE_TEXT:
+            self._language.submit(decode_text_job(message))
+            return
+        if message["type"] == CANCEL:
+            self._language.cancel(str(message.get("job_id")))
+        self._commands.put((message, body))
 
     def _emit(self, job_id: str, event: EngineEvent) -> None:
         message, body = encode_event(job_id, event)
@@ -141,8 +156,10 @@ class EngineProcess:
         )
 
     def _send(self, message: dict[str, Any], body: bytes = b"") -> None:
+        frame = encode_frame(message, body)
         try:
-            self._connection.sendall(encode_frame(message, body))
+            with self._sending:
+                self._connection.sendall(frame)
         except OSError:
             # The service is gone; there is nobody left to work for.
             os._exit(0)
