@@ -117,6 +117,11 @@ class EngineProcess:
         """Whether a job would be taken now."""
         return self._state.ready
 
+    def require_ready(self) -> None:
+        """See the port."""
+        if self._connection is None or not self._state.ready:
+            raise self._gone("the engine is starting")
+
     def state(self) -> EngineState:
         """What the engine last told."""
         return self._state
@@ -136,8 +141,7 @@ class EngineProcess:
     async def _fly(
         self, job_id: str, message: Mapping[str, Any], body: bytes = b""
     ) -> AsyncGenerator[Any, None]:
-        if self._connection is None or not self._state.ready:
-            raise self._gone("the engine is starting")
+        self.require_ready()
         self._flights.begin(job_id)
         try:
             await self._send(message, body)
