@@ -61,5 +61,7 @@ class Capacity:
     bases: tuple[LoadedBase, ...]
     caches: tuple[CacheUsage, ...]
     samplers: tuple[Sampler, ...] = tuple(Sampler)
+    active_text_rows: int = 0
+    max_text_rows: int = 0
     draining: bool = False
     """Whether it finishes what it has and takes nothing new."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,9 +16,12 @@ from llguidance.hf import from_tokenizer
 
 from services.inference.engine.errors import JobError
 
+if TYPE_CHECKING:
+    from llguidance._lib import JsonCompileOptions
+
 REASON = "JSON_SCHEMA_UNSUPPORTED"
 # Free white space would let a model go on with nothing else; a schema's own options are not for callers.
-_OPTIONS: dict[str, Any] = {
+_OPTIONS: JsonCompileOptions = {
     "whitespace_flexible": False,
     "whitespace_pattern": None,
     "item_separator": ", ",

@@ -134,11 +134,11 @@ class TextLoop:
                 and entry.prepared is None
                 and busy[entry.job.base.sha256] < PREPARING_OF_ONE_BASE
             )
-            entry = next_in_turn(waiting, _job_of, self._rows_of_brand(prepared_too=True))
-            if entry is None:
+            chosen = next_in_turn(waiting, _job_of, self._rows_of_brand(prepared_too=True))
+            if chosen is None:
                 return
-            entry.preparing = self._threads.submit(self.preparation.prepare, entry.job)
-            entry.preparing.add_done_callback(lambda _: self.wake.set())
+            chosen.preparing = self._threads.submit(self.preparation.prepare, chosen.job)
+            chosen.preparing.add_done_callback(lambda _: self.wake.set())
 
     def _take_prepared(self, entry: _Job, preparing: Future[PreparedText]) -> None:
         entry.preparing = None

@@ -134,9 +134,12 @@ class Slots:
     tokens: int = 0
     """Length of each slot."""
     cache: Cache = field(init=False)
+    """As transformers' models take it."""
+    _layers: list[SlotLayer] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.cache = Cache(layers=[SlotLayer(shape, self.device) for shape in self.shapes])
+        self._layers = [SlotLayer(shape, self.device) for shape in self.shapes]
+        self.cache = Cache(layers=list(self._layers))
 
     @property
     def token_bytes(self) -> int:
@@ -152,23 +155,23 @@ class Slots:
         """Make room for so many slots of so many tokens, or give it back; layer by layer, so that old and new
         never lie side by side whole.
         """
-        for layer in self._layers():
+        for layer in self._layers:
             layer.resize(count, tokens)
         self.count, self.tokens = count, tokens
 
     def copy(self, source: int, target: int) -> None:
         """Make one slot's content that of another."""
-        for layer in self._layers():
+        for layer in self._layers:
             layer.copy_slot(source, target)
 
     def swap(self, one: int, other: int) -> None:
         """Exchange what two slots hold."""
-        for layer in self._layers():
+        for layer in self._layers:
             layer.swap_slots(one, other)
 
     def clear(self, slot: int) -> None:
         """Forget what a slot holds: numbers of an earlier text that were not finite would harm the next."""
-        for layer in self._layers():
+        for layer in self._layers:
             layer.clear_slot(slot)
 
     def begin(self, slots: Sequence[int], lengths: Sequence[int], new: Sequence[int]) -> torch.Tensor:
@@ -189,7 +192,7 @@ class Slots:
             places_N=positions_BT[real_BT],
             real_BT=real_BT,
         )
-        for layer in self._layers():
+        for layer in self._layers:
             layer.active = active
         # Padding stands where its row's last token does: any position that the model knows will do.
         last_B1 = (starts_B + torch.tensor(new, device=self.device) - 1)[:, None]
@@ -197,9 +200,5 @@ class Slots:
 
     def read(self) -> int:
         """Tokens that the pass looks at."""
-        length, _ = self._layers()[0].get_mask_sizes(0)
+        length, _ = self._layers[0].get_mask_sizes(0)
         return length
-
-    def _layers(self) -> list[SlotLayer]:
-        layers: list[SlotLayer] = self.cache.layers
-        return layers
