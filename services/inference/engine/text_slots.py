@@ -151,6 +151,7 @@ class Slots:
         """Bytes that are taken."""
         return self.count * self.tokens * self.token_bytes
 
+    @torch.inference_mode()
     def resize(self, count: int, tokens: int) -> None:
         """Make room for so many slots of so many tokens, or give it back; layer by layer, so that old and new
         never lie side by side whole.
@@ -159,16 +160,19 @@ class Slots:
             layer.resize(count, tokens)
         self.count, self.tokens = count, tokens
 
+    @torch.inference_mode()
     def copy(self, source: int, target: int) -> None:
         """Make one slot's content that of another."""
         for layer in self._layers:
             layer.copy_slot(source, target)
 
+    @torch.inference_mode()
     def swap(self, one: int, other: int) -> None:
         """Exchange what two slots hold."""
         for layer in self._layers:
             layer.swap_slots(one, other)
 
+    @torch.inference_mode()
     def clear(self, slot: int) -> None:
         """Forget what a slot holds: numbers of an earlier text that were not finite would harm the next."""
         for layer in self._layers:
