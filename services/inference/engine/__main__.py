@@ -1,4 +1,4 @@
-"""The engine's process: reads frames from an inherited socket, makes pictures, writes frames back.
+"""The engine's process: reads frames from an inherited socket, makes pictures and texts, writes frames back.
 
 `python -m services.inference.engine SOCKET_FD SETTINGS_JSON`; the inference service starts it.
 """
@@ -22,6 +22,7 @@ import torch
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
+from lorakit.device_memory import free_bytes
 from servicekit.logs import configure_logs
 from services.inference.domain_jobs import EngineEvent
 from services.inference.engine.bases import Bases
@@ -55,15 +56,12 @@ _log = logging.getLogger("services.inference.engine")
 
 
 class EngineProcess:
-    """Carries frames between the socket and the denoising batch."""
+    """Carries frames between the socket, the denoising batch and the texts' worker."""
 
     def __init__(self, connection: socket.socket, settings: EngineSettings) -> None:
         self._connection = connection
-        self._sending = threading.Lock()
-        """Pictures and texts speak from threads of their own."""
-        self._commands: queue.SimpleQueue[tuple[dict[str, Any], bytes]] = queue.SimpleQueue()
+        self._frames: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         device, dtype = _device(settings.device), getattr(torch, settings.dtype)
-        self._language = TextWorker(settings, device, dtype, self._send)
         self._bases = Bases(
             device,
             dtype,
@@ -71,16 +69,22 @@ class EngineProcess:
             Path(settings.configs) if settings.configs else None,
             Path(settings.tokenizer) if settings.tokenizer else None,
         )
-        self._stacks = Stacks(settings.lora_memory_bytes)
+        self._stacks = Stacks(settings.lora_memory_bytes, settings.stack_memory_bytes)
         self._texts = Texts(settings.text_memory_bytes)
         self._batch = DenoisingBatch(
-            Preparation(self._bases, self._stacks, self._texts), settings.max_rows, self._emit, self._finish
+            Preparation(self._bases, self._stacks, self._texts),
+            max_rows=settings.max_rows,
+            max_row_bytes=settings.row_memory_bytes or free_bytes(device),
+            emit=self._emit,
+            finish=self._finish,
         )
+        self._language = TextWorker(settings, device, dtype, self._send)
         self._preload = settings.preload
 
     def run(self) -> None:
         """Serve until the other side hangs up; never returns."""
-        threading.Thread(target=self._read_frames, name="frames", daemon=True).start()
+        threading.Thread(target=self._write_frames, name="frames-out", daemon=True).start()
+        threading.Thread(target=self._read_frames, name="frames-in", daemon=True).start()
         if self._preload:
             try:
                 self._bases.preload(self._preload)
@@ -91,25 +95,17 @@ class EngineProcess:
         self._send({"type": READY})
         self._send_state(None)
         while True:
-            self._take_commands()
-            figures = self._batch.step()
-            if figures is not None or self._batch.has_work:
-                self._send_state(figures)
+            self._send_state(self._batch.step(idle_seconds=IDLE_STATE_SECONDS))
 
-    def _take_commands(self) -> None:
-        """All commands that are there; waits for one if there is nothing else to do."""
-        while True:
-            try:
-                message, body = self._commands.get(block=not self._batch.has_work, timeout=IDLE_STATE_SECONDS)
-            except queue.Empty:
-                if self._batch.has_work:
-                    return
-                self._send_state(None)
-                continue
-            if message["type"] == GENERATE:
-                self._batch.submit(decode_job(message, body))
-            elif message["type"] == CANCEL:
-                self._batch.cancel(str(message.get("job_id")))
+    def _heed(self, message: dict[str, Any], body: bytes) -> None:
+        if message["type"] == GENERATE:
+            self._batch.submit(decode_job(message, body))
+        elif message["type"] == GENERATE_TEXT:
+            self._language.submit(decode_text_job(message))
+        elif message["type"] == CANCEL:
+            job_id = str(message.get("job_id"))
+            self._batch.cancel(job_id)
+            self._language.cancel(job_id)
 
     def _read_frames(self) -> None:
         """Runs in a thread of its own, so that a hang-up ends the process even in the middle of a long
@@ -119,19 +115,11 @@ class EngineProcess:
         try:
             with self._connection.makefile("rb") as stream:
                 while (frame := _read_frame(stream)) is not None:
-                    self._hand_on(*frame)
+                    self._heed(*frame)
         except (FrameError, OSError) as error:
             _log.error("the service's socket is broken: %s", error)
             code = 1
         os._exit(code)
-
-    def _hand_on(self, message: dict[str, Any], body: bytes) -> None:
-        if message["type"] == GENERATE_TEXT:
-            self._language.submit(decode_text_job(message))
-            return
-        if message["type"] == CANCEL:
-            self._language.cancel(str(message.get("job_id")))
-        self._commands.put((message, body))
 
     def _emit(self, job_id: str, event: EngineEvent) -> None:
         message, body = encode_event(job_id, event)
@@ -144,7 +132,7 @@ class EngineProcess:
             self._send({"type": FAILED, "job_id": job_id, "failure": asdict(failure)})
 
     def _send_state(self, figures: StepFigures | None) -> None:
-        caches = (self._stacks.usage(), self._texts.cache.usage())
+        caches = (*self._stacks.usage(), self._texts.usage())
         self._send(
             {
                 "type": STATE,
@@ -156,10 +144,13 @@ class EngineProcess:
         )
 
     def _send(self, message: dict[str, Any], body: bytes = b"") -> None:
-        frame = encode_frame(message, body)
+        self._frames.put(encode_frame(message, body))
+
+    def _write_frames(self) -> None:
+        """Runs in a thread of its own, so that a service that is slow to read holds up no step."""
         try:
-            with self._sending:
-                self._connection.sendall(frame)
+            while True:
+                self._connection.sendall(self._frames.get())
         except OSError:
             # The service is gone; there is nobody left to work for.
             os._exit(0)
