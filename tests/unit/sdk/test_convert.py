@@ -64,7 +64,12 @@ PAIRS: list[tuple[type[Any], Any]] = [
     (training.TrainingJob, trainer_resources.TrainingJob),
     (training.SpecCheck, trainer_pb2.ValidateTrainingSpecResponse),
     (training.MetricPoint, trainer_resources.MetricPoint),
-    (inference.StackEntry, inference_pb2.StackEntry),
+    (inference.StepWindow, inference_pb2.StepWindow),
+    (inference.Box, inference_pb2.Box),
+    (inference.InitialImage, inference_pb2.InitialImage),
+    (inference.Preview, inference_pb2.Preview),
+    (inference.PinnedStack, inference_pb2.PinnedStack),
+    (inference.Pin, inference_pb2.PinStackResponse),
     (inference.UsedLora, inference_pb2.UsedLora),
     (inference.Queued, inference_pb2.Queued),
     (inference.GenerationProgress, inference_pb2.GenerationProgress),
@@ -87,6 +92,8 @@ ENUMS: list[tuple[type[StrEnum], Any]] = [
     (training_spec.OptimizerKind, trainer_resources.OptimizerKind),
     (inference.Sampler, inference_pb2.Sampler),
     (inference.SigmaSchedule, inference_pb2.SigmaSchedule),
+    (inference.Composition, inference_pb2.Composition),
+    (inference.ExportPrecision, inference_pb2.ExportStackRequest.Precision),
 ]
 
 
@@ -191,6 +198,7 @@ def test_generation_answers_have_their_types() -> None:
     assert type(generation_event(answer(queued={"seed": 4}))) is inference.Queued
     assert type(generation_event(answer(progress={"step": 4}))) is inference.GenerationProgress
     assert type(generation_event(answer(image={"png": b"x"}))) is inference.GeneratedImage
+    assert type(generation_event(answer(preview={"step": 4}))) is inference.Preview
     assert generation_event(answer()) is None
     assert type(sweep_event(sweep(cell={"image": {"png": b"x"}}))) is inference.SweepCell
     assert sweep_event(sweep(sheet_png=b"x")) == inference.SweepSheet(png=b"x")
