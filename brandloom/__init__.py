@@ -27,6 +27,14 @@ from brandloom.types.common import (
     ServiceHealth,
     TransferProgress,
 )
+from brandloom.types.completions import (
+    Completion,
+    CompletionEvent,
+    CompletionSettings,
+    FinishReason,
+    TextFinished,
+    TextPiece,
+)
 from brandloom.types.events import (
     ArtifactEvent,
     ErrorEvent,
@@ -129,6 +137,12 @@ from brandloom.types.training_spec import (
 )
 
 __all__ = [
+    "Completion",
+    "CompletionEvent",
+    "CompletionSettings",
+    "FinishReason",
+    "TextFinished",
+    "TextPiece",
     "Box",
     "Composition",
     "ExportPrecision",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from lorakit.adapter import Adapter, load_adapter
+from lorakit.adapter import Adapter, LoraWeights, load_adapter
 from lorakit.errors import LoraFormatError, LoraMismatchError
 from lorakit.families.naming import LANGUAGE_MODEL
 from lorakit.routing import RowAdapter
@@ -17,36 +18,28 @@ from services.inference.engine.byte_cache import ByteCache
 from services.inference.engine.errors import JobError
 from services.inference.engine.text_bases import TextBase
 
-CACHE_LEVEL = "text_loras"
 READERS = 16
 FOLDED_PART = 4
 """A folded stack is quickly made again from its files: they get three quarters of the budget."""
 
 
 class TextStacks:
-    """Loads each file once, folds each stack once; both are let go by one byte budget. Several threads may
-    ask.
+    """Reads each file once, folds each stack once, and keeps both within a budget of bytes. Several threads
+    may ask.
     """
 
     def __init__(self, budget_bytes: int) -> None:
         folded_bytes = budget_bytes // FOLDED_PART
-        self._files: ByteCache[tuple[str, str], Adapter] = ByteCache(CACHE_LEVEL, budget_bytes - folded_bytes)
-        self._folded: ByteCache[tuple[object, ...], Adapter] = ByteCache(CACHE_LEVEL, folded_bytes)
-        self._lock = threading.Lock()
-        """Guards both caches."""
+        self._files: ByteCache[tuple[str, str], Adapter] = ByteCache(
+            "text_memory", budget_bytes - folded_bytes
+        )
+        self._folded: ByteCache[tuple[object, ...], Adapter] = ByteCache("text_device", folded_bytes)
         self._reading = [threading.Lock() for _ in range(READERS)]
         """A file belongs to one of them: whoever else wants it while it is read waits, most others do not."""
 
-    def usage(self) -> CacheUsage:
-        """Bytes of files and folded stacks; hits and misses are those of files."""
-        with self._lock:
-            return CacheUsage(
-                level=CACHE_LEVEL,
-                used_bytes=self._files.used_bytes + self._folded.used_bytes,
-                budget_bytes=self._files.budget_bytes + self._folded.budget_bytes,
-                hits=self._files.hits,
-                misses=self._files.misses,
-            )
+    def usage(self) -> tuple[CacheUsage, CacheUsage]:
+        """Of files, and of folded stacks."""
+        return self._files.usage(), self._folded.usage()
 
     def fold(self, loras: Sequence[LoraFile], base: TextBase) -> RowAdapter | None:
         """The stack's adapter for a base, None if it changes nothing; JobError naming the LoRA that cannot be
@@ -56,24 +49,21 @@ class TextStacks:
         # Every file is looked at, one with the weight 0 too: what is wrong with it is not to depend on that.
         files = {lora.sha256: self._load(lora, base) for lora in loras}
         key = (base.sha256, *sorted(weights.items()))
-        with self._lock:
-            folded = self._folded.get(key)
+        folded = self._folded.get(key)
         if folded is None:
-            folded = _combine(loras, [(files[sha256], weight) for sha256, weight in weights.items()])
-            with self._lock:
-                self._folded.put(key, folded, folded.nbytes)
+            parts = [(files[sha256], weight) for sha256, weight in weights.items()]
+            folded = _on_device(_combine(loras, parts), base)
+            self._folded.put(key, folded, folded.nbytes)
         modules = folded.components.get(LANGUAGE_MODEL)
         return RowAdapter(key, modules) if modules else None
 
     def _load(self, lora: LoraFile, base: TextBase) -> Adapter:
         key = (base.sha256, lora.sha256)
         with self._reading[hash(key) % READERS]:
-            with self._lock:
-                adapter = self._files.get(key)
+            adapter = self._files.get(key)
             if adapter is None:
                 adapter = _read(lora, base)
-                with self._lock:
-                    self._files.put(key, adapter, adapter.nbytes)
+                self._files.put(key, adapter, adapter.nbytes)
         return adapter
 
 
@@ -99,6 +89,16 @@ def _combine(loras: Sequence[LoraFile], parts: Sequence[tuple[Adapter, float]]) 
         return combine([(adapter, weight, weight) for adapter, weight in parts])
     except LoraMismatchError as error:
         raise _unusable(", ".join(lora.reference for lora in loras), "LORA_BASE_MISMATCH", error) from error
+
+
+def _on_device(adapter: Adapter, base: TextBase) -> Adapter:
+    """Folded in float32, kept as the rows will use it."""
+    device, dtype = base.device, base.language.model.dtype
+    modules = {
+        path: LoraWeights(weights.down_RD.to(device, dtype), weights.up_OR.to(device, dtype), weights.alpha)
+        for path, weights in adapter.components.get(LANGUAGE_MODEL, {}).items()
+    }
+    return replace(adapter, components={LANGUAGE_MODEL: modules})
 
 
 def _unusable(reference: str, reason: str, error: Exception) -> JobError:

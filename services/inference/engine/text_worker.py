@@ -130,6 +130,6 @@ class TextWorker:
         state = TextState(
             active_rows=self._loop.active_rows,
             bases=tuple(self._bases.held()),
-            caches=(self._stacks.usage(), usage),
+            caches=(*self._stacks.usage(), usage),
         )
         self._send(encode_text_state(state, steps))

@@ -191,6 +191,7 @@ async def test_families_are_told_apart_both_ways(texts: Texts) -> None:
     refusal = await refused(texts, stack=[entry("hero")])
     assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT
     assert "sd15" in refusal.fields["stack[0].reference"]
+    refusals = set()
     for fields in (
         {"base_model": "baseModels/words"},
         {"base_model": "baseModels/tiny", "stack": [entry("voice")]},
@@ -260,7 +261,7 @@ async def test_metrics_and_capacity_tell_of_texts(texts: Texts) -> None:
     capacity = await texts.stub.GetCapacity(inference_pb2.GetCapacityRequest())
     assert capacity.max_text_rows == 4
     assert [(base.sha256, base.default) for base in capacity.bases] == [(texts.base.sha256, True)]
-    assert {"text_loras", "text_keys_values"} <= {cache.level for cache in capacity.caches}
+    assert {"text_memory", "text_device", "text_keys_values"} <= {cache.level for cache in capacity.caches}
     exposed = generate_latest(texts.app.metrics.registry).decode()
     assert 'brandloom_inference_generated_tokens_total{brand="acme"}' in exposed
     assert "brandloom_inference_text_step_rows_count" in exposed
