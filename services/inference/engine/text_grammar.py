@@ -46,9 +46,11 @@ class Grammar:
         """Raises JobError naming json_schema, with the reason."""
         try:
             members = json.loads(schema)
+            if not isinstance(members, dict):
+                raise ValueError("it is no JSON object")
             members.pop("x-guidance", None)
             grammar = LLMatcher.grammar_from_json_schema(members, overrides=_OPTIONS)
-        except (ValueError, AttributeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise _refused(str(error)) from error
         self._matcher = LLMatcher(tokenizer, grammar, log_level=0)
         self._check()

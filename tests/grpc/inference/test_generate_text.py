@@ -8,7 +8,9 @@ import math
 import os
 import signal
 import struct
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import grpc
 import jsonschema
@@ -18,11 +20,12 @@ from prometheus_client import generate_latest
 
 from brandloom.api.inference.v1 import inference_pb2
 from brandloom.api.registry.v1 import resources_pb2
+from brandloom.cli.plain import visible
 from servicekit.channels import open_channel
 from tests.fakes.identities import GUEST_TOKEN
 from tests.fixtures.tiny_language_loras import write_language_lora
 from tests.grpc.inference.text_harness import Texts, running_texts
-from tests.grpc.registry.harness import Refusal, read_refusal
+from tests.grpc.registry.harness import TOKEN, Refusal, read_refusal
 from tests.waiting import until
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
@@ -265,6 +268,36 @@ async def test_metrics_and_capacity_tell_of_texts(texts: Texts) -> None:
     exposed = generate_latest(texts.app.metrics.registry).decode()
     assert 'brandloom_inference_generated_tokens_total{brand="acme"}' in exposed
     assert "brandloom_inference_text_step_rows_count" in exposed
+
+
+async def test_the_command_writes_as_it_goes(texts: Texts, tmp_path: Path) -> None:
+    schema = tmp_path / "schema.json"
+    schema.write_text('{"type": "array", "items": {"type": "boolean"}, "maxItems": 2}')
+
+    async def run(*arguments: str) -> tuple[int | None, str, str]:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "brandloom", "--inference", f"127.0.0.1:{texts.port}"),
+            *("complete", "acme", *arguments),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={**os.environ, "BRANDLOOM_TOKEN": TOKEN},
+        )
+        out, err = await process.communicate()
+        return process.returncode, out.decode(), err.decode()
+
+    settings = ("--temperature", "0", "--max-tokens", "8", "--lora", "voice:0.5")
+    code, out, err = await run("What do you sell?", *settings)
+    expected = await texts.generate(stack=[entry("voice", 0.5)])
+    assert code == 0, err
+    assert out == visible(expected.text) + "\n"
+    assert "with acme/voice@1 at 0.5" in err
+    code, out, err = await run("--json", "--message", "user=Hi", "--seed", "3", "--json-schema", str(schema))
+    document = json.loads(out)
+    assert document["finished"]["reason"] == "STOP"
+    assert document["request"]["seed"] == 3
+    assert len(json.loads(document["text"])) <= 2
+    code, out, err = await run("Hi", "--message", "robot=Hi")
+    assert (code, "ROLE=TEXT" in err) == (2, True)
 
 
 @pytest.mark.slow
