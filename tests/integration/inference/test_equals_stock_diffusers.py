@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,19 +11,13 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
-from PIL import Image
 
 from lorakit.families import sd15
 from lorakit.samplers import Sampler as LorakitSampler
 from lorakit.samplers.settings import SCHEDULERS
 from services.inference.domain import Sampler
-from services.inference.domain_jobs import BaseRef, EngineEvent, ImageJob, LoraFile, RawPicture
-from services.inference.engine.bases import Bases
-from services.inference.engine.batch import DenoisingBatch
-from services.inference.engine.preparation import Preparation
-from services.inference.engine.stacks import Stacks
-from services.inference.engine.texts import Texts
-from services.inference.engine_messages import Failure
+from services.inference.domain_jobs import BaseRef, ImageJob, LoraFile
+from tests.fixtures.picture_engine import PictureEngine, run_alone
 from tests.fixtures.tiny_loras import write_lora
 from tests.fixtures.tiny_sd import save_tiny_pipeline
 
@@ -39,36 +32,6 @@ TOLERANCE = 1e-3
 """Of the latents' range."""
 DEMO = Path(__file__).resolve().parents[3] / "demo" / "models" / "sd-tiny"
 KARRAS = [(sampler, False) for sampler in Sampler] + [(Sampler.EULER, True), (Sampler.DPMPP_2M, True)]
-
-
-class Engine:
-    """The denoising batch in this process; keeps every row's latents beside its picture."""
-
-    def __init__(self, max_rows: int = 8) -> None:
-        self.events: dict[str, list[EngineEvent]] = {}
-        self.failures: dict[str, Failure | None] = {}
-        self.latents: dict[tuple[str, int], torch.Tensor] = {}
-        self.batch = DenoisingBatch(
-            Preparation(Bases(torch.device("cpu"), torch.float32, 2), Stacks(64 << 20), Texts(8 << 20)),
-            max_rows,
-            lambda job_id, event: self.events.setdefault(job_id, []).append(event),
-            self.failures.__setitem__,
-        )
-
-    def run(self, *jobs: ImageJob) -> None:
-        for job in jobs:
-            self.batch.submit(job)
-        while self.batch.has_work:
-            rows = [row for bucket in self.batch._buckets.values() for row in bucket.rows]
-            self.batch.step()
-            for row in rows:
-                if row.sampling.done:
-                    self.latents[row.job_id, row.index] = row.sampling.latents_CHW
-        assert not any(self.failures.values()), self.failures
-
-    def picture(self, job_id: str, index: int = 0) -> np.ndarray:
-        pictures = {event.index: event for event in self.events[job_id] if isinstance(event, RawPicture)}
-        return np.asarray(Image.open(io.BytesIO(pictures[index].png)))
 
 
 @dataclass(frozen=True)
@@ -183,15 +146,14 @@ def demo_world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return make_world(DEMO, tmp_path_factory.mktemp("demo"), size=0.05)
 
 
-def assert_equals_stock(world: World, job: ImageJob) -> Engine:
-    engine = Engine()
-    engine.run(job)
+def assert_equals_stock(world: World, job: ImageJob) -> PictureEngine:
+    engine = run_alone(job)
     latents, pictures = world.stock(job)
     for index in range(job.count):
         ours = engine.latents[job.job_id, index]
         span = float(latents[index].max() - latents[index].min())
         assert float((ours - latents[index]).abs().max()) < TOLERANCE * span
-        difference = engine.picture(job.job_id, index).astype(int) - pictures[index].astype(int)
+        difference = engine.pixels(job.job_id, index).astype(int) - pictures[index].astype(int)
         assert np.abs(difference).max() <= 1
     return engine
 
@@ -200,8 +162,7 @@ def assert_equals_stock(world: World, job: ImageJob) -> Engine:
 def test_every_sampler_with_two_stacked_loras(world: World, sampler: Sampler, karras: bool) -> None:
     engine = assert_equals_stock(world, world.job(sampler=sampler, karras=karras, loras=world.loras))
     # The stack must matter, or the comparison would prove nothing.
-    plain = Engine()
-    plain.run(world.job(sampler=sampler, karras=karras))
+    plain = run_alone(world.job(sampler=sampler, karras=karras))
     assert float((plain.latents["job", 0] - engine.latents["job", 0]).abs().max()) > 0.05
 
 
@@ -220,7 +181,7 @@ def test_guidance_and_several_pictures(world: World, guidance: float) -> None:
 def test_text_encoder_and_unet_weights_apart_and_other_sizes(world: World) -> None:
     stack = (replace(world.loras[0], weight=-0.4, text_encoder_weight=1.2),)
     engine = assert_equals_stock(world, world.job(loras=stack, width=24, height=16, sampler=Sampler.DDIM))
-    assert engine.picture("job").shape == (16, 24, 3)
+    assert engine.pixels("job").shape == (16, 24, 3)
 
 
 def test_no_lora_at_all(world: World) -> None:
@@ -236,11 +197,9 @@ def test_a_mixed_batch_gives_every_request_what_it_gets_alone(world: World) -> N
         world.job(job_id="d", loras=(hero,), sampler=Sampler.DDIM, width=24, prompt="a blue hat", steps=6),
         world.job(job_id="e", loras=(replace(hero, weight=0.1),), guidance=9.0, steps=3, seed=5),
     ]
-    together = Engine(max_rows=4)
-    together.run(*jobs)
+    together = run_alone(*jobs, max_rows=4)
     for job in jobs:
-        alone = Engine()
-        alone.run(job)
+        alone = run_alone(job)
         for index in range(job.count):
             ours, solo = together.latents[job.job_id, index], alone.latents[job.job_id, index]
             assert float((ours - solo).abs().max()) < 1e-4 * float(solo.max() - solo.min())
