@@ -19,6 +19,7 @@ from servicekit.metrics import ServiceMetrics
 from servicekit.server import Registration, ServiceServer
 from services.inference.config import InferenceConfig
 from services.inference.engine_process import EngineProcess
+from services.inference.live_registry import LiveRegistry
 from services.inference.local_bases import FileSystemBases
 from services.inference.lora_files import DiskCache
 from services.inference.meter import CapacityCollector, InferenceMeter
@@ -38,6 +39,7 @@ class InferenceApp:
     server: ServiceServer
     engine: EngineProcess
     service: InferenceService
+    registry: LiveRegistry
     metrics: ServiceMetrics
 
 
@@ -62,8 +64,13 @@ async def inference_app(
             on_text_step=meter.text_step_taken,
             on_restart=meter.engine_restarted,
         )
+        registry = LiveRegistry(
+            RegistryClient(channel),
+            max_entries=config.resolutions,
+            stale_seconds=config.stale_seconds,
+        )
         service = InferenceService(
-            registry=RegistryClient(channel),
+            registry=registry,
             local_bases=FileSystemBases(
                 BaseModelFiles(
                     config.base_models,
@@ -100,6 +107,8 @@ async def inference_app(
             max_message_bytes=MAX_MESSAGE_BYTES,
             authenticator=authenticator,
         )
+        registry.start()
+        stack.push_async_callback(registry.stop)
         engine.start()
         stack.push_async_callback(engine.stop)
-        yield InferenceApp(server, engine, service, metrics)
+        yield InferenceApp(server, engine, service, registry, metrics)

@@ -22,6 +22,10 @@ class InferenceConfig:
 
     common: CommonConfig
     registry_address: str
+    resolutions: int
+    """References whose meaning is remembered."""
+    stale_seconds: float
+    """How old such a memory may be while the registry is away."""
     default_base: str
     """`baseModels/{id}` or an absolute path; empty: requests for pictures must name one."""
     default_text_base: str
@@ -46,6 +50,8 @@ def read_config(environment: Mapping[str, str] = os.environ) -> InferenceConfig:
     config = InferenceConfig(
         common=common,
         registry_address=reader.address("BRANDLOOM_REGISTRY_ADDRESS", "127.0.0.1:50051"),
+        resolutions=reader.integer("BRANDLOOM_INFERENCE_RESOLUTIONS", 10_000, minimum=1, maximum=10_000_000),
+        stale_seconds=reader.number("BRANDLOOM_INFERENCE_STALE_SECONDS", 300.0, 0.0, 86_400.0),
         default_base=default_base,
         default_text_base=default_text_base,
         base_models=base_models,
@@ -71,6 +77,7 @@ def read_config(environment: Mapping[str, str] = os.environ) -> InferenceConfig:
             text_cache_bytes=_MIB * reader.integer("BRANDLOOM_INFERENCE_TEXT_CACHE_MIB", 512, minimum=1),
             language_lora_memory_bytes=_MIB
             * reader.integer("BRANDLOOM_INFERENCE_TEXT_LORA_MEMORY_MIB", 256, minimum=1),
+            compile_backend=reader.choice("BRANDLOOM_INFERENCE_COMPILE", ("", "inductor"), ""),
             preload=_local(default_base),
             preload_text=_local(default_text_base),
             configs=base_models.configs,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from services.inference.domain import Limits, Sampler
+from services.inference.domain_changes import ResolutionUsage
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,5 +64,6 @@ class Capacity:
     samplers: tuple[Sampler, ...] = tuple(Sampler)
     active_text_rows: int = 0
     max_text_rows: int = 0
+    resolutions: ResolutionUsage = field(default_factory=ResolutionUsage)
     draining: bool = False
     """Whether it finishes what it has and takes nothing new."""

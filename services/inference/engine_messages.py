@@ -76,6 +76,8 @@ class EngineSettings:
     language_lora_memory_bytes: int = 256 << 20
     preload_text: str = ""
     """A language model to load before the first request."""
+    compile_backend: str = ""
+    """torch.compile's backend for denoising models; empty: they are not compiled."""
     preload: str = ""
     """A base model to load before the first request."""
     configs: str = ""

@@ -34,6 +34,7 @@ class InferenceService:
         stopping: Callable[[], bool],
     ) -> None:
         """Default bases: see Resolver; ``stopping``: see Admission."""
+        self._registry = registry
         self._files = files
         self._engine = engine
         self._max_rows = max_rows
@@ -70,5 +71,6 @@ class InferenceService:
             caches=(self._files.usage(), *state.caches, *state.texts.caches),
             active_text_rows=state.texts.active_rows,
             max_text_rows=self._max_text_rows,
+            resolutions=self._registry.usage(),
             draining=self._stopping(),
         )
