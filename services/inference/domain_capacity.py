@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from services.inference.domain import Limits, Sampler
 from services.inference.domain_changes import ResolutionUsage
+from services.inference.domain_pins import PinnedStack
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +53,7 @@ class Capacity:
     bases: tuple[LoadedBase, ...]
     caches: tuple[CacheUsage, ...]
     samplers: tuple[Sampler, ...] = tuple(Sampler)
+    pins: tuple[PinnedStack, ...] = ()
     resolutions: ResolutionUsage = field(default_factory=ResolutionUsage)
     draining: bool = False
     """Whether it finishes what it has and takes nothing new."""

@@ -30,6 +30,9 @@ MAX_BODY_BYTES = 128 << 20
 
 GENERATE = "generate"
 CANCEL = "cancel"
+PIN = "pin"
+"""Carries a job whose stack is to stay loaded; its job_id is the pin's key. FINISHED or FAILED answers."""
+UNPIN = "unpin"
 READY = "ready"
 STARTED = "started"
 PROGRESS = "progress"
@@ -114,8 +117,10 @@ def decode_json(text: bytes) -> dict[str, Any]:
     return message
 
 
-def encode_job(job: ImageJob) -> tuple[dict[str, Any], bytes]:
-    """A job as a message and its body, which holds its pictures and masks one after another."""
+def encode_job(job: ImageJob, kind: str = GENERATE) -> tuple[dict[str, Any], bytes]:
+    """A job as a message (GENERATE or PIN) and its body, which holds its pictures and masks one after
+    another.
+    """
     body = bytearray()
 
     def out_of_line(value: Any) -> Any:
@@ -126,7 +131,7 @@ def encode_job(job: ImageJob) -> tuple[dict[str, Any], bytes]:
             return {name: out_of_line(part) for name, part in value.items()}
         return [out_of_line(part) for part in value] if isinstance(value, list | tuple) else value
 
-    return {"type": GENERATE, "job": out_of_line(asdict(job))}, bytes(body)
+    return {"type": kind, "job": out_of_line(asdict(job))}, bytes(body)
 
 
 def decode_job(message: Mapping[str, Any], body: bytes) -> ImageJob:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from servicekit.deadline import set_remaining_seconds
 from servicekit.errors import DeadlineExceeded, NotFound, ServiceError, Unavailable
@@ -63,14 +63,13 @@ class LiveRegistry:
         *,
         max_entries: int,
         stale_seconds: float,
-        on_change: Callable[[], None] = lambda: None,
     ) -> None:
-        """``stale_seconds``: how old an answer may be while the registry is away; ``on_change`` is called
+        """``stale_seconds``: how old an answer may be while the registry is away; `on_change` is called
         whenever answers may be others from now on.
         """
         self._origin = origin
         self._stale_seconds = stale_seconds
-        self._on_change = on_change
+        self.on_change: Callable[[], None] = lambda: None
         self._cache = ResolutionCache(max_entries)
         self._feed = ChangeFeed(origin, on_change=self._lora_changed, on_unknown=self._all_changed)
         self._following: asyncio.Task[None] | None = None
@@ -86,8 +85,9 @@ class LiveRegistry:
 
     async def stop(self) -> None:
         """Ask and follow no more."""
-        tasks = [flight.task for flight in self._flights.values() if flight.task is not None]
-        tasks += [self._following] if self._following is not None else []
+        flights = [flight.task for flight in self._flights.values()]
+        running: list[asyncio.Task[Any] | None] = [self._following, *flights]
+        tasks = [task for task in running if task is not None]
         for task in tasks:
             task.cancel()
         if tasks:
@@ -184,12 +184,12 @@ class LiveRegistry:
     def _lora_changed(self, lora: LoraName) -> None:
         self._cache.forget(lora)
         self._spoil(lambda flight: lora in flight.loras)
-        self._on_change()
+        self.on_change()
 
     def _all_changed(self) -> None:
         self._cache.clear()
         self._spoil(lambda _: True)
-        self._on_change()
+        self.on_change()
 
     def _spoil(self, concerned: Callable[[_Flight], bool]) -> None:
         """Who asks from now on asks anew."""

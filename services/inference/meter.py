@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -116,6 +117,11 @@ class CapacityCollector(Collector):
             hits.add_metric([cache.level], cache.hits)
             misses.add_metric([cache.level], cache.misses)
         yield from (used, hits, misses)
+        pins = Counter(pin.brand for pin in capacity.pins)
+        pinned = GaugeMetricFamily(f"{prefix}_pins", "Stacks that are kept loaded.", labels=["brand"])
+        for brand, number in pins.items():
+            pinned.add_metric([brand], number)
+        yield pinned
         yield from _of_resolutions(capacity.resolutions)
 
 

@@ -75,6 +75,17 @@ class Engine(Protocol):
         """
         ...
 
+    async def pin(self, key: str, job: ImageJob) -> None:
+        """Have the job's stack loaded and keep it under that key, until it is unpinned or the engine ends.
+
+        Raises what `generate` raises, and ResourceExhausted when pins take too much.
+        """
+        ...
+
+    def unpin(self, key: str) -> None:
+        """Let a stack go; unknown ones are fine."""
+        ...
+
     def require_ready(self) -> None:
         """Unavailable, with the time after which it is likely to be there, while it takes no jobs."""
         ...

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from services.inference.domain import Limits
 from services.inference.domain_capacity import Capacity
+from services.inference.domain_pins import ConfiguredPin
 from services.inference.ports import Engine, LocalBases, LoraFiles, Meter, Registry
 from services.inference.service_admission import Admission
 from services.inference.service_images import ImageCases
+from services.inference.service_pins import PinCases
 from services.inference.service_queue import RequestQueue
 from services.inference.service_resolving import Resolver
 
@@ -29,6 +31,7 @@ class InferenceService:
         max_rows: int,
         limits: Limits,
         stopping: Callable[[], bool],
+        configured_pins: Sequence[ConfiguredPin] = (),
     ) -> None:
         """``default_base``: see Resolver; ``stopping``: see Admission."""
         self._registry = registry
@@ -50,6 +53,10 @@ class InferenceService:
         )
         self.images = ImageCases(admission=self.admission, engine=engine, meter=meter, limits=limits)
 
+        self.pins = PinCases(
+            admission=self.admission, files=files, engine=engine, limits=limits, configured=configured_pins
+        )
+
     def capacity(self) -> Capacity:
         """What the service holds and can take at this moment."""
         state = self._engine.state()
@@ -62,6 +69,7 @@ class InferenceService:
             limits=self._limits,
             bases=tuple(replace(base, default=base.sha256 == default) for base in state.bases),
             caches=(self._files.usage(), *state.caches),
+            pins=self.pins.list(),
             resolutions=self._registry.usage(),
             draining=self._stopping(),
         )

@@ -148,7 +148,7 @@ async def test_a_change_while_the_answer_is_on_its_way_is_not_lost(tmp_path: Pat
         early = asyncio.create_task(version(known))
         await origin.answered.wait()
         changes: list[None] = []
-        known._on_change = lambda: changes.append(None)
+        known.on_change = lambda: changes.append(None)
         await add_version(registry, 2)
         await until(lambda: changes)
         # Who asks now does not wait for the old answer.
