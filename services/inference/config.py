@@ -82,6 +82,7 @@ def read_config(environment: Mapping[str, str] = os.environ) -> InferenceConfig:
             stack_memory_bytes=_MIB * reader.integer("BRANDLOOM_INFERENCE_STACK_MEMORY_MIB", 512, minimum=1),
             text_memory_bytes=_MIB * reader.integer("BRANDLOOM_INFERENCE_TEXT_MEMORY_MIB", 64, minimum=1),
             max_bases=reader.integer("BRANDLOOM_INFERENCE_MAX_BASES", 2, minimum=1, maximum=64),
+            compile_backend=reader.choice("BRANDLOOM_INFERENCE_COMPILE", ("", "inductor"), ""),
             preload=local,
             configs=base_models.configs,
             tokenizer=base_models.tokenizer,
