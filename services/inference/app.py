@@ -107,7 +107,8 @@ async def inference_app(
             common,
             metrics,
             [Registration(SERVICE_NAME, add, InferenceServicer(service))],
-            readiness={"engine": engine.ready, "store": store.ready},
+            # Not the store, nor the registry: without them what is cached is served, here and everywhere.
+            readiness={"engine": engine.ready},
             drain=drain,
             before_stop=service.admission.idle,
             readiness_poll_seconds=0.5,

@@ -85,6 +85,8 @@ class EngineProcess:
         self._retry_seconds = FIRST_BACKOFF_SECONDS
         self._start_seconds = UNMEASURED_SECONDS
         """What the last start took, from the process to the first job."""
+        self._gone_at = time.monotonic()
+        """The monotonic moment at which the engine ended, or was to be started for the first time."""
         self._ready_at = 0.0
         """The monotonic moment at which the engine is likely to take jobs."""
         self.starts = 0
@@ -200,7 +202,8 @@ class EngineProcess:
             self._child = None
             # Those who wait are told now: the process may take its time to end.
             in_flight = len(self._flights)
-            self._ready_at = time.monotonic() + self._retry_seconds + self._start_seconds
+            self._gone_at = time.monotonic()
+            self._ready_at = self._gone_at + self._retry_seconds + self._start_seconds
             self._state = EngineState()
             self._fail_flights()
             code = await child.end()
@@ -245,7 +248,10 @@ class EngineProcess:
             flight.events.put_nowait(_Ended(self._gone("the engine ended while it worked on this request")))
 
     def _gone(self, message: str) -> errors.Unavailable:
-        seconds = max(self._ready_at - time.monotonic(), FIRST_BACKOFF_SECONDS)
+        now = time.monotonic()
+        # A start that takes longer than the last one may take as much longer again.
+        overdue = (now - self._gone_at) / 2
+        seconds = max(self._ready_at - now, overdue, FIRST_BACKOFF_SECONDS)
         return errors.Unavailable(
             f"{message}; try again", reason="ENGINE_UNAVAILABLE", retry_after_seconds=seconds
         )
