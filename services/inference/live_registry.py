@@ -80,9 +80,10 @@ class LiveRegistry:
 
     async def stop(self) -> None:
         """Ask and follow no more."""
-        flights = [flight.task for flight in self._flights.values()]
-        running: list[asyncio.Task[Any] | None] = [self._following, *flights]
-        tasks = [task for task in running if task is not None]
+        tasks: list[asyncio.Task[Any]] = [
+            flight.task for flight in self._flights.values() if flight.task is not None
+        ]
+        tasks += [self._following] if self._following is not None else []
         for task in tasks:
             task.cancel()
         if tasks:

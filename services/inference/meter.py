@@ -29,6 +29,9 @@ class InferenceMeter:
             "queue_seconds", "Time from a request to its first row in the batch.", buckets=_SECONDS
         )
         self._requests = metrics.counter("requests", "Requests that got a place in the queue.", ["brand"])
+        self._refusals = metrics.counter(
+            "queue_refusals", "Requests that found no room in the queue, or in their brand's part.", ["queue"]
+        )
         self._pictures = metrics.counter("pictures", "Pictures handed out.", ["brand"])
         self._row_steps = metrics.counter(
             "row_steps", "Denoising steps of single pictures, finished or not.", ["brand"]
@@ -55,6 +58,10 @@ class InferenceMeter:
         else:
             # Nobody has checked yet whether there is such a brand: names must not pile up.
             self._brand_queue_depth.remove(brand)
+
+    def request_refused(self, queue: str) -> None:
+        """See the port."""
+        self._refusals.labels(queue=queue).inc()
 
     def request_admitted(self, brand: str) -> None:
         """See the port."""

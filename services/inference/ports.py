@@ -102,6 +102,10 @@ class Meter(Protocol):
         """So many requests wait, so many of them of the brand, where something has changed."""
         ...
 
+    def request_refused(self, queue: str) -> None:
+        """There was no room: in the part of its brand (`brand`), or in the whole queue (`all`)."""
+        ...
+
     def request_admitted(self, brand: str) -> None:
         """A request of a brand that exists is on its way."""
         ...
