@@ -10,6 +10,7 @@ from typing import Protocol
 from services.inference.domain_capacity import CacheUsage, EngineState
 from services.inference.domain_changes import ResolutionUsage
 from services.inference.domain_jobs import BaseRef, EngineEvent, ImageJob, ResolvedStack
+from services.inference.domain_texts import TextEngineEvent, TextJob
 
 
 class Registry(Protocol):
@@ -65,7 +66,7 @@ class LoraFiles(Protocol):
 
 
 class Engine(Protocol):
-    """Makes pictures, in a process of its own."""
+    """Makes pictures and texts, in a process of its own."""
 
     def generate(self, job: ImageJob) -> AsyncGenerator[EngineEvent, None]:
         """Events of one job: Started, then progress and pictures. Closing it cancels the job.
@@ -84,6 +85,13 @@ class Engine(Protocol):
 
     def unpin(self, key: str) -> None:
         """Let a stack go; unknown ones are fine."""
+        ...
+
+    def generate_text(self, job: TextJob) -> AsyncGenerator[TextEngineEvent, None]:
+        """Events of one job: TextStarted, then pieces, then TextFinished. Closing it cancels the job.
+
+        Raises what ``generate`` raises.
+        """
         ...
 
     def require_ready(self) -> None:

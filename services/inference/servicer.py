@@ -14,7 +14,7 @@ import structlog
 from brandloom.api.inference.v1 import inference_pb2, inference_pb2_grpc
 from servicekit.errors import ServiceError
 from servicekit.identity import current_principal
-from services.inference import convert
+from services.inference import convert, convert_texts
 from services.inference.service import InferenceService
 
 _BASE_MODEL_REASONS: Final = "BASE_MODEL_"
@@ -22,7 +22,7 @@ _log = structlog.get_logger(__name__)
 
 
 class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
-    """Serves pictures; text generation is not part of this service's engine and answers UNIMPLEMENTED."""
+    """Serves pictures and texts."""
 
     def __init__(self, service: InferenceService) -> None:
         self._service = service
@@ -32,9 +32,18 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
     ) -> AsyncIterator[inference_pb2.GenerateImagesResponse]:
         """Queued, progress and pictures."""
         wanted = convert.image_request(request)
-        with _telling_places_to_administrators():
+        with _places_for_administrators():
             async for event in self._service.images.generate(wanted):
                 yield convert.image_response(event)
+
+    async def GenerateText(  # noqa: N802
+        self, request: inference_pb2.GenerateTextRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> AsyncIterator[inference_pb2.GenerateTextResponse]:
+        """Queued, the text in pieces, and how it ended."""
+        wanted = convert_texts.text_request(request)
+        with _places_for_administrators():
+            async for event in self._service.texts.generate(wanted):
+                yield convert_texts.text_response(event)
 
     async def GetCapacity(  # noqa: N802
         self, request: inference_pb2.GetCapacityRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -51,12 +60,13 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         self, request: inference_pb2.PinStackRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> inference_pb2.PinStackResponse:
         """Keeps a stack loaded."""
-        with _telling_places_to_administrators():
+        with _places_for_administrators():
             return convert.pin_response(await self._service.pins.pin(convert.pin_request(request)))
 
 
 @contextmanager
-def _telling_places_to_administrators() -> Iterator[None]:
+def _places_for_administrators() -> Iterator[None]:
+    """Errors of base models say where they lie; to others they are told without."""
     try:
         yield
     except ServiceError as error:
