@@ -24,6 +24,7 @@ class InferenceMeter:
             "queue_seconds", "Time from a request to its first row in the batch.", buckets=_SECONDS
         )
         self._pictures = metrics.counter("pictures", "Pictures handed out.")
+        self._withheld = metrics.counter("pictures_withheld", "Pictures that the safety checker kept back.")
         self._rows = metrics.histogram("step_rows", "Rows in a denoising step.", buckets=_ROWS)
         self._forward_rows = metrics.counter(
             "forward_rows", "Rows that passed the denoising model, negative prompts counted too."
@@ -44,6 +45,10 @@ class InferenceMeter:
     def picture_made(self) -> None:
         """See the port."""
         self._pictures.inc()
+
+    def picture_withheld(self) -> None:
+        """See the port."""
+        self._withheld.inc()
 
     def step_taken(self, rows: int, forward_rows: int, seconds: float) -> None:
         """The engine took a step."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from services.inference.domain_capacity import CacheUsage, EngineState
-from services.inference.domain_jobs import BaseRef, EngineEvent, ImageJob, ResolvedStack
+from services.inference.domain_jobs import BaseRef, EngineEvent, ImageJob, ResolvedStack, UsedLora
 
 
 class Registry(Protocol):
@@ -69,6 +69,14 @@ class Engine(Protocol):
         ...
 
 
+class PictureSigner(Protocol):
+    """Puts a signed statement of its origin into a picture."""
+
+    async def sign(self, png: bytes, job: ImageJob, stack: Sequence[UsedLora]) -> bytes:
+        """The PNG with the statement, its text chunks as they were; Unavailable if it cannot be signed."""
+        ...
+
+
 class Meter(Protocol):
     """Counts what the use cases do."""
 
@@ -82,4 +90,8 @@ class Meter(Protocol):
 
     def picture_made(self) -> None:
         """A picture was handed out."""
+        ...
+
+    def picture_withheld(self) -> None:
+        """The safety checker kept a picture back."""
         ...

@@ -29,12 +29,13 @@ from services.inference.domain_jobs import (
     Preview,
     Progress,
     Queued,
+    RawPicture,
     ResolvedStack,
     Started,
     UsedLora,
 )
 from services.inference.picture_text import with_texts
-from services.inference.ports import Engine, LocalBases, LoraFiles, Meter, Registry
+from services.inference.ports import Engine, LocalBases, LoraFiles, Meter, PictureSigner, Registry
 from services.inference.service_stacks import WantedLora, placed, read_stack, tags_of, used_loras
 
 BASE_MODELS = "baseModels/"
@@ -67,6 +68,7 @@ class InferenceService:
         local_bases: LocalBases,
         files: LoraFiles,
         engine: Engine,
+        signer: PictureSigner,
         meter: Meter,
         default_base: str,
         max_rows: int,
@@ -79,6 +81,7 @@ class InferenceService:
         self._local_bases = local_bases
         self._files = files
         self._engine = engine
+        self._signer = signer
         self._meter = meter
         self._default_base = default_base
         self._max_rows = max_rows
@@ -168,21 +171,34 @@ class InferenceService:
                     yield event
                 else:
                     assert started is not None
-                    png = b""
-                    if not event.withheld:
-                        png = with_texts(
-                            event, brand=brand, full_prompt=full_prompt, job=job, started=started, stack=stack
-                        )
-                    self._meter.picture_made()
-                    yield Picture(
-                        index=event.index,
-                        seed=event.seed,
-                        width=event.width,
-                        height=event.height,
-                        png=png,
-                        sha256=hashlib.sha256(png).hexdigest(),
-                        withheld=event.withheld,
-                    )
+                    yield await self._picture(event, brand, full_prompt, job, started, stack)
+
+    async def _picture(
+        self,
+        raw: RawPicture,
+        brand: str,
+        full_prompt: str,
+        job: ImageJob,
+        started: Started,
+        stack: tuple[UsedLora, ...],
+    ) -> Picture:
+        """The finished picture as it leaves: with what it says of itself, or withheld."""
+        png = b""
+        if raw.withheld:
+            self._meter.picture_withheld()
+        else:
+            png = with_texts(raw, brand=brand, full_prompt=full_prompt, job=job, started=started, stack=stack)
+            png = await self._signer.sign(png, job, stack)
+            self._meter.picture_made()
+        return Picture(
+            index=raw.index,
+            seed=raw.seed,
+            width=raw.width,
+            height=raw.height,
+            png=png,
+            sha256=hashlib.sha256(png).hexdigest() if png else "",
+            withheld=raw.withheld,
+        )
 
     async def _resolve(self, request: ImageRequest, entries: Sequence[WantedLora]) -> ResolvedStack:
         name = request.base_model or self._default_base

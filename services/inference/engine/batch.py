@@ -16,14 +16,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from services.inference.domain_jobs import EngineEvent, ImageJob, Progress, RawPicture
+from services.inference.domain_jobs import EngineEvent, ImageJob, Preview, Progress, RawPicture
 from services.inference.engine.admission import Room, next_candidate
 from services.inference.engine.bucket import Bucket
 from services.inference.engine.decoding import Decoder
 from services.inference.engine.errors import first_line, internal_failure
 from services.inference.engine.preparation import BucketKey, Preparation, Prepared
 from services.inference.engine.preparer import Preparer
+from services.inference.engine.previews import Previewer
 from services.inference.engine.rows import BatchRow
+from services.inference.engine.safety import SafetyChecker
 from services.inference.engine_messages import Failure
 
 PROGRESS_SECONDS = 0.1
@@ -84,6 +86,7 @@ class DenoisingBatch:
         *,
         max_rows: int,
         max_row_bytes: int,
+        safety: SafetyChecker,
         emit: Callable[[str, EngineEvent], None],
         finish: Callable[[str, Failure | None], None],
     ) -> None:
@@ -97,7 +100,8 @@ class DenoisingBatch:
         self._finish = finish
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._preparer = Preparer(preparation, partial(self._later, self._ready))
-        self.decoder = Decoder(partial(self._later, self._decoded))
+        self.decoder = Decoder(partial(self._later, self._decoded), safety)
+        self._previewer = Previewer(partial(self._later, self._previewed), safety)
         self._jobs: dict[str, _Job] = {}
         self._buckets: dict[BucketKey, Bucket] = {}
         self._row_bytes: dict[BucketKey, int] = {}
@@ -108,6 +112,7 @@ class DenoisingBatch:
         """Let the threads end; jobs that are not finished are forgotten."""
         self._preparer.close()
         self.decoder.close()
+        self._previewer.close()
 
     @property
     def active_rows(self) -> int:
@@ -190,6 +195,10 @@ class DenoisingBatch:
             del self._jobs[row.job_id]
             self._finish(row.job_id, None)
 
+    def _previewed(self, job_id: str, preview: Preview) -> None:
+        if job_id in self._jobs:
+            self._emit(job_id, preview)
+
     def _prepare(self) -> None:
         """Have the jobs made ready that are to join next."""
         ahead = [entry for entry in self._jobs.values() if entry.preparing and entry.joined == 0]
@@ -263,6 +272,7 @@ class DenoisingBatch:
     def _count_step(self, rows: Sequence[BatchRow]) -> None:
         for row in rows:
             self._jobs[row.job_id].steps_done += 1
+            self._previewer.take(row)
         for job_id in {row.job_id for row in rows}:
             entry = self._jobs[job_id]
             if entry.steps_done == entry.total_steps:

@@ -51,9 +51,7 @@ def refused(field: str, message: str, *, reason: str = "PICTURE_INVALID") -> Job
     return JobError(message, kind="InvalidArgument", reason=reason, field=field)
 
 
-def _decoded(
-    data: bytes, field: str, formats: tuple[str, ...], max_bytes: int, max_pixels: int
-) -> Image.Image:
+def _decoded(data: bytes, field: str, formats: Sequence[str], max_bytes: int, max_pixels: int) -> Image.Image:
     if len(data) > max_bytes:
         raise refused(field, f"has {len(data)} bytes, {max_bytes} are allowed", reason="PICTURE_TOO_LARGE")
     try:
