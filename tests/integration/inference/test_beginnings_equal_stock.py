@@ -5,7 +5,6 @@ scheduler.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,23 +19,15 @@ from diffusers import (
 )
 from PIL import Image
 
-from lorakit.families import sdxl
 from lorakit.samplers import Sampler as LorakitSampler
 from lorakit.samplers.settings import SCHEDULERS
 from services.inference.domain import InitialImage, Sampler
-from services.inference.domain_jobs import BaseRef, ImageJob, Preview
-from tests.fixtures.picture_engine import run_alone
+from services.inference.domain_jobs import ImageJob, Preview
+from tests.fixtures.picture_engine import PictureEngine, run_alone
 from tests.fixtures.pictures import encoded, noise
+from tests.fixtures.stock_world import TOLERANCE, StockWorld, stock_world
 from tests.fixtures.tiny_sd import save_tiny_pipeline
-from tests.fixtures.tiny_sdxl import save_tiny_sdxl_pipeline, tiny_sdxl_pipeline
-from tests.integration.inference.test_equals_stock_diffusers import (
-    DEMO,
-    KARRAS,
-    SCHEDULER_OF,
-    TOLERANCE,
-    World,
-    make_world,
-)
+from tests.fixtures.tiny_sdxl import save_tiny_sdxl_pipeline
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
@@ -45,100 +36,94 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Adapter .* was active:UserWarning"),
 ]
 
+DEMO = Path(__file__).resolve().parents[3] / "demo" / "models" / "sd-tiny"
+KARRAS = [(sampler, False) for sampler in Sampler] + [(Sampler.EULER, True), (Sampler.DPMPP_2M, True)]
 PICTURE = noise(3, 96, 96)
 MASK = Image.fromarray(np.where(np.indices((96, 96)).sum(0) < 96, 0, 255).astype(np.uint8))
-MASKED = [False, True]
-NAMES = {False: "picture", True: "mask"}.get
+PIPELINES: dict[tuple[str, bool], Any] = {
+    ("sd15", False): StableDiffusionImg2ImgPipeline,
+    ("sd15", True): StableDiffusionInpaintPipeline,
+    ("sdxl", False): StableDiffusionXLImg2ImgPipeline,
+    ("sdxl", True): StableDiffusionXLInpaintPipeline,
+}
+masks = pytest.mark.parametrize("masked", [False, True], ids=["picture", "mask"])
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+def world(tmp_path_factory: pytest.TempPathFactory) -> StockWorld:
     """Random weights."""
     folder = tmp_path_factory.mktemp("beginnings")
-    return make_world(save_tiny_pipeline(folder / "base"), folder, size=0.2)
+    return stock_world(save_tiny_pipeline(folder / "base"), folder, size=0.2)
 
 
-def beginning(strength: float, *, masked: bool) -> InitialImage:
-    return InitialImage(image=encoded(PICTURE), strength=strength, mask_png=encoded(MASK) if masked else b"")
+@pytest.fixture(scope="module")
+def demo_world(tmp_path_factory: pytest.TempPathFactory) -> StockWorld:
+    """The base model of the demo."""
+    if not (DEMO / "model_index.json").is_file():
+        pytest.skip("demo/models/sd-tiny is not there; make demo-models builds it")
+    return stock_world(DEMO, tmp_path_factory.mktemp("demo"), size=0.05)
 
 
-def stock(
-    components: Mapping[str, Any],
-    scheduler_config: Any,
-    job: ImageJob,
-    kinds: tuple[Any, Any] = (StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline),
-    **options: Any,
-) -> torch.Tensor:
-    """Latents [B, C, H, W] of the stock pipelines for a job's pictures, each by itself."""
-    initial = job.initial_image
-    assert initial is not None
-    side = int(
-        components["unet"].config.sample_size * 2 ** (len(components["vae"].config.block_out_channels) - 1)
-    )
-    size = {"width": job.width or side, "height": job.height or side}
-    if initial.mask_png:
-        options |= {"mask_image": MASK, **size}
-    spacing = {"use_karras_sigmas": True} if job.karras else {}
-    scheduler = SCHEDULERS[LorakitSampler(job.sampler.value)].from_config(scheduler_config, **spacing)
-    kind = kinds[bool(initial.mask_png)]
-    pipeline = kind(**{**components, "scheduler": scheduler}, **_without_checker(kind))
-    pipeline.set_progress_bar_config(disable=True)
-    # The one without masks takes pictures as they are.
-    picture = PICTURE.resize((size["width"], size["height"]), Image.Resampling.LANCZOS)
-    found = [
-        pipeline(
-            job.prompt,
-            image=picture,
-            negative_prompt=job.negative_prompt,
-            strength=initial.strength,
-            num_inference_steps=job.steps,
-            guidance_scale=job.guidance,
-            generator=torch.Generator().manual_seed(job.seed + index),
-            output_type="latent",
-            **options,
-        ).images
-        for index in range(job.count)
-    ]
-    return torch.cat(found)
+def beginning(strength: float, *, masked: bool, size: tuple[int, int] = (96, 96)) -> InitialImage:
+    picture, mask = (each.resize(size, Image.Resampling.LANCZOS) for each in (PICTURE, MASK))
+    return InitialImage(image=encoded(picture), strength=strength, mask_png=encoded(mask) if masked else b"")
 
 
-def _without_checker(kind: Any) -> dict[str, Any]:
-    return {} if "XL" in kind.__name__ else {"requires_safety_checker": False}
-
-
-def assert_equal(job: ImageJob, latents_BCHW: torch.Tensor) -> None:
+def assert_equals_stock(world: StockWorld, job: ImageJob) -> None:
     engine = run_alone(job)
-    for index, theirs in enumerate(latents_BCHW):
-        ours = engine.latents[job.job_id, index]
+    for index in range(job.count):
+        ours, theirs = engine.latents[job.job_id, index], stock(world, job, index)
         span = float(theirs.max() - theirs.min())
         assert float((ours - theirs).abs().max()) < TOLERANCE * span
 
 
-def stock_of(world: World, job: ImageJob) -> torch.Tensor:
-    """With the world's two LoRAs as the job has them."""
-    pipeline = world.pipeline
-    weights = {lora.reference: lora.weight for lora in job.loras}
-    pipeline.set_adapters(
-        [lora.reference for lora in world.loras], [weights.get(lora.reference, 0.0) for lora in world.loras]
-    )
-    return stock(pipeline.components, SCHEDULER_OF[world.directory], job)
+def stock(world: StockWorld, job: ImageJob, index: int) -> torch.Tensor:
+    """Latents [C, H, W] of one of a job's pictures."""
+    initial = job.initial_image
+    assert initial is not None
+    kind = PIPELINES[world.base.family, bool(initial.mask_png)]
+    spacing = {"use_karras_sigmas": True} if job.karras else {}
+    scheduler = SCHEDULERS[LorakitSampler(job.sampler.value)].from_config(world.scheduler_config, **spacing)
+    world.set_weights(job)
+    unchecked = {"requires_safety_checker": False} if world.base.family == "sd15" else {}
+    pipeline = kind(**{**world.pipeline.components, "scheduler": scheduler}, **unchecked)
+    pipeline.set_progress_bar_config(disable=True)
+    width, height = job.width or world.base.resolution, job.height or world.base.resolution
+    options: dict[str, Any] = {}
+    if initial.mask_png:
+        mask = Image.open(io.BytesIO(initial.mask_png))
+        options = {"mask_image": mask, "width": width, "height": height}
+    # The ones without masks take pictures at their size.
+    picture = Image.open(io.BytesIO(initial.image)).resize((width, height), Image.Resampling.LANCZOS)
+    found = pipeline(
+        job.prompt,
+        image=picture,
+        negative_prompt=job.negative_prompt,
+        strength=initial.strength,
+        num_inference_steps=job.steps,
+        guidance_scale=job.guidance,
+        generator=torch.Generator().manual_seed(job.seed + index),
+        output_type="latent",
+        **options,
+    ).images
+    return found[0]
 
 
-@pytest.mark.parametrize("masked", MASKED, ids=NAMES)
+@masks
 @pytest.mark.parametrize(("sampler", "karras"), KARRAS, ids=str)
 def test_every_sampler_with_two_stacked_loras(
-    world: World, sampler: Sampler, karras: bool, masked: bool
+    world: StockWorld, sampler: Sampler, karras: bool, masked: bool
 ) -> None:
-    job = world.job(
-        sampler=sampler, karras=karras, loras=world.loras, initial_image=beginning(0.6, masked=masked)
+    initial = beginning(0.6, masked=masked)
+    assert_equals_stock(
+        world, world.job(sampler=sampler, karras=karras, loras=world.loras, initial_image=initial)
     )
-    assert_equal(job, stock_of(world, job))
 
 
-@pytest.mark.parametrize("masked", MASKED, ids=NAMES)
+@masks
 @pytest.mark.parametrize(("strength", "guidance"), [(1.0, 5.0), (0.2, 1.0)])
 def test_the_least_and_the_full_strength_of_several_pictures(
-    world: World, strength: float, guidance: float, masked: bool
+    world: StockWorld, strength: float, guidance: float, masked: bool
 ) -> None:
     job = world.job(
         sampler=Sampler.EULER_ANCESTRAL,
@@ -146,35 +131,25 @@ def test_the_least_and_the_full_strength_of_several_pictures(
         width=24,
         height=16,
         guidance=guidance,
-        initial_image=InitialImage(
-            image=encoded(PICTURE.resize((24, 16), Image.Resampling.LANCZOS)),
-            strength=strength,
-            mask_png=encoded(MASK.resize((24, 16), Image.Resampling.LANCZOS)) if masked else b"",
-        ),
+        initial_image=beginning(strength, masked=masked, size=(24, 16)),
     )
-    assert_equal(job, stock_of(world, job))
+    assert_equals_stock(world, job)
 
 
-def test_the_demo_model(tmp_path: Path) -> None:
-    if not (DEMO / "model_index.json").is_file():
-        pytest.skip("demo/models/sd-tiny is not there; make demo-models builds it")
-    world = make_world(DEMO, tmp_path, size=0.05)
+def test_the_demo_model(demo_world: StockWorld) -> None:
     # Stock inpainting takes no model with as many channels.
-    job = world.job(steps=5, loras=world.loras, initial_image=beginning(0.7, masked=False))
-    assert_equal(job, stock_of(world, job))
+    initial = beginning(0.7, masked=False)
+    assert_equals_stock(demo_world, demo_world.job(steps=5, loras=demo_world.loras, initial_image=initial))
 
 
-@pytest.mark.parametrize("masked", MASKED, ids=NAMES)
-def test_sdxl(tmp_path: Path, world: World, masked: bool) -> None:
-    directory = save_tiny_sdxl_pipeline(tmp_path / "sdxl")
-    base = BaseRef(name="xl", source=str(directory), sha256=sdxl.load_base(directory).sha256, family="sdxl")
-    job = world.job(base=base, sampler=Sampler.EULER, initial_image=beginning(0.6, masked=masked))
-    pipeline = tiny_sdxl_pipeline()
-    kinds = (StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline)
-    assert_equal(job, stock(pipeline.components, pipeline.scheduler.config, job, kinds))
+@masks
+def test_sdxl(tmp_path: Path, masked: bool) -> None:
+    world = stock_world(save_tiny_sdxl_pipeline(tmp_path / "base"), tmp_path, size=0.1)
+    job = world.job(loras=world.loras, sampler=Sampler.EULER, initial_image=beginning(0.6, masked=masked))
+    assert_equals_stock(world, job)
 
 
-def test_pixels_under_the_dark_part_of_a_mask_are_those_of_the_picture(world: World) -> None:
+def test_pixels_under_the_dark_part_of_a_mask_are_those_of_the_picture(world: StockWorld) -> None:
     side = world.base.resolution
     picture = noise(5, side, side)
     mask = Image.fromarray(np.where(np.indices((side, side))[1] < side // 2, 0, 255).astype(np.uint8))
@@ -185,40 +160,37 @@ def test_pixels_under_the_dark_part_of_a_mask_are_those_of_the_picture(world: Wo
     assert np.abs(pixels.astype(int) - original)[:, side // 2 :].mean() > 10
 
 
-def test_previews_come_every_so_many_steps_and_lead_to_the_picture() -> None:
-    if not (DEMO / "model_index.json").is_file():
-        pytest.skip("demo/models/sd-tiny is not there; make demo-models builds it")
-    from lorakit.families import sd15
-
-    job = ImageJob(
-        job_id="job",
-        brand="acme",
-        base=BaseRef(name="demo", source=str(DEMO), sha256=sd15.load_base(DEMO).sha256),
-        prompt="a red cat on a hill",
-        negative_prompt="",
-        loras=(),
-        steps=8,
-        guidance=3.0,
-        sampler=Sampler.DPMPP_2M,
-        karras=None,
-        seed=1,
-        width=0,
-        height=0,
-        count=1,
-        clip_skip=0,
-        preview_every=4,
-    )
-    engine = run_alone(job)
+def test_previews_come_every_so_many_steps_and_lead_to_the_picture(demo_world: StockWorld) -> None:
+    engine = run_alone(demo_world.job(prompt="a red cat on a hill", steps=8, preview_every=4))
     previews = [event for event in engine.events["job"] if isinstance(event, Preview)]
-    assert [(preview.step, preview.width, preview.height) for preview in previews] == [
-        (4, 128, 128),
-        (8, 128, 128),
+    sizes = [(preview.step, preview.width, preview.height) for preview in previews]
+    assert sizes == [(4, 128, 128), (8, 128, 128)]
+    last, made = Image.open(io.BytesIO(previews[-1].png)), Image.fromarray(engine.pixels("job"))
+    small = [np.asarray(each.resize((16, 16), Image.Resampling.BOX)).ravel() for each in (last, made)]
+    assert np.corrcoef(*small)[0, 1] > 0.9
+
+
+def test_rows_that_begin_from_pictures_share_batches_with_others(world: StockWorld) -> None:
+    jobs = [
+        world.job(job_id="noise", loras=world.loras, steps=5),
+        world.job(job_id="picture", steps=6, initial_image=beginning(0.7, masked=False)),
+        world.job(
+            job_id="mask",
+            loras=world.loras[:1],
+            sampler=Sampler.EULER_ANCESTRAL,
+            initial_image=beginning(0.9, masked=True),
+        ),
     ]
-    last = Image.open(io.BytesIO(previews[-1].png))
-    small = [picture.resize((16, 16), Image.Resampling.BOX) for picture in (last, engine_picture(engine))]
-    first, second = (np.asarray(picture, dtype=float).ravel() for picture in small)
-    assert np.corrcoef(first, second)[0, 1] > 0.9
+    together = run_alone(*jobs)
+    for job in jobs:
+        ours, solo = together.latents[job.job_id, 0], run_alone(job).latents[job.job_id, 0]
+        assert float((ours - solo).abs().max()) < 1e-4 * float(solo.max() - solo.min())
 
 
-def engine_picture(engine: Any) -> Image.Image:
-    return Image.fromarray(engine.pixels("job"))
+def test_a_strength_that_leaves_no_step_is_refused_by_its_field(world: StockWorld) -> None:
+    with PictureEngine() as engine:
+        engine.run(world.job(steps=5, initial_image=beginning(0.1, masked=False)))
+    failure = engine.ends["job"]
+    assert failure is not None
+    assert (failure.kind, failure.field) == ("InvalidArgument", "initial_image.strength")
+    assert "1/5" in failure.message
