@@ -20,6 +20,7 @@ from brandloom.cli.images import images
 from brandloom.cli.jobs import jobs
 from brandloom.cli.label_jobs import label_jobs
 from brandloom.cli.loras import loras
+from brandloom.cli.pictures import pictures
 from brandloom.cli.plain import visible
 from brandloom.cli.revisions import revisions
 from brandloom.cli.services import services
@@ -90,6 +91,7 @@ for command in (
     alias,
     stack,
     generate,
+    pictures,
     capacity,
     services,
     completion,
