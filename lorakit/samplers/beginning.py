@@ -38,7 +38,8 @@ class KeptPart:
         """The latents with the kept part in place, noised to a level (a line of RowPlan.levels_S2)."""
         signal, spread = level_2.tolist()
         kept_CHW = signal * self.clean_CHW + spread * self.noise_CHW
-        return (1 - self.mask_1HW) * kept_CHW + self.mask_1HW * latents_CHW
+        mixed_CHW: torch.Tensor = (1 - self.mask_1HW) * kept_CHW + self.mask_1HW * latents_CHW
+        return mixed_CHW
 
 
 NO_NOISE = torch.tensor([1.0, 0.0])

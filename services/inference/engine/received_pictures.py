@@ -7,7 +7,6 @@ decoders of the formats on offer are asked.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
@@ -51,7 +50,9 @@ def refused(field: str, message: str, *, reason: str = "PICTURE_INVALID") -> Job
     return JobError(message, kind="InvalidArgument", reason=reason, field=field)
 
 
-def _decoded(data: bytes, field: str, formats: Sequence[str], max_bytes: int, max_pixels: int) -> Image.Image:
+def _decoded(
+    data: bytes, field: str, formats: tuple[str, ...], max_bytes: int, max_pixels: int
+) -> Image.Image:
     if len(data) > max_bytes:
         raise refused(field, f"has {len(data)} bytes, {max_bytes} are allowed", reason="PICTURE_TOO_LARGE")
     try:
@@ -74,7 +75,7 @@ def _decoded(data: bytes, field: str, formats: Sequence[str], max_bytes: int, ma
         raise refused(field, f"is no {_listed(formats)} picture that can be decoded") from error
 
 
-def _listed(formats: Sequence[str]) -> str:
+def _listed(formats: tuple[str, ...]) -> str:
     return " or ".join(part for part in (", ".join(formats[:-1]), formats[-1]) if part)
 
 

@@ -69,13 +69,14 @@ def load_safety_checker(directory: str, device: torch.device) -> SafetyChecker:
         if not (path / name).is_file():
             raise SafetyCheckerError(f"there is no {name} in {path}")
     try:
-        model, found = StableDiffusionSafetyChecker.from_pretrained(
+        loaded: Any = StableDiffusionSafetyChecker.from_pretrained(
             path, use_safetensors=True, local_files_only=True, output_loading_info=True, dtype=torch.float32
         )
         processor = CLIPImageProcessorPil.from_pretrained(path, local_files_only=True)
     except Exception as error:
         # Whatever is wrong with the files, the outcome is the same.
         raise SafetyCheckerError(f"{path}: {error}") from error
+    model, found = loaded
     missing = sorted(found["missing_keys"])
     if missing:
         # They would have been drawn at random: a checker that flags nothing, or anything.
