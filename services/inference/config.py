@@ -23,6 +23,10 @@ class InferenceConfig:
 
     common: CommonConfig
     registry_address: str
+    resolutions: int
+    """References whose meaning is remembered."""
+    stale_seconds: float
+    """How old such a memory may be while the registry is away."""
     default_base: str
     """`baseModels/{id}` or an absolute path; empty: requests must name one."""
     base_models: BaseModelSettings
@@ -47,6 +51,8 @@ def read_config(environment: Mapping[str, str] = os.environ) -> InferenceConfig:
     config = InferenceConfig(
         common=common,
         registry_address=reader.address("BRANDLOOM_REGISTRY_ADDRESS", "127.0.0.1:50051"),
+        resolutions=reader.integer("BRANDLOOM_INFERENCE_RESOLUTIONS", 10_000, minimum=1, maximum=10_000_000),
+        stale_seconds=reader.number("BRANDLOOM_INFERENCE_STALE_SECONDS", 300.0, 0.0, 86_400.0),
         default_base=default_base,
         base_models=base_models,
         cache_directory=reader.path("BRANDLOOM_INFERENCE_CACHE", common.home / "cache" / "inference"),
@@ -55,6 +61,7 @@ def read_config(environment: Mapping[str, str] = os.environ) -> InferenceConfig:
         limits=Limits(
             max_side=reader.integer("BRANDLOOM_INFERENCE_MAX_SIDE", 1024, minimum=8, maximum=2048),
             max_queued=reader.integer("BRANDLOOM_INFERENCE_MAX_QUEUED", 64, minimum=1, maximum=100_000),
+            brand_share=reader.number("BRANDLOOM_INFERENCE_BRAND_SHARE", 0.5, 0.001, 1.0),
         ),
         engine=EngineSettings(
             device=reader.text("BRANDLOOM_INFERENCE_DEVICE", "auto"),
@@ -66,6 +73,7 @@ def read_config(environment: Mapping[str, str] = os.environ) -> InferenceConfig:
             stack_memory_bytes=_MIB * reader.integer("BRANDLOOM_INFERENCE_STACK_MEMORY_MIB", 512, minimum=1),
             text_memory_bytes=_MIB * reader.integer("BRANDLOOM_INFERENCE_TEXT_MEMORY_MIB", 64, minimum=1),
             max_bases=reader.integer("BRANDLOOM_INFERENCE_MAX_BASES", 2, minimum=1, maximum=64),
+            compile_backend=reader.choice("BRANDLOOM_INFERENCE_COMPILE", ("", "inductor"), ""),
             preload=local,
             configs=base_models.configs,
             tokenizer=base_models.tokenizer,

@@ -69,6 +69,8 @@ class EngineSettings:
     text_memory_bytes: int
     max_bases: int
     """Base models held at once."""
+    compile_backend: str = ""
+    """torch.compile's backend for denoising models; empty: they are not compiled."""
     preload: str = ""
     """A base model to load before the first request."""
     configs: str = ""

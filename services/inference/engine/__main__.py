@@ -67,6 +67,7 @@ class EngineProcess:
             settings.max_bases,
             Path(settings.configs) if settings.configs else None,
             Path(settings.tokenizer) if settings.tokenizer else None,
+            settings.compile_backend,
         )
         self._stacks = Stacks(settings.lora_memory_bytes, settings.stack_memory_bytes)
         self._texts = Texts(settings.text_memory_bytes)

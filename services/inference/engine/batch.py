@@ -99,7 +99,7 @@ class DenoisingBatch:
         self._emit = emit
         self._finish = finish
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._preparer = Preparer(preparation, partial(self._later, self._ready))
+        self.preparer = Preparer(preparation, partial(self._later, self._ready))
         self.decoder = Decoder(partial(self._later, self._decoded), safety)
         self._previewer = Previewer(partial(self._later, self._previewed), safety)
         self._jobs: dict[str, _Job] = {}
@@ -110,7 +110,7 @@ class DenoisingBatch:
 
     def close(self) -> None:
         """Let the threads end; jobs that are not finished are forgotten."""
-        self._preparer.close()
+        self.preparer.close()
         self.decoder.close()
         self._previewer.close()
 
@@ -180,7 +180,6 @@ class DenoisingBatch:
             self._fail(job_id, prepared)
         elif entry is not None:
             entry.prepared = prepared
-            self._emit(job_id, prepared.started())
 
     def _decoded(self, row: BatchRow, picture: RawPicture | Failure) -> None:
         entry = self._jobs.get(row.job_id)
@@ -212,7 +211,7 @@ class DenoisingBatch:
             waiting.remove(entry)
             rows[entry.brand] += 1
             entry.preparing = True
-            self._preparer.take(entry.job)
+            self.preparer.take(entry.job)
 
     def _admit(self) -> None:
         """Fill the batch."""
@@ -242,6 +241,8 @@ class DenoisingBatch:
         if bucket is None:
             bucket = Bucket(prepared.base, forward_row_bytes=self._row_bytes.get(prepared.bucket_key, 0))
             self._buckets[prepared.bucket_key] = bucket
+        if entry.joined == 0:
+            self._emit(entry.job.job_id, prepared.started())
         bucket.join(prepared.row(entry.joined))
         entry.joined += 1
         entry.active += 1

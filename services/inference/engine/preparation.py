@@ -5,6 +5,7 @@ Runs beside the denoising loop: the batch goes on while files are read and texts
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -43,6 +44,7 @@ class Prepared:
     phases: tuple[RowPhase, ...]
     shape_CHW: tuple[int, int, int]
     model_hashes: tuple[str, ...]
+    attach_seconds: float
     initial: InitialPicture | None
     beginning: Beginning | None
     """Of the initial picture; None: rows begin from noise alone."""
@@ -72,6 +74,7 @@ class Prepared:
             height=self.shape_CHW[1] * factor,
             karras=self.base.karras(self.job.karras, self.job.sampler),
             model_hashes=self.model_hashes,
+            attach_seconds=self.attach_seconds,
         )
 
     def row(self, index: int) -> BatchRow:
@@ -115,23 +118,32 @@ class Preparation:
         base = self.bases.get(job.base)
         shape_CHW = _latent_shape(job, base)
         plan = _plan(job, base)
-        model_hashes = self.stacks.model_hashes(job.loras, base)
         phases = compose(job, plan.steps, *shape_CHW[1:])
+        asked = time.perf_counter()
+        model_hashes = self.stacks.model_hashes(job.loras, base)
+        stacks = [[self.stacks.fold(part.loras, base) for part in phase.parts] for phase in phases]
+        attach_seconds = time.perf_counter() - asked
         initial, beginning = _beginning(job, base, shape_CHW)
         return Prepared(
             job=job,
             base=base,
             plan=plan,
-            phases=self._row_phases(job, base, phases),
+            phases=self._row_phases(job, base, phases, stacks),
             shape_CHW=shape_CHW,
             model_hashes=model_hashes,
+            attach_seconds=attach_seconds,
             initial=initial,
             beginning=beginning,
             colours=base.colours() if job.preview_every else None,
         )
 
-    def _row_phases(self, job: ImageJob, base: LoadedBase, phases: Sequence[Phase]) -> tuple[RowPhase, ...]:
-        stacks = [[self.stacks.fold(part.loras, base) for part in phase.parts] for phase in phases]
+    def _row_phases(
+        self,
+        job: ImageJob,
+        base: LoadedBase,
+        phases: Sequence[Phase],
+        stacks: Sequence[Sequence[FoldedStack]],
+    ) -> tuple[RowPhase, ...]:
         texts = self._texts(job, base, [stack for line in stacks for stack in line])
         # Phases that come back to the same stack come back to the same tensors.
         return tuple(

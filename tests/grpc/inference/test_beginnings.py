@@ -95,7 +95,7 @@ async def test_a_flagged_picture_is_withheld_and_counted(inference: Inference) -
     (image,) = answer.images
     assert (image.withheld, image.png, image.sha256) == (True, b"", "")
     metrics = inference.app.metrics.registry
-    assert metrics.get_sample_value("brandloom_inference_pictures_withheld_total") == 1.0
+    assert metrics.get_sample_value("brandloom_inference_pictures_withheld_total", {"brand": "acme"}) == 1.0
 
 
 @pytest.mark.parametrize(
