@@ -59,7 +59,12 @@ async def inference_app(
         drain = Drain()
         channel = open_channel(config.registry_address, token=common.local_token())
         await stack.enter_async_context(channel)
-        engine = EngineProcess(config.engine, on_step=meter.step_taken, on_restart=meter.engine_restarted)
+        engine = EngineProcess(
+            config.engine,
+            on_step=meter.step_taken,
+            on_text_step=meter.text_step_taken,
+            on_restart=meter.engine_restarted,
+        )
         registry = LiveRegistry(
             RegistryClient(channel),
             max_entries=config.resolutions,
@@ -85,7 +90,9 @@ async def inference_app(
             signer=C2paSigner(config.signing) if config.signing else NoSigner(),
             meter=meter,
             default_base=config.default_base,
+            default_text_base=config.default_text_base,
             max_rows=config.engine.max_rows,
+            max_text_rows=config.engine.max_text_rows,
             limits=config.limits,
             stopping=lambda: drain.begun,
         )

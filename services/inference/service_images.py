@@ -8,6 +8,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
+from servicekit.errors import InvalidArgument
 from services.inference.domain import MAX_SEED, PICTURE_FAMILIES, ImageRequest, Limits
 from services.inference.domain_jobs import (
     BaseRef,
@@ -24,7 +25,7 @@ from services.inference.picture_text import with_texts
 from services.inference.ports import Engine, Meter, PictureSigner
 from services.inference.service_admission import Admission, Admitted, Prepared
 from services.inference.service_resolving import Wanted
-from services.inference.service_stacks import read_stack, tags_of
+from services.inference.service_stacks import placed, read_stack, tags_of
 
 
 class ImageCases:
@@ -64,8 +65,11 @@ class ImageCases:
             yield admitted.queued(seed)
             base = await admitted.prepared.located_base()
             job = image_job(request, text, seed, base, admitted.prepared)
-            async for event in self._run(request, job, admitted):
-                yield event
+            try:
+                async for event in self._run(request, job, admitted):
+                    yield event
+            except InvalidArgument as error:
+                raise placed(error, request.stack, loras) from error
 
     async def _run(
         self, request: ImageRequest, job: ImageJob, admitted: Admitted

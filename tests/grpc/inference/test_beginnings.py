@@ -116,8 +116,23 @@ async def test_faults_name_their_fields(
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await inference.generate(initial_image=given)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    status = rpc_status.from_call(caught.value)
+    assert faulty_fields(caught.value) == [field]
+
+
+async def test_a_faulty_mask_of_a_region_names_the_entry_that_it_belongs_to(inference: Inference) -> None:
+    region = inference_pb2.Region(mask_png=b"no mask")
+    stack = [
+        inference_pb2.StackEntry(reference="neon"),
+        inference_pb2.StackEntry(reference="hero", region=region),
+    ]
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await inference.generate(prompt="<lora:hero:0.4> <lora:neon:0.1> a fox", stack=stack)
+    assert faulty_fields(caught.value) == ["stack[1].region.mask_png"]
+
+
+def faulty_fields(error: grpc.aio.AioRpcError) -> list[str]:
+    status = rpc_status.from_call(error)
     assert status is not None
     request = error_details_pb2.BadRequest()
     assert any(detail.Unpack(request) for detail in status.details)
-    assert [violation.field for violation in request.field_violations] == [field]
+    return [violation.field for violation in request.field_violations]
