@@ -25,6 +25,7 @@ from services.inference.live_registry import LiveRegistry
 from services.inference.local_bases import FileSystemBases
 from services.inference.lora_files import DiskCache
 from services.inference.meter import CapacityCollector, InferenceMeter
+from services.inference.picture_signing import C2paSigner, NoSigner
 from services.inference.registry_client import RegistryClient
 from services.inference.service import InferenceService
 from services.inference.servicer import InferenceServicer
@@ -99,6 +100,7 @@ async def inference_app(
                 max_file_bytes=config.max_file_bytes,
             ),
             engine=engine,
+            signer=C2paSigner(config.signing) if config.signing else NoSigner(),
             meter=meter,
             default_base=config.default_base,
             default_text_base=config.default_text_base,

@@ -87,6 +87,8 @@ class EngineSettings:
     """Pipeline directory with the configurations for single-file checkpoints; empty: worked out."""
     tokenizer: str = ""
     """Where single-file checkpoints get CLIP's tokenizer; empty: the hub's cache."""
+    safety_checker: str = ""
+    """Directory of the checker that finished pictures must pass; empty: none."""
     log_level: str = "INFO"
     log_format: str = "console"
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from services.inference.domain_capacity import CacheUsage, EngineState
 from services.inference.domain_changes import ResolutionUsage
-from services.inference.domain_jobs import BaseRef, EngineEvent, ImageJob, ResolvedStack
+from services.inference.domain_jobs import BaseRef, EngineEvent, ImageJob, ResolvedStack, UsedLora
 from services.inference.domain_texts import TextEngineEvent, TextJob
 
 
@@ -103,6 +103,14 @@ class Engine(Protocol):
         ...
 
 
+class PictureSigner(Protocol):
+    """Puts a signed statement of its origin into a picture."""
+
+    async def sign(self, png: bytes, job: ImageJob, stack: Sequence[UsedLora]) -> bytes:
+        """The PNG with the statement, its text chunks as they were; Unavailable if it cannot be signed."""
+        ...
+
+
 class Meter(Protocol):
     """Counts what the use cases do."""
 
@@ -132,4 +140,8 @@ class Meter(Protocol):
 
     def picture_made(self, brand: str) -> None:
         """A picture was handed out."""
+        ...
+
+    def picture_withheld(self, brand: str) -> None:
+        """The safety checker kept a picture back."""
         ...

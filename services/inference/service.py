@@ -8,7 +8,7 @@ from dataclasses import replace
 from services.inference.domain import Limits
 from services.inference.domain_capacity import Capacity
 from services.inference.domain_pins import ConfiguredPin
-from services.inference.ports import Engine, LocalBases, LoraFiles, Meter, Registry
+from services.inference.ports import Engine, LocalBases, LoraFiles, Meter, PictureSigner, Registry
 from services.inference.service_admission import Admission
 from services.inference.service_images import ImageCases
 from services.inference.service_pins import PinCases
@@ -27,6 +27,7 @@ class InferenceService:
         local_bases: LocalBases,
         files: LoraFiles,
         engine: Engine,
+        signer: PictureSigner,
         meter: Meter,
         default_base: str,
         default_text_base: str,
@@ -55,7 +56,9 @@ class InferenceService:
             meter=meter,
             stopping=stopping,
         )
-        self.images = ImageCases(admission=self.admission, engine=engine, meter=meter, limits=limits)
+        self.images = ImageCases(
+            admission=self.admission, engine=engine, signer=signer, meter=meter, limits=limits
+        )
         self.texts = TextCases(admission=self.admission, engine=engine, limits=limits)
         self.pins = PinCases(
             admission=self.admission, files=files, engine=engine, limits=limits, configured=configured_pins

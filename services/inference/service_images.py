@@ -8,6 +8,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
+from servicekit.errors import InvalidArgument
 from services.inference.domain import MAX_SEED, PICTURE_FAMILIES, ImageRequest, Limits
 from services.inference.domain_jobs import (
     BaseRef,
@@ -18,20 +19,30 @@ from services.inference.domain_jobs import (
     Progress,
     RawPicture,
     Started,
+    UsedLora,
 )
 from services.inference.picture_text import with_texts
-from services.inference.ports import Engine, Meter
+from services.inference.ports import Engine, Meter, PictureSigner
 from services.inference.service_admission import Admission, Admitted, Prepared
 from services.inference.service_resolving import Wanted
-from services.inference.service_stacks import read_stack, tags_of
+from services.inference.service_stacks import placed, read_stack, tags_of
 
 
 class ImageCases:
     """Resolves what a request names, has the engine make its pictures, and says what they were made from."""
 
-    def __init__(self, *, admission: Admission, engine: Engine, meter: Meter, limits: Limits) -> None:
+    def __init__(
+        self,
+        *,
+        admission: Admission,
+        engine: Engine,
+        signer: PictureSigner,
+        meter: Meter,
+        limits: Limits,
+    ) -> None:
         self._admission = admission
         self._engine = engine
+        self._signer = signer
         self._meter = meter
         self._limits = limits
 
@@ -54,14 +65,15 @@ class ImageCases:
             yield admitted.queued(seed)
             base = await admitted.prepared.located_base()
             job = image_job(request, text, seed, base, admitted.prepared)
-            async for event in self._run(request, job, admitted):
-                yield event
+            try:
+                async for event in self._run(request, job, admitted):
+                    yield event
+            except InvalidArgument as error:
+                raise placed(error, request.stack, loras) from error
 
     async def _run(
         self, request: ImageRequest, job: ImageJob, admitted: Admitted
     ) -> AsyncIterator[ImageEvent]:
-        tags = tags_of(request.stack)
-        full_prompt = f"{request.prompt} {tags}" if tags else request.prompt
         started: Started | None = None
         steps = 0
         async with aclosing(self._engine.generate(job)) as events:
@@ -72,24 +84,39 @@ class ImageCases:
                     self._meter.stack_attached(event.attach_seconds)
                 elif isinstance(event, RawPicture):
                     assert started is not None
-                    png = b""
-                    if not event.withheld:
-                        png = with_texts(
-                            event,
-                            brand=request.brand,
-                            full_prompt=full_prompt,
-                            job=job,
-                            started=started,
-                            stack=admitted.prepared.resolution.stack,
-                        )
-                    self._meter.picture_made(request.brand)
-                    yield _picture(event, png)
+                    stack = admitted.prepared.resolution.stack
+                    yield await self._finished(event, request, job, started, stack)
                 else:
                     if isinstance(event, Progress):
                         self._meter.rows_stepped(request.brand, event.step - steps)
                         steps = event.step
                     assert isinstance(event, Progress | Preview)
                     yield event
+
+    async def _finished(
+        self,
+        raw: RawPicture,
+        request: ImageRequest,
+        job: ImageJob,
+        started: Started,
+        stack: tuple[UsedLora, ...],
+    ) -> Picture:
+        """The picture as it leaves: with what it says of itself, or withheld."""
+        if raw.withheld:
+            self._meter.picture_withheld(request.brand)
+            return _picture(raw, b"")
+        tags = tags_of(request.stack)
+        png = with_texts(
+            raw,
+            brand=request.brand,
+            full_prompt=f"{request.prompt} {tags}" if tags else request.prompt,
+            job=job,
+            started=started,
+            stack=stack,
+        )
+        png = await self._signer.sign(png, job, stack)
+        self._meter.picture_made(request.brand)
+        return _picture(raw, png)
 
 
 def image_job(request: ImageRequest, text: str, seed: int, base: BaseRef, prepared: Prepared) -> ImageJob:
@@ -125,6 +152,6 @@ def _picture(raw: RawPicture, png: bytes) -> Picture:
         width=raw.width,
         height=raw.height,
         png=png,
-        sha256=hashlib.sha256(png).hexdigest(),
+        sha256=hashlib.sha256(png).hexdigest() if png else "",
         withheld=raw.withheld,
     )
