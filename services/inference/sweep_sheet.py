@@ -24,6 +24,8 @@ _SMALLEST_CELL: Final = 40
 _READABLE_CELL: Final = 112
 """Smaller pictures are enlarged to this, so that captions fit above them."""
 _MOST_LINES: Final = 3
+_TALLEST: Final = 1.5
+"""Height over width beyond which bands are put side by side."""
 _PAPER: Final = "#fbfaf7"
 _INK: Final = "#22222a"
 _SOFT_INK: Final = "#6c6c78"
@@ -45,10 +47,12 @@ class _Drawn:
     """A band with its place on the sheet."""
 
     band: _Band
+    left: int
     top: int
     heading: tuple[str, ...]
     columns: tuple[tuple[str, ...], ...]
     grid_top: int
+    bottom: int
 
 
 class SweepSheet:
@@ -56,15 +60,18 @@ class SweepSheet:
 
     def __init__(self, request: SweepRequest, title: str, width: int, height: int) -> None:
         """All cells are `width` x `height` pixels. `title` says what they share."""
-        self._bands = _bands(request)
+        self._bands, most_beside = _bands(request)
         self._title = title
         self._aspect = width / height
         side = min(max(width, height, _READABLE_CELL), _LARGEST_CELL)
-        while True:
-            self._measure(side)
-            if self._width * self._height <= MAX_PIXELS or side <= _SMALLEST_CELL:
-                break
+        beside = 1
+        self._measure(side, beside)
+        while self._height > _TALLEST * self._width and beside < most_beside:
+            beside += 1
+            self._measure(side, beside)
+        while self._width * self._height > MAX_PIXELS and side > _SMALLEST_CELL:
             side = max(_SMALLEST_CELL, int(side * 0.94))
+            self._measure(side, beside)
         self._sheet = Image.new("RGB", (self._width, self._height), _PAPER)
         self._places = dict(self._draw())
 
@@ -85,8 +92,8 @@ class SweepSheet:
         self._sheet.save(file, format="PNG")
         return file.getvalue()
 
-    def _measure(self, side: int) -> None:
-        """Sizes of everything for cells whose longer side has so many pixels."""
+    def _measure(self, side: int, beside: int) -> None:
+        """Sizes of everything for cells whose longer side has so many pixels, so many bands side by side."""
         self._cell_width = max(1, round(side * min(1.0, self._aspect)))
         self._cell_height = max(1, round(side * min(1.0, 1 / self._aspect)))
         self._text = max(11, min(22, side // 12))
@@ -94,42 +101,50 @@ class SweepSheet:
         self._gap = max(4, side // 40)
         self._margin = 2 * self._text
         labels = [label for band in self._bands for label, _ in band.rows]
-        font = _font(self._text)
-        self._row_label = max((math.ceil(font.getlength(label)) for label in labels), default=0)
-        self._row_label += 2 * self._gap if self._row_label else 0
+        widest = max(math.ceil(_font(self._text).getlength(label)) for label in labels)
+        self._row_label = widest + 2 * self._gap if widest else 0
         across = max(len(band.columns) for band in self._bands)
-        content = self._row_label + across * (self._cell_width + self._gap) - self._gap
+        band_width = self._row_label + across * (self._cell_width + self._gap) - self._gap
         # Headings need some width even above a single small cell.
-        content = max(content, 22 * self._text)
+        band_width = max(band_width, 22 * self._text // beside)
+        content = beside * (band_width + self._margin) - self._margin
         self._width = content + 2 * self._margin
         self._heading = _wrapped(self._title, content, self._text)
         top = self._margin + len(self._heading) * self._line + self._gap
-        self._drawn = []
-        for band in self._bands:
-            heading = _wrapped(band.heading, content, self._text)
-            columns = tuple(_wrapped(label, self._cell_width, self._text) for label in band.columns)
-            label_lines = max(len(lines) for lines in columns)
-            grid_top = top + (len(heading) + label_lines) * self._line + self._gap
-            self._drawn.append(_Drawn(band, top, heading, columns, grid_top))
-            top = grid_top + len(band.rows) * (self._cell_height + self._gap) + self._gap
-        self._height = top + self._margin - 2 * self._gap
+        self._drawn: list[_Drawn] = []
+        for number, band in enumerate(self._bands):
+            if number and number % beside == 0:
+                top = max(drawn.bottom for drawn in self._drawn[-beside:]) + self._gap
+            left = self._margin + number % beside * (band_width + self._margin)
+            self._drawn.append(self._placed(band, left, top, band_width))
+        self._height = max(drawn.bottom for drawn in self._drawn) + self._margin
+
+    def _placed(self, band: _Band, left: int, top: int, width: int) -> _Drawn:
+        heading = _wrapped(band.heading, width, self._text)
+        columns = tuple(_wrapped(label, self._cell_width, self._text) for label in band.columns)
+        label_lines = max(len(lines) for lines in columns)
+        grid_top = top + (len(heading) + label_lines) * self._line + self._gap
+        bottom = grid_top + len(band.rows) * (self._cell_height + self._gap)
+        return _Drawn(band, left, top, heading, columns, grid_top, bottom)
 
     def _draw(self) -> Iterator[tuple[Place, tuple[int, int]]]:
         """Writes all labels; says where each cell goes."""
         draw = ImageDraw.Draw(self._sheet)
-        font = _font(self._text)
         self._write(draw, self._margin, self._margin, self._heading, _SOFT_INK)
         for drawn in self._drawn:
-            self._write(draw, self._margin, drawn.top, drawn.heading, _INK)
+            self._write(draw, drawn.left, drawn.top, drawn.heading, _INK)
             labels_top = drawn.top + len(drawn.heading) * self._line
-            left = self._margin + self._row_label
+            grid_left = drawn.left + self._row_label
             for column, lines in enumerate(drawn.columns):
-                self._write(draw, left + column * (self._cell_width + self._gap), labels_top, lines, _SOFT_INK)
+                x = grid_left + column * (self._cell_width + self._gap)
+                self._write(draw, x, labels_top, lines, _SOFT_INK)
             for row, (label, places) in enumerate(drawn.band.rows):
                 y = drawn.grid_top + row * (self._cell_height + self._gap)
-                draw.text((self._margin, y + (self._cell_height - self._line) // 2), label, _SOFT_INK, font)
+                self._write(
+                    draw, drawn.left, y + (self._cell_height - self._line) // 2, (label,), _SOFT_INK
+                )
                 for column, place in enumerate(places):
-                    x = left + column * (self._cell_width + self._gap)
+                    x = grid_left + column * (self._cell_width + self._gap)
                     draw.rectangle((x, y, x + self._cell_width - 1, y + self._cell_height - 1), _BLANK)
                     yield place, (x, y)
 
@@ -143,13 +158,15 @@ class SweepSheet:
 _FILTER: Final = Image.Resampling.LANCZOS
 
 
-def _bands(request: SweepRequest) -> tuple[_Band, ...]:
+def _bands(request: SweepRequest) -> tuple[tuple[_Band, ...], int]:
+    """The bands, and how many of them may stand side by side."""
     prompts = [" ".join(prompt.split()) or "(no prompt)" for prompt in request.prompts]
     seeds = [f"seed {seed}" for seed in request.seeds]
     weights = [f"x {weight:g}" for weight in request.weights]
     axes = [axis for axis in (prompts, seeds, weights) if len(axis) > 1]
     if len(axes) <= 1:
-        return _wrapped_axis(request, axes[0] if axes else seeds, prompts if axes != [prompts] else [])
+        headings = prompts if axes != [prompts] else []
+        return _wrapped_axis(request, axes[0] if axes else seeds, headings), 1
     bands = []
     for number, prompt in enumerate(prompts):
         if len(weights) == 1:
@@ -164,7 +181,7 @@ def _bands(request: SweepRequest) -> tuple[_Band, ...]:
             for seed, label in enumerate(seeds)
         )
         bands.append(_Band(prompt, tuple(weights), rows))
-    return tuple(bands)
+    return tuple(bands), len(bands)
 
 
 def _wrapped_axis(request: SweepRequest, labels: Sequence[str], headings: Sequence[str]) -> tuple[_Band, ...]:
