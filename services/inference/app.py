@@ -53,6 +53,7 @@ async def inference_app(
         metrics = ServiceMetrics("inference")
         meter = InferenceMeter(metrics)
         store = open_store(common.store.url, common.store)
+        drain = Drain()
         channel = open_channel(config.registry_address, token=common.local_token())
         await stack.enter_async_context(channel)
         engine = EngineProcess(config.engine, on_step=meter.step_taken, on_restart=meter.engine_restarted)
@@ -77,6 +78,7 @@ async def inference_app(
             default_base=config.default_base,
             max_rows=config.engine.max_rows,
             limits=config.limits,
+            stopping=lambda: drain.begun,
         )
         metrics.registry.register(CapacityCollector(service))
         add = inference_pb2_grpc.add_InferenceServiceServicer_to_server
@@ -85,7 +87,8 @@ async def inference_app(
             metrics,
             [Registration(SERVICE_NAME, add, InferenceServicer(service))],
             readiness={"engine": engine.ready, "store": store.ready},
-            drain=Drain(),
+            drain=drain,
+            before_stop=service.admission.idle,
             readiness_poll_seconds=0.5,
             max_message_bytes=MAX_MESSAGE_BYTES,
             authenticator=authenticator,

@@ -52,6 +52,7 @@ def read_config(environment: Mapping[str, str] = os.environ) -> InferenceConfig:
         limits=Limits(
             max_side=reader.integer("BRANDLOOM_INFERENCE_MAX_SIDE", 1024, minimum=8, maximum=2048),
             max_queued=reader.integer("BRANDLOOM_INFERENCE_MAX_QUEUED", 64, minimum=1, maximum=100_000),
+            brand_share=reader.number("BRANDLOOM_INFERENCE_BRAND_SHARE", 0.5, 0.001, 1.0),
         ),
         engine=EngineSettings(
             device=reader.text("BRANDLOOM_INFERENCE_DEVICE", "auto"),

@@ -51,3 +51,5 @@ class Capacity:
     bases: tuple[LoadedBase, ...]
     caches: tuple[CacheUsage, ...]
     samplers: tuple[Sampler, ...] = tuple(Sampler)
+    draining: bool = False
+    """Whether it finishes what it has and takes nothing new."""

@@ -119,14 +119,18 @@ class EngineProcess:
         """Whether a job would be taken now."""
         return self._state.ready
 
+    def require_ready(self) -> None:
+        """See the port."""
+        if self._connection is None or not self._state.ready:
+            raise self._gone("the engine is starting")
+
     def state(self) -> EngineState:
         """What the engine last told."""
         return self._state
 
     async def generate(self, job: ImageJob) -> AsyncGenerator[EngineEvent, None]:
         """See the port."""
-        if self._connection is None or not self._state.ready:
-            raise self._gone("the engine is starting")
+        self.require_ready()
         flight = _Flight()
         self._flights[job.job_id] = flight
         ended = False

@@ -20,10 +20,22 @@ class InferenceMeter:
 
     def __init__(self, metrics: ServiceMetrics) -> None:
         self._queue_depth = metrics.gauge("queue_depth", "Requests that wait for their first step.")
+        self._brand_queue_depth = metrics.gauge(
+            "brand_queue_depth", "Requests of a brand that wait, while there are any.", ["brand"]
+        )
         self._queue_seconds = metrics.histogram(
             "queue_seconds", "Time from a request to its first row in the batch.", buckets=_SECONDS
         )
-        self._pictures = metrics.counter("pictures", "Pictures handed out.")
+        self._requests = metrics.counter("requests", "Requests that got a place in the queue.", ["brand"])
+        self._pictures = metrics.counter("pictures", "Pictures handed out.", ["brand"])
+        self._row_steps = metrics.counter(
+            "row_steps", "Denoising steps of single pictures, finished or not.", ["brand"]
+        )
+        self._attach_seconds = metrics.histogram(
+            "attach_seconds",
+            "Time from asking for a request's stack until its weights were ready for the rows.",
+            buckets=_SECONDS,
+        )
         self._rows = metrics.histogram("step_rows", "Rows in a denoising step.", buckets=_ROWS)
         self._forward_rows = metrics.counter(
             "forward_rows", "Rows that passed the denoising model, negative prompts counted too."
@@ -33,17 +45,34 @@ class InferenceMeter:
         )
         self._restarts = metrics.counter("engine_restarts", "Engine processes started after the first.")
 
-    def queue_changed(self, waiting: int) -> None:
+    def queue_changed(self, waiting: int, brand: str, of_brand: int) -> None:
         """See the port."""
         self._queue_depth.set(waiting)
+        if of_brand:
+            self._brand_queue_depth.labels(brand=brand).set(of_brand)
+        else:
+            # Nobody has checked yet whether there is such a brand: names must not pile up.
+            self._brand_queue_depth.remove(brand)
+
+    def request_admitted(self, brand: str) -> None:
+        """See the port."""
+        self._requests.labels(brand=brand).inc()
 
     def request_started(self, waited_seconds: float) -> None:
         """See the port."""
         self._queue_seconds.observe(waited_seconds)
 
-    def picture_made(self) -> None:
+    def stack_attached(self, seconds: float) -> None:
         """See the port."""
-        self._pictures.inc()
+        self._attach_seconds.observe(seconds)
+
+    def rows_stepped(self, brand: str, steps: int) -> None:
+        """See the port."""
+        self._row_steps.labels(brand=brand).inc(steps)
+
+    def picture_made(self, brand: str) -> None:
+        """See the port."""
+        self._pictures.labels(brand=brand).inc()
 
     def step_taken(self, rows: int, forward_rows: int, seconds: float) -> None:
         """The engine took a step."""

@@ -48,6 +48,12 @@ class LoraFiles(Protocol):
         """
         ...
 
+    def doubt(self, digests: Sequence[str]) -> None:
+        """These files could not be used: each is looked at anew, and fetched if need be, by its next
+        lease.
+        """
+        ...
+
     def usage(self) -> CacheUsage:
         """How full the disk cache is."""
         ...
@@ -64,6 +70,10 @@ class Engine(Protocol):
         """
         ...
 
+    def require_ready(self) -> None:
+        """Unavailable, with the time after which it is likely to be there, while it takes no jobs."""
+        ...
+
     def state(self) -> EngineState:
         """What it last told."""
         ...
@@ -72,14 +82,26 @@ class Engine(Protocol):
 class Meter(Protocol):
     """Counts what the use cases do."""
 
-    def queue_changed(self, waiting: int) -> None:
-        """So many requests wait."""
+    def queue_changed(self, waiting: int, brand: str, of_brand: int) -> None:
+        """So many requests wait, so many of them of the brand, where something has changed."""
+        ...
+
+    def request_admitted(self, brand: str) -> None:
+        """A request of a brand that exists is on its way."""
         ...
 
     def request_started(self, waited_seconds: float) -> None:
         """A request got its first row."""
         ...
 
-    def picture_made(self) -> None:
+    def stack_attached(self, seconds: float) -> None:
+        """The engine had a request's stack ready after so long."""
+        ...
+
+    def rows_stepped(self, brand: str, steps: int) -> None:
+        """So many denoising steps of single pictures were taken."""
+        ...
+
+    def picture_made(self, brand: str) -> None:
         """A picture was handed out."""
         ...

@@ -31,7 +31,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         """Queued, progress and pictures."""
         wanted = convert.image_request(request)
         try:
-            async for event in self._service.generate_images(wanted):
+            async for event in self._service.images.generate(wanted):
                 yield convert.image_response(event)
         except ServiceError as error:
             if current_principal().administrator or not error.reason.startswith(_BASE_MODEL_REASONS):

@@ -5,6 +5,7 @@ N tokens, D features.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import torch
@@ -32,6 +33,7 @@ class Prepared:
     prompt_ND: torch.Tensor
     negative_ND: torch.Tensor | None
     shape_CHW: tuple[int, int, int]
+    attach_seconds: float
 
     @property
     def bucket_key(self) -> BucketKey:
@@ -46,6 +48,7 @@ class Prepared:
             height=self.shape_CHW[1] * factor,
             karras=self.base.karras(self.job.karras, self.job.sampler),
             model_hashes=self.stack.model_hashes,
+            attach_seconds=self.attach_seconds,
         )
 
     def row(self, index: int) -> BatchRow:
@@ -77,13 +80,15 @@ class Preparation:
         base = self.bases.get(job.base)
         shape_CHW = _latent_shape(job, base)
         plan = base.plan(job.sampler, job.steps, base.karras(job.karras, job.sampler))
+        asked = time.perf_counter()
         stack = self.stacks.fold(job.loras, base)
+        attach_seconds = time.perf_counter() - asked
         # At a guidance of 1 or below the negative prompt has no say, and no second forward is made.
         texts = [job.prompt, job.negative_prompt] if job.guidance > 1 else [job.prompt]
         rows = [TextRow(text, stack.text_encoder, job.clip_skip) for text in texts]
         embeddings = self.texts.encode(rows, base)
         negative_ND = embeddings[1] if job.guidance > 1 else None
-        return Prepared(job, base, plan, stack, embeddings[0], negative_ND, shape_CHW)
+        return Prepared(job, base, plan, stack, embeddings[0], negative_ND, shape_CHW, attach_seconds)
 
 
 def _latent_shape(job: ImageJob, base: LoadedBase) -> tuple[int, int, int]:
