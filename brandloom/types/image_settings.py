@@ -15,8 +15,9 @@ Stack = Sequence[StackEntry | str]
 class PictureSettings(TypedDict, total=False):
     """What all pictures of a request share. Left out, 0 and None mean the service's own defaults.
 
-    `width` and `height` are in pixels, multiples of 8; `clip_skip` is layers of the text encoder to skip from its
-    end; `switch_every` is steps, for Composition.SWITCH; of a brand's requests those of larger `priority` go first.
+    `width` and `height` are in pixels, multiples of 8; `clip_skip` is layers of the text encoder to skip from
+    its end; `switch_every` is steps, for Composition.SWITCH; of a brand's requests those of larger `priority`
+    go first.
     """
 
     stack: Stack

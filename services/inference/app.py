@@ -25,6 +25,7 @@ from services.inference.meter import CapacityCollector, InferenceMeter
 from services.inference.registry_client import RegistryClient
 from services.inference.service import InferenceService
 from services.inference.servicer import InferenceServicer
+from services.inference.stack_exporter import ProcessStackExporter
 
 MAX_MESSAGE_BYTES = 32 << 20
 """A 2048 x 2048 PNG of noise has about 12 MB."""
@@ -37,6 +38,7 @@ class InferenceApp:
 
     server: ServiceServer
     engine: EngineProcess
+    stack_exporter: ProcessStackExporter
     service: InferenceService
     metrics: ServiceMetrics
 
@@ -57,6 +59,10 @@ async def inference_app(
         channel = open_channel(config.registry_address, token=common.local_token())
         await stack.enter_async_context(channel)
         engine = EngineProcess(config.engine, on_step=meter.step_taken, on_restart=meter.engine_restarted)
+        exporter = ProcessStackExporter(
+            config.cache_directory / "exports", configs=config.base_models.configs
+        )
+        stack.push_async_callback(exporter.close)
         service = InferenceService(
             registry=RegistryClient(channel),
             local_bases=FileSystemBases(
@@ -74,6 +80,7 @@ async def inference_app(
                 max_file_bytes=config.max_file_bytes,
             ),
             engine=engine,
+            exporter=exporter,
             meter=meter,
             default_base=config.default_base,
             max_rows=config.engine.max_rows,
@@ -95,4 +102,4 @@ async def inference_app(
         )
         engine.start()
         stack.push_async_callback(engine.stop)
-        yield InferenceApp(server, engine, service, metrics)
+        yield InferenceApp(server, engine, exporter, service, metrics)

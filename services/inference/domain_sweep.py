@@ -56,8 +56,8 @@ class SweepRequest:
             faults.append(
                 FieldViolation(
                     "prompts",
-                    f"with {len(self.prompts)} prompts, {len(self.seeds)} seeds and {len(self.weights)} weights "
-                    f"the sweep has {self.size} cells, at most {MAX_CELLS} are made",
+                    f"with {len(self.prompts)} prompts, {len(self.seeds)} seeds and {len(self.weights)} "
+                    f"weights the sweep has {self.size} cells, at most {MAX_CELLS} are made",
                 )
             )
         if self.template.count != 1:
@@ -87,7 +87,7 @@ class SweepRequest:
                 if largest > MAX_WEIGHT:
                     yield FieldViolation(
                         f"weights[{index}]",
-                        f"makes a weight of {largest:g} of template.stack[{number}], {MAX_WEIGHT:g} is the most",
+                        f"makes a weight of template.stack[{number}] {largest:g}, not at most {MAX_WEIGHT:g}",
                     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from services.inference.domain_capacity import CacheUsage, EngineState
+from services.inference.domain_export import ExportedFile, ExportOrder
 from services.inference.domain_jobs import BaseRef, EngineEvent, ImageJob, ResolvedStack
 
 
@@ -76,6 +77,18 @@ class Engine(Protocol):
 
     def state(self) -> EngineState:
         """What it last told."""
+        ...
+
+
+class StackExporter(Protocol):
+    """Writes stacks as single files of weights."""
+
+    def export(self, order: ExportOrder) -> AbstractAsyncContextManager[ExportedFile]:
+        """The file, which stays until the context ends.
+
+        FailedPrecondition for a LoRA or a base that cannot be used, InvalidArgument where nothing is left to
+        write or the precision does not hold it, Unavailable when too many wait or the writer goes away.
+        """
         ...
 
 

@@ -7,11 +7,14 @@ from dataclasses import replace
 
 from services.inference.domain import Limits
 from services.inference.domain_capacity import Capacity
-from services.inference.ports import Engine, LocalBases, LoraFiles, Meter, Registry
+from services.inference.ports import Engine, LocalBases, LoraFiles, Meter, Registry, StackExporter
 from services.inference.service_admission import Admission
+from services.inference.service_export import ExportCases
 from services.inference.service_images import ImageCases
+from services.inference.service_pictures import PictureMaker
 from services.inference.service_queue import RequestQueue
 from services.inference.service_resolving import Resolver
+from services.inference.service_sweep import SweepCases
 
 
 class InferenceService:
@@ -24,6 +27,7 @@ class InferenceService:
         local_bases: LocalBases,
         files: LoraFiles,
         engine: Engine,
+        exporter: StackExporter,
         meter: Meter,
         default_base: str,
         max_rows: int,
@@ -47,7 +51,10 @@ class InferenceService:
             meter=meter,
             stopping=stopping,
         )
-        self.images = ImageCases(admission=self.admission, engine=engine, meter=meter, limits=limits)
+        maker = PictureMaker(engine=engine, meter=meter)
+        self.images = ImageCases(admission=self.admission, maker=maker, limits=limits)
+        self.sweeps = SweepCases(admission=self.admission, maker=maker, limits=limits, max_rows=max_rows)
+        self.exports = ExportCases(admission=self.admission, exporter=exporter, limits=limits)
 
     def capacity(self) -> Capacity:
         """What the service holds and can take at this moment."""

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from copy import copy
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import grpc.aio
 import structlog
 
+from brandloom.api.common.v1 import artifact_pb2
 from brandloom.api.inference.v1 import inference_pb2, inference_pb2_grpc
 from servicekit.errors import ServiceError
 from servicekit.identity import current_principal
-from services.inference import convert
+from services.inference import convert, convert_export, convert_sweep
 from services.inference.service import InferenceService
+
+T = TypeVar("T")
 
 _BASE_MODEL_REASONS: Final = "BASE_MODEL_"
 _log = structlog.get_logger(__name__)
@@ -29,14 +33,22 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         self, request: inference_pb2.GenerateImagesRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[inference_pb2.GenerateImagesResponse]:
         """Queued, progress and pictures."""
-        wanted = convert.image_request(request)
-        try:
-            async for event in self._service.images.generate(wanted):
-                yield convert.image_response(event)
-        except ServiceError as error:
-            if current_principal().administrator or not error.reason.startswith(_BASE_MODEL_REASONS):
-                raise
-            raise _without_places(error) from error
+        async for event in _told(self._service.images.generate(convert.image_request(request))):
+            yield convert.image_response(event)
+
+    async def GenerateSweep(  # noqa: N802
+        self, request: inference_pb2.GenerateSweepRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> AsyncIterator[inference_pb2.GenerateSweepResponse]:
+        """Queued, progress, cells as they get done, and the sheet."""
+        async for event in _told(self._service.sweeps.sweep(convert_sweep.sweep_request(request))):
+            yield convert_sweep.sweep_response(event)
+
+    async def ExportStack(  # noqa: N802
+        self, request: inference_pb2.ExportStackRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> AsyncIterator[artifact_pb2.FileChunk]:
+        """What the file is, then its bytes."""
+        async for part in _told(self._service.exports.export(convert_export.export_request(request))):
+            yield convert_export.file_chunk(part)
 
     async def GetCapacity(  # noqa: N802
         self, request: inference_pb2.GetCapacityRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -44,6 +56,18 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         """What the service can take now; where base models lie is told to administrators only."""
         administrator = current_principal().administrator
         return convert.capacity_response(self._service.capacity(), show_sources=administrator)
+
+
+async def _told(events: AsyncGenerator[T, None]) -> AsyncIterator[T]:
+    """The events; an error of theirs as this caller may see it. Ends them when it is left."""
+    try:
+        async with aclosing(events):
+            async for event in events:
+                yield event
+    except ServiceError as error:
+        if current_principal().administrator or not error.reason.startswith(_BASE_MODEL_REASONS):
+            raise
+        raise _without_places(error) from error
 
 
 def _without_places(error: ServiceError) -> ServiceError:

@@ -1,8 +1,8 @@
 """A sweep's contact sheet: every cell, with prompts, seeds and weights written beside them.
 
-The grid has three axes and a sheet two: prompts are bands one below the other, within a band seeds are rows and
-weights columns. Where only seeds vary beside the prompts they are the columns; where one axis alone varies, its
-cells are wrapped into a square of captioned pictures.
+The grid has three axes and a sheet two: prompts are bands one below the other, within a band seeds are rows
+and weights columns. Where only seeds vary beside the prompts they are the columns; where one axis alone
+varies, its cells are wrapped into a square of captioned pictures.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Final
 
 from PIL import Image, ImageDraw, ImageFont
 
+from services.inference.domain import Composition
 from services.inference.domain_sweep import Place, SweepRequest
 
 MAX_PIXELS: Final = 9_000_000
@@ -140,22 +141,36 @@ class SweepSheet:
                 self._write(draw, x, labels_top, lines, _SOFT_INK)
             for row, (label, places) in enumerate(drawn.band.rows):
                 y = drawn.grid_top + row * (self._cell_height + self._gap)
-                self._write(
-                    draw, drawn.left, y + (self._cell_height - self._line) // 2, (label,), _SOFT_INK
-                )
+                self._write(draw, drawn.left, y + (self._cell_height - self._line) // 2, (label,), _SOFT_INK)
                 for column, place in enumerate(places):
                     x = grid_left + column * (self._cell_width + self._gap)
                     draw.rectangle((x, y, x + self._cell_width - 1, y + self._cell_height - 1), _BLANK)
                     yield place, (x, y)
 
-    def _write(
-        self, draw: ImageDraw.ImageDraw, x: int, y: int, lines: Sequence[str], colour: str
-    ) -> None:
+    def _write(self, draw: ImageDraw.ImageDraw, x: int, y: int, lines: Sequence[str], colour: str) -> None:
         for number, line in enumerate(lines):
             draw.text((x, y + number * self._line), line, colour, _font(self._text))
 
 
 _FILTER: Final = Image.Resampling.LANCZOS
+
+
+def title_of(request: SweepRequest) -> str:
+    """What all cells share, in words."""
+    template = request.template
+    stack = " + ".join(f"{entry.reference} {entry.weight:g}" for entry in template.stack)
+    words = [
+        stack,
+        f"seed {request.seeds[0]}" if len(request.seeds) == 1 else "",
+        f"weights x {request.weights[0]:g}"
+        if request.weights != (1.0,) and len(request.weights) == 1
+        else "",
+        f"{template.steps} steps",
+        template.sampler.value,
+        f"guidance {template.guidance:g}",
+        template.composition.value if template.composition is not Composition.ADD else "",
+    ]
+    return ", ".join(word for word in words if word)
 
 
 def _bands(request: SweepRequest) -> tuple[tuple[_Band, ...], int]:
