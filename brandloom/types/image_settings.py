@@ -9,7 +9,7 @@ from brandloom.types.inference import Composition, InitialImage, Sampler, SigmaS
 from brandloom.types.registry import BaseModel
 
 Stack = Sequence[StackEntry | str]
-"""LoRAs by reference: `"hero@prod"` with weight 1, or `StackEntry("hero@prod", 0.6)`."""
+"""LoRAs: `StackEntry("hero@prod", 0.6)`, or as one writes them: `"hero@prod:0.6:steps=20%-80%"`."""
 
 
 class PictureSettings(TypedDict, total=False):
