@@ -22,7 +22,7 @@ def parse_stack_entry(text: str, *, folder: Path | None = None) -> StackEntry:
     Files are looked for in `folder`. Raises ConfigurationError saying what cannot be read.
     """
     reference, *parts = (part.strip() for part in text.split(":"))
-    values: dict[str, Any] = {}
+    said: dict[str, str] = {}
     weights: list[float] = []
     for part in parts:
         name, equals, value = part.partition("=")
@@ -30,19 +30,21 @@ def parse_stack_entry(text: str, *, folder: Path | None = None) -> StackEntry:
             weights.append(_weight(part, text))
         elif name not in _READERS:
             raise _fault(text, f"knows {', '.join(_READERS)}, not {name!r}")
-        elif name in values:
+        elif name in said:
             raise _fault(text, f"says {name}= twice")
         else:
-            values[name] = _READERS[name](value, text, folder or Path())
+            said[name] = value
     if not reference or len(weights) > 2:
         raise _fault(text, f"is not {FORM}")
     # As in a prompt's tag: of two weights the text encoder's is the first.
-    named = dict(zip(("te", "unet") if len(weights) == 2 else ("unet",), weights, strict=False))
-    if named.keys() & values.keys():
+    named: dict[str, Any] = dict(
+        zip(("te", "unet") if len(weights) == 2 else ("unet",), weights, strict=False)
+    )
+    if named.keys() & said.keys():
         raise _fault(text, "says a weight twice")
-    if "box" in values and "mask" in values:
+    if "box" in said and "mask" in said:
         raise _fault(text, "has a box and a mask: one region is all there can be")
-    named |= values
+    named |= {name: _READERS[name](value, text, folder or Path()) for name, value in said.items()}
     return StackEntry(
         reference,
         named.get("unet"),
