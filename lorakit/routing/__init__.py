@@ -2,22 +2,25 @@
 
 A frozen model is prepared once with :func:`install`; a forward pass then runs under ``with routed(model,
 routing)``, where the routing says which rows get what. :class:`SegmentRouting` trains many jobs at once,
-:class:`GatheredRouting` serves many stacks at once.
+:class:`GatheredRouting` serves many stacks at once, :class:`PaddedRouting` does so in compiled models.
 """
 
 from lorakit.routing.gathered import GatheredRouting, RowAdapter
-from lorakit.routing.layers import RoutedConv1x1, RoutedLinear, Routing, install, routed, uninstall
+from lorakit.routing.layers import RoutedConv, RoutedLinear, Routing, install, routed, uninstall
+from lorakit.routing.padded import PaddedRouting, padded_count
 from lorakit.routing.segments import Segment, SegmentRouting
 
 __all__ = [
     "GatheredRouting",
-    "RoutedConv1x1",
+    "PaddedRouting",
+    "RoutedConv",
     "RoutedLinear",
     "RowAdapter",
     "Routing",
     "Segment",
     "SegmentRouting",
     "install",
+    "padded_count",
     "routed",
     "uninstall",
 ]

@@ -19,6 +19,7 @@ from servicekit.metrics import ServiceMetrics
 from servicekit.server import Registration, ServiceServer
 from services.inference.config import InferenceConfig
 from services.inference.engine_process import EngineProcess
+from services.inference.live_registry import LiveRegistry
 from services.inference.local_bases import FileSystemBases
 from services.inference.lora_files import DiskCache
 from services.inference.meter import CapacityCollector, InferenceMeter
@@ -40,6 +41,7 @@ class InferenceApp:
     engine: EngineProcess
     stack_exporter: ProcessStackExporter
     service: InferenceService
+    registry: LiveRegistry
     metrics: ServiceMetrics
 
 
@@ -63,8 +65,13 @@ async def inference_app(
             config.cache_directory / "exports", configs=config.base_models.configs
         )
         stack.push_async_callback(exporter.close)
+        registry = LiveRegistry(
+            RegistryClient(channel),
+            max_entries=config.resolutions,
+            stale_seconds=config.stale_seconds,
+        )
         service = InferenceService(
-            registry=RegistryClient(channel),
+            registry=registry,
             local_bases=FileSystemBases(
                 BaseModelFiles(
                     config.base_models,
@@ -100,6 +107,8 @@ async def inference_app(
             max_message_bytes=MAX_MESSAGE_BYTES,
             authenticator=authenticator,
         )
+        registry.start()
+        stack.push_async_callback(registry.stop)
         engine.start()
         stack.push_async_callback(engine.stop)
-        yield InferenceApp(server, engine, exporter, service, metrics)
+        yield InferenceApp(server, engine, exporter, service, registry, metrics)

@@ -22,6 +22,10 @@ class InferenceConfig:
 
     common: CommonConfig
     registry_address: str
+    resolutions: int
+    """References whose meaning is remembered."""
+    stale_seconds: float
+    """How old such a memory may be while the registry is away."""
     default_base: str
     """`baseModels/{id}` or an absolute path; empty: requests must name one."""
     base_models: BaseModelSettings
@@ -44,6 +48,8 @@ def read_config(environment: Mapping[str, str] = os.environ) -> InferenceConfig:
     config = InferenceConfig(
         common=common,
         registry_address=reader.address("BRANDLOOM_REGISTRY_ADDRESS", "127.0.0.1:50051"),
+        resolutions=reader.integer("BRANDLOOM_INFERENCE_RESOLUTIONS", 10_000, minimum=1, maximum=10_000_000),
+        stale_seconds=reader.number("BRANDLOOM_INFERENCE_STALE_SECONDS", 300.0, 0.0, 86_400.0),
         default_base=default_base,
         base_models=base_models,
         cache_directory=reader.path("BRANDLOOM_INFERENCE_CACHE", common.home / "cache" / "inference"),
@@ -59,9 +65,12 @@ def read_config(environment: Mapping[str, str] = os.environ) -> InferenceConfig:
             dtype=reader.choice("BRANDLOOM_INFERENCE_DTYPE", ("float32", "bfloat16", "float16"), "float32"),
             threads=reader.integer("BRANDLOOM_INFERENCE_THREADS", _threads(), minimum=1, maximum=512),
             max_rows=reader.integer("BRANDLOOM_INFERENCE_MAX_ROWS", 8, minimum=1, maximum=1024),
+            row_memory_bytes=_MIB * reader.integer("BRANDLOOM_INFERENCE_ROW_MEMORY_MIB", 0, minimum=0),
             lora_memory_bytes=_MIB * reader.integer("BRANDLOOM_INFERENCE_LORA_MEMORY_MIB", 1024, minimum=1),
+            stack_memory_bytes=_MIB * reader.integer("BRANDLOOM_INFERENCE_STACK_MEMORY_MIB", 512, minimum=1),
             text_memory_bytes=_MIB * reader.integer("BRANDLOOM_INFERENCE_TEXT_MEMORY_MIB", 64, minimum=1),
             max_bases=reader.integer("BRANDLOOM_INFERENCE_MAX_BASES", 2, minimum=1, maximum=64),
+            compile_backend=reader.choice("BRANDLOOM_INFERENCE_COMPILE", ("", "inductor"), ""),
             preload=local,
             configs=base_models.configs,
             tokenizer=base_models.tokenizer,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from services.inference.domain import Limits, Sampler
+from services.inference.domain_changes import ResolutionUsage
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,5 +52,6 @@ class Capacity:
     bases: tuple[LoadedBase, ...]
     caches: tuple[CacheUsage, ...]
     samplers: tuple[Sampler, ...] = tuple(Sampler)
+    resolutions: ResolutionUsage = field(default_factory=ResolutionUsage)
     draining: bool = False
     """Whether it finishes what it has and takes nothing new."""

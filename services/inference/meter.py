@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 
 from servicekit.metrics import ServiceMetrics
 from services.inference.domain_capacity import Capacity
+from services.inference.domain_changes import ResolutionUsage
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 _ROWS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 128)
@@ -115,3 +116,21 @@ class CapacityCollector(Collector):
             hits.add_metric([cache.level], cache.hits)
             misses.add_metric([cache.level], cache.misses)
         yield from (used, hits, misses)
+        yield from _of_resolutions(capacity.resolutions)
+
+
+def _of_resolutions(usage: ResolutionUsage) -> Iterable[Metric]:
+    prefix = "brandloom_inference_resolution"
+    yield CounterMetricFamily(
+        f"{prefix}_hits", "Stacks whose versions were known without a call to the registry.", usage.hits
+    )
+    yield CounterMetricFamily(f"{prefix}_misses", "Stacks that the registry was asked about.", usage.misses)
+    yield CounterMetricFamily(
+        f"{prefix}_stale_hits", "Of the hits, those while the registry was away.", usage.stale_hits
+    )
+    yield GaugeMetricFamily(f"{prefix}_entries", "References whose meaning is known.", usage.entries)
+    yield GaugeMetricFamily(
+        f"{prefix}_age_seconds",
+        "Time since which the registry's changes are not followed; 0 while they are.",
+        usage.age_seconds,
+    )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from services.inference.domain_capacity import CacheUsage, EngineState
+from services.inference.domain_changes import ResolutionUsage
 from services.inference.domain_export import ExportedFile, ExportOrder
 from services.inference.domain_jobs import BaseRef, EngineEvent, ImageJob, ResolvedStack
 
@@ -21,6 +22,10 @@ class Registry(Protocol):
         NotFound for a brand or base model that is not there, InvalidArgument for LoRAs that are not;
         FailedPrecondition for a LoRA of another base; Unavailable when the registry is away.
         """
+        ...
+
+    def usage(self) -> ResolutionUsage:
+        """How often it was known what was asked for."""
         ...
 
 

@@ -35,6 +35,7 @@ class InferenceService:
         stopping: Callable[[], bool],
     ) -> None:
         """``default_base``: see Resolver; ``stopping``: see Admission."""
+        self._registry = registry
         self._files = files
         self._engine = engine
         self._max_rows = max_rows
@@ -68,5 +69,6 @@ class InferenceService:
             limits=self._limits,
             bases=tuple(replace(base, default=base.sha256 == default) for base in state.bases),
             caches=(self._files.usage(), *state.caches),
+            resolutions=self._registry.usage(),
             draining=self._stopping(),
         )

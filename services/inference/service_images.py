@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 from services.inference.domain import MAX_SEED, PICTURE_FAMILIES, ImageRequest, Limits
 from services.inference.domain_jobs import ImageEvent
@@ -40,5 +41,7 @@ class ImageCases:
             yield admitted.queued(seed)
             prepared = admitted.prepared
             job = image_job(request, text, seed, await prepared.located_base(), prepared.lora_files)
-            async for event in self._maker.make(request, job, prepared.resolution.stack, admitted.started):
-                yield event
+            made = self._maker.make(request, job, prepared.resolution.stack, admitted.started)
+            async with aclosing(made):
+                async for event in made:
+                    yield event

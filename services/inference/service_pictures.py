@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -38,7 +38,7 @@ class PictureMaker:
         job: ImageJob,
         stack: Sequence[UsedLora],
         on_start: Callable[[], Awaitable[None]],
-    ) -> AsyncIterator[Progress | Preview | Picture]:
+    ) -> AsyncGenerator[Progress | Preview | Picture, None]:
         """The job's events; ``on_start`` is called at its first step. ``stack`` is what the job's LoRAs are.
 
         Raises what Engine.generate raises.

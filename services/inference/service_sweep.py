@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -102,16 +102,13 @@ class SweepCases:
             yield admitted.queued(request.seeds[0])
             base = await admitted.prepared.located_base()
             sheet: SweepSheet | None = None
-            async for event in self._cells_made(request, cells, base, admitted):
+            made = await admission.enter_async_context(
+                aclosing(self._cells_made(request, cells, base, admitted))
+            )
+            async for event in made:
                 yield event
                 if isinstance(event, Cell):
-                    picture = event.picture
-                    if sheet is None:
-                        title = title_of(request)
-                        sheet = await asyncio.to_thread(
-                            SweepSheet, request, title, picture.width, picture.height
-                        )
-                    await asyncio.to_thread(sheet.add, event.place, picture.png)
+                    sheet = await asyncio.to_thread(_drawn, sheet, request, event)
             assert sheet is not None
             yield Sheet(png=await asyncio.to_thread(sheet.png))
 
@@ -164,12 +161,22 @@ class SweepCases:
             files = admitted.prepared.files_of(stack)
             job = image_job(cell.request, cell.text, request.seeds[cell.place.seed], base, files)
             try:
-                async for event in self._maker.make(cell.request, job, stack, on_start):
-                    if not isinstance(event, Preview):
-                        await events.put((cell.place, event))
+                async with aclosing(self._maker.make(cell.request, job, stack, on_start)) as made:
+                    async for event in made:
+                        if not isinstance(event, Preview):
+                            await events.put((cell.place, event))
             except Exception as error:  # whatever it is, it ends the sweep and not this task alone
                 await events.put((cell.place, in_cell(error, request, cell.place)))
                 return
+
+
+def _drawn(sheet: SweepSheet | None, request: SweepRequest, cell: Cell) -> SweepSheet:
+    """The sheet with one cell more; the first one tells how large cells are."""
+    picture = cell.picture
+    if sheet is None:
+        sheet = SweepSheet(request, title_of(request), picture.width, picture.height)
+    sheet.add(cell.place, picture.png)
+    return sheet
 
 
 def _cells(request: SweepRequest, limits: Limits) -> Iterator[_CellJob]:

@@ -17,6 +17,7 @@ from brandloom import BatchLine, BatchResult, Box, StackEntry, errors, read_batc
 from brandloom.api.inference.v1 import inference_pb2, inference_pb2_grpc
 from servicekit import errors as service_errors
 from tests.fakes.api_servers import abort, serving
+from tests.waiting import until
 
 ADD = inference_pb2_grpc.add_InferenceServiceServicer_to_server
 
@@ -235,11 +236,13 @@ async def test_leaving_ends_the_requests_and_keeps_what_is_made(tmp_path: Path) 
         results = client.images.batch("acme", ["held", "a"], tmp_path, in_flight=2)
         assert (await anext(results)).prompt == "a"
         await results.aclose()  # type: ignore[attr-defined]
-        async with asyncio.timeout(5):
-            while fake.busy:
-                await asyncio.sleep(0.01)
+
+        async def idle() -> bool:
+            return fake.busy == 0
+
+        await until(idle, seconds=5)
     assert [record["prompt"] for record in records(tmp_path)] == ["a"]
-    assert [path for path in tmp_path.iterdir() if path.name.endswith(".part")] == []
+    assert pictures(tmp_path) == ["00002-a-" + records(tmp_path)[0]["key"][:8] + ".png", "results.jsonl"]
 
 
 async def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
