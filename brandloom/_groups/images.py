@@ -16,6 +16,7 @@ from brandloom._convert.fields import enum_to_number, from_proto
 from brandloom._convert.images import image_request, stack_entries
 from brandloom._download import save_stream
 from brandloom._files import OnProgress
+from brandloom._peft_config import write_config_beside
 from brandloom._transport import Link
 from brandloom.api.inference.v1 import inference_pb2
 from brandloom.api.registry.v1 import registry_pb2
@@ -157,8 +158,8 @@ class AsyncStacks:
     ) -> Path:
         """Writes the whole stack as one LoRA file that other tools can load; gives its path.
 
-        A stack for a language model is PEFT's `adapter_model.safetensors`; its header holds the content of
-        `adapter_config.json` too.
+        Into a folder it goes under its own name. A stack for a language model is PEFT's
+        `adapter_model.safetensors`, and gets its `adapter_config.json` beside it.
         """
         request = inference_pb2.ExportStackRequest(
             parent=_names.brand(brand),
@@ -166,7 +167,9 @@ class AsyncStacks:
             base_model=_names.base_model(base_model) if base_model else "",
             precision=enum_to_number(_PRECISIONS, precision),
         )
-        return await save_stream(self._inference.stream("ExportStack", request), destination, on_progress)
+        path = await save_stream(self._inference.stream("ExportStack", request), destination, on_progress)
+        await asyncio.to_thread(write_config_beside, path)
+        return path
 
     async def pin(
         self,

@@ -115,6 +115,8 @@ def export(
     \b
     brandloom stack export acme hero@prod:0.8 neon:0.6 --output hero-neon.safetensors
     """
+    if not output.suffix:
+        output.mkdir(parents=True, exist_ok=True)
     with transfer(session, "exporting") as report:
         path = session.client.stacks.export(
             brand,

@@ -50,6 +50,7 @@ class ProcessStackExporter:
         self._child = ChildProcess(_WORKER, [configs], environment=_ENVIRONMENT)
         self._idle_seconds = idle_seconds
         self._waiting = 0
+        self._timer: asyncio.TimerHandle | None = None
         self._release: asyncio.Task[None] | None = None
 
     @property
@@ -82,8 +83,10 @@ class ProcessStackExporter:
 
     async def close(self) -> None:
         """Ends the process."""
+        if self._timer is not None:
+            self._timer.cancel()
         if self._release is not None:
-            self._release.cancel()
+            await self._release
         await self._child.close()
 
     async def _ask(self, order: ExportOrder, place: Path) -> dict[str, Any]:
@@ -123,14 +126,13 @@ class ProcessStackExporter:
         return answer
 
     def _release_later(self) -> None:
-        if self._release is not None:
-            self._release.cancel()
-        self._release = asyncio.create_task(self._release_when_idle())
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(self._idle_seconds, self._release_if_idle)
 
-    async def _release_when_idle(self) -> None:
-        await asyncio.sleep(self._idle_seconds)
+    def _release_if_idle(self) -> None:
         if not self._waiting:
-            await self._child.close()
+            self._release = asyncio.create_task(self._child.close())
 
 
 def _title(order: ExportOrder) -> str:
