@@ -11,6 +11,7 @@ import io
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from PIL import Image, ImageDraw, ImageFont
@@ -71,7 +72,9 @@ class SweepSheet:
             beside += 1
             self._measure(side, beside)
         while self._width * self._height > MAX_PIXELS and side > _SMALLEST_CELL:
-            side = max(_SMALLEST_CELL, int(side * 0.94))
+            # Labels shrink less than cells do: the exact size is found in a few steps.
+            factor = min(0.97, math.sqrt(MAX_PIXELS / (self._width * self._height)))
+            side = max(_SMALLEST_CELL, int(side * factor))
             self._measure(side, beside)
         self._sheet = Image.new("RGB", (self._width, self._height), _PAPER)
         self._places = dict(self._draw())
@@ -214,7 +217,8 @@ def _wrapped_axis(request: SweepRequest, labels: Sequence[str], headings: Sequen
     )
 
 
-def _wrapped(text: str, width: float, size: int) -> tuple[str, ...]:
+@lru_cache(maxsize=4096)
+def _wrapped(text: str, width: int, size: int) -> tuple[str, ...]:
     """The text in lines of that width in pixels, at most _MOST_LINES, the last one cut off with dots."""
     if not text:
         return ()
@@ -243,10 +247,6 @@ def _cut(line: str, width: float, font: ImageFont.FreeTypeFont | ImageFont.Image
     return kept.rstrip() + "..."
 
 
-_FONTS: dict[int, ImageFont.FreeTypeFont | ImageFont.ImageFont] = {}
-
-
+@lru_cache(maxsize=64)
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    if size not in _FONTS:
-        _FONTS[size] = ImageFont.load_default(size)
-    return _FONTS[size]
+    return ImageFont.load_default(size)
