@@ -30,6 +30,14 @@ from brandloom.types.common import (
     ServiceHealth,
     TransferProgress,
 )
+from brandloom.types.completions import (
+    Completion,
+    CompletionEvent,
+    CompletionSettings,
+    FinishReason,
+    TextFinished,
+    TextPiece,
+)
 from brandloom.types.events import (
     ArtifactEvent,
     ErrorEvent,
@@ -135,6 +143,12 @@ __all__ = [
     "BatchImage",
     "BatchLine",
     "BatchResult",
+    "Completion",
+    "CompletionEvent",
+    "CompletionSettings",
+    "FinishReason",
+    "TextFinished",
+    "TextPiece",
     "Box",
     "Composition",
     "ExportPrecision",

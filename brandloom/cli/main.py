@@ -13,6 +13,7 @@ from brandloom.cli.alias import alias
 from brandloom.cli.base_models import base_models
 from brandloom.cli.brands import brands
 from brandloom.cli.capacity import capacity
+from brandloom.cli.complete import complete
 from brandloom.cli.completion import completion
 from brandloom.cli.datasets import datasets
 from brandloom.cli.framework import Group
@@ -95,6 +96,7 @@ for command in (
     generate,
     generate_batch,
     sweep,
+    complete,
     capacity,
     services,
     completion,

@@ -60,7 +60,12 @@ async def inference_app(
         drain = Drain()
         channel = open_channel(config.registry_address, token=common.local_token())
         await stack.enter_async_context(channel)
-        engine = EngineProcess(config.engine, on_step=meter.step_taken, on_restart=meter.engine_restarted)
+        engine = EngineProcess(
+            config.engine,
+            on_step=meter.step_taken,
+            on_text_step=meter.text_step_taken,
+            on_restart=meter.engine_restarted,
+        )
         exporter = ProcessStackExporter(
             config.cache_directory / "exports", configs=config.base_models.configs
         )
@@ -90,7 +95,9 @@ async def inference_app(
             exporter=exporter,
             meter=meter,
             default_base=config.default_base,
+            default_text_base=config.default_text_base,
             max_rows=config.engine.max_rows,
+            max_text_rows=config.engine.max_text_rows,
             limits=config.limits,
             stopping=lambda: drain.begun,
         )

@@ -31,6 +31,15 @@ class LoadedBase:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TextState:
+    """What the engine does with language models at this moment."""
+
+    active_rows: int = 0
+    bases: tuple[LoadedBase, ...] = ()
+    caches: tuple[CacheUsage, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EngineState:
     """What the engine does at this moment."""
 
@@ -38,6 +47,7 @@ class EngineState:
     active_rows: int = 0
     bases: tuple[LoadedBase, ...] = ()
     caches: tuple[CacheUsage, ...] = ()
+    texts: TextState = TextState()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,5 +63,7 @@ class Capacity:
     caches: tuple[CacheUsage, ...]
     samplers: tuple[Sampler, ...] = tuple(Sampler)
     resolutions: ResolutionUsage = field(default_factory=ResolutionUsage)
+    active_text_rows: int = 0
+    max_text_rows: int = 0
     draining: bool = False
     """Whether it finishes what it has and takes nothing new."""

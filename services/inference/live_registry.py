@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from servicekit.deadline import set_remaining_seconds
 from servicekit.errors import DeadlineExceeded, NotFound, ServiceError, Unavailable
@@ -86,7 +86,9 @@ class LiveRegistry:
 
     async def stop(self) -> None:
         """Ask and follow no more."""
-        tasks = [flight.task for flight in self._flights.values() if flight.task is not None]
+        tasks: list[asyncio.Task[Any]] = [
+            flight.task for flight in self._flights.values() if flight.task is not None
+        ]
         tasks += [self._following] if self._following is not None else []
         for task in tasks:
             task.cancel()

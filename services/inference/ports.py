@@ -11,6 +11,7 @@ from services.inference.domain_capacity import CacheUsage, EngineState
 from services.inference.domain_changes import ResolutionUsage
 from services.inference.domain_export import ExportedFile, ExportOrder
 from services.inference.domain_jobs import BaseRef, EngineEvent, ImageJob, ResolvedStack
+from services.inference.domain_texts import TextEngineEvent, TextJob
 
 
 class Registry(Protocol):
@@ -66,13 +67,20 @@ class LoraFiles(Protocol):
 
 
 class Engine(Protocol):
-    """Makes pictures, in a process of its own."""
+    """Makes pictures and texts, in a process of its own."""
 
     def generate(self, job: ImageJob) -> AsyncGenerator[EngineEvent, None]:
         """Events of one job: Started, then progress and pictures. Closing it cancels the job.
 
         Unavailable when the engine is not there or goes away; FailedPrecondition for a file that cannot be
         used; InvalidArgument for a setting that the base model cannot follow.
+        """
+        ...
+
+    def generate_text(self, job: TextJob) -> AsyncGenerator[TextEngineEvent, None]:
+        """Events of one job: TextStarted, then pieces, then TextFinished. Closing it cancels the job.
+
+        Raises what ``generate`` raises.
         """
         ...
 

@@ -15,6 +15,7 @@ from services.inference.service_pictures import PictureMaker
 from services.inference.service_queue import RequestQueue
 from services.inference.service_resolving import Resolver
 from services.inference.service_sweep import SweepCases
+from services.inference.service_texts import TextCases
 
 
 class InferenceService:
@@ -30,19 +31,22 @@ class InferenceService:
         exporter: StackExporter,
         meter: Meter,
         default_base: str,
+        default_text_base: str,
         max_rows: int,
+        max_text_rows: int,
         limits: Limits,
         stopping: Callable[[], bool],
     ) -> None:
-        """``default_base``: see Resolver; ``stopping``: see Admission."""
+        """Default bases: see Resolver; ``stopping``: see Admission."""
         self._registry = registry
         self._files = files
         self._engine = engine
         self._max_rows = max_rows
+        self._max_text_rows = max_text_rows
         self._limits = limits
         self._stopping = stopping
         self._queue = RequestQueue(limits, meter)
-        self._resolver = Resolver(registry, local_bases, default_base)
+        self._resolver = Resolver(registry, local_bases, default_base, default_text_base)
         self.admission = Admission(
             resolver=self._resolver,
             local_bases=local_bases,
@@ -56,19 +60,24 @@ class InferenceService:
         self.images = ImageCases(admission=self.admission, maker=maker, limits=limits)
         self.sweeps = SweepCases(admission=self.admission, maker=maker, limits=limits, max_rows=max_rows)
         self.exports = ExportCases(admission=self.admission, exporter=exporter, limits=limits)
+        self.texts = TextCases(admission=self.admission, engine=engine, limits=limits)
 
     def capacity(self) -> Capacity:
         """What the service holds and can take at this moment."""
         state = self._engine.state()
-        default = self._resolver.default_sha256
+        defaults = self._resolver.default_digests
         return Capacity(
             engine_ready=state.ready,
             active_rows=state.active_rows,
             max_rows=self._max_rows,
             queued_requests=self._queue.waiting,
             limits=self._limits,
-            bases=tuple(replace(base, default=base.sha256 == default) for base in state.bases),
-            caches=(self._files.usage(), *state.caches),
+            bases=tuple(
+                replace(base, default=base.sha256 in defaults) for base in (*state.bases, *state.texts.bases)
+            ),
+            caches=(self._files.usage(), *state.caches, *state.texts.caches),
             resolutions=self._registry.usage(),
+            active_text_rows=state.texts.active_rows,
+            max_text_rows=self._max_text_rows,
             draining=self._stopping(),
         )

@@ -41,15 +41,18 @@ class Resolution:
 class Resolver:
     """Asks the registry and this host what a request means now."""
 
-    def __init__(self, registry: Registry, local_bases: LocalBases, default_base: str) -> None:
-        """``default_base`` is a `baseModels/{id}` name or a path on this host; empty: requests must name
-        one.
+    def __init__(
+        self, registry: Registry, local_bases: LocalBases, default_base: str, default_text_base: str
+    ) -> None:
+        """Each default, of pictures and of texts, is a `baseModels/{id}` name or a path on this host; empty:
+        requests must name one.
         """
         self._registry = registry
         self._local_bases = local_bases
         self._default_base = default_base
-        self.default_sha256 = ""
-        """Digest of the default base, once a request has used it."""
+        self._default_text_base = default_text_base
+        self.default_digests: set[str] = set()
+        """Of the default bases that requests have used."""
 
     async def resolve(self, wanted: Wanted) -> Resolution:
         """Raises InvalidArgument by the request's own fields, NotFound, FailedPrecondition and
@@ -70,10 +73,13 @@ class Resolver:
         )
 
     async def _ask(self, wanted: Wanted) -> ResolvedStack:
-        name = wanted.base_model or self._default_base
+        name = wanted.base_model or self._default_of(wanted)
         registered = name if name.startswith(BASE_MODELS) else ""
         if not name:
-            raise InvalidArgument.of("base_model", "is needed, for this service has no default base model")
+            kind = "text" if CAUSAL_LM_FAMILY in wanted.families else "picture"
+            raise InvalidArgument.of(
+                "base_model", f"is needed, for this service has no default base model for {kind}s"
+            )
         references = [str(entry.reference) for entry in wanted.loras]
         try:
             return await self._registry.resolve_stack(wanted.brand, references, registered)
@@ -85,10 +91,14 @@ class Resolver:
             # Of such a request the registry only knows whether there is its brand.
             return ResolvedStack(loras=(), base=None)
 
+    def _default_of(self, wanted: Wanted) -> str:
+        # What may be of any family is for pictures unless it says otherwise.
+        return self._default_text_base if wanted.families == (CAUSAL_LM_FAMILY,) else self._default_base
+
     async def _base(self, wanted: Wanted, resolved: ResolvedStack) -> BaseRef:
-        base = resolved.base or await self._local_bases.describe(self._default_base)
+        base = resolved.base or await self._local_bases.describe(self._default_of(wanted))
         if not wanted.base_model:
-            self.default_sha256 = base.sha256
+            self.default_digests.add(base.sha256)
         if base.family not in wanted.families:
             raise FailedPrecondition(
                 f"{base.name} is a {base.family} model, {_makes_no(wanted.families)}",

@@ -14,7 +14,7 @@ from brandloom.api.common.v1 import artifact_pb2
 from brandloom.api.inference.v1 import inference_pb2, inference_pb2_grpc
 from servicekit.errors import ServiceError
 from servicekit.identity import current_principal
-from services.inference import convert, convert_export, convert_sweep
+from services.inference import convert, convert_export, convert_sweep, convert_texts
 from services.inference.service import InferenceService
 
 T = TypeVar("T")
@@ -24,7 +24,7 @@ _log = structlog.get_logger(__name__)
 
 
 class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
-    """Serves pictures; text generation is not part of this service's engine and answers UNIMPLEMENTED."""
+    """Serves pictures and texts."""
 
     def __init__(self, service: InferenceService) -> None:
         self._service = service
@@ -49,6 +49,13 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         """What the file is, then its bytes."""
         async for part in _told(self._service.exports.export(convert_export.export_request(request))):
             yield convert_export.file_chunk(part)
+
+    async def GenerateText(  # noqa: N802
+        self, request: inference_pb2.GenerateTextRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> AsyncIterator[inference_pb2.GenerateTextResponse]:
+        """Queued, the text in pieces, and how it ended."""
+        async for event in _told(self._service.texts.generate(convert_texts.text_request(request))):
+            yield convert_texts.text_response(event)
 
     async def GetCapacity(  # noqa: N802
         self, request: inference_pb2.GetCapacityRequest, context: grpc.aio.ServicerContext[Any, Any]
