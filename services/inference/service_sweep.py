@@ -10,8 +10,15 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from lorakit.prompt_syntax import WeightedReference, format_tag, parse_prompt
-from servicekit.errors import FieldViolation, InvalidArgument
-from services.inference.domain import MAX_WEIGHT, PICTURE_FAMILIES, ImageRequest, Limits, StackEntry
+from servicekit.errors import InvalidArgument
+from services.inference.domain import (
+    ALL_STEPS,
+    MAX_WEIGHT,
+    PICTURE_FAMILIES,
+    ImageRequest,
+    Limits,
+    StackEntry,
+)
 from services.inference.domain_jobs import BaseRef, Picture, Preview, Progress, UsedLora
 from services.inference.domain_sweep import Cell, Place, Sheet, SweepEvent, SweepRequest
 from services.inference.service_admission import Admission, Admitted
@@ -83,22 +90,20 @@ class SweepCases:
         NotFound, FailedPrecondition and Unavailable; faults of a cell say which.
         """
         request.check(self._limits)
+        named = _named(request, self._limits)
         cells = list(_cells(request, self._limits))
-        references = _references(request, cells)
-        given = tuple(StackEntry(reference=name) for name in references)
-        _, loras = read_stack("", given, MAX_LORAS)
         wanted = Wanted(
             brand=request.template.brand,
             base_model=request.template.base_model,
-            given=given,
-            loras=loras,
+            given=tuple(StackEntry(reference=str(lora.reference)) for _, lora in named),
+            loras=tuple(lora for _, lora in named),
             families=PICTURE_FAMILIES,
         )
         async with AsyncExitStack() as admission:
             try:
                 admitted = await admission.enter_async_context(self._admission.admit(wanted))
             except InvalidArgument as error:
-                raise in_sweep(error, list(references.values())) from error
+                raise in_sweep(error, [field for field, _ in named]) from error
             yield admitted.queued(request.seeds[0])
             base = await admitted.prepared.located_base()
             sheet: SweepSheet | None = None
@@ -179,13 +184,33 @@ def _drawn(sheet: SweepSheet | None, request: SweepRequest, cell: Cell) -> Sweep
     return sheet
 
 
-def _cells(request: SweepRequest, limits: Limits) -> Iterator[_CellJob]:
-    """Raises InvalidArgument for a prompt or an entry that cannot be read, and for weights out of bounds."""
-    for prompt_index, prompt in enumerate(request.prompts):
+def _named(request: SweepRequest, limits: Limits) -> list[tuple[str, WantedLora]]:
+    """Every LoRA of the sweep once, with the field that names it first and the weights it has there.
+
+    Raises InvalidArgument for a prompt or an entry that cannot be read, and for more than MAX_LORAS.
+    """
+    explicit = {
+        entry.reference: f"template.stack[{i}].reference" for i, entry in enumerate(request.template.stack)
+    }
+    named: dict[str, tuple[str, WantedLora]] = {}
+    for index, prompt in enumerate(request.prompts):
         try:
-            read_stack(prompt, request.template.stack, limits.max_stack)
+            _, loras = read_stack(prompt, stack, limits.max_stack)
         except InvalidArgument as error:
-            raise in_cell(error, request, Place(prompt=prompt_index, seed=0, weight=0)) from error
+            raise in_cell(error, request, Place(prompt=index, seed=0, weight=0)) from error
+        for lora in loras:
+            name = str(lora.reference)
+            # Once for each reference: windows and regions are the cells' own.
+            once = replace(lora, window=ALL_STEPS, region=None)
+            named.setdefault(name, (explicit.get(name, f"prompts[{index}]"), once))
+    if len(named) > MAX_LORAS:
+        raise InvalidArgument.of("prompts", f"name {len(named)} LoRAs, {MAX_LORAS} may be used in one sweep")
+    return list(named.values())
+
+
+def _cells(request: SweepRequest, limits: Limits) -> Iterator[_CellJob]:
+    """Raises InvalidArgument for weights out of bounds."""
+    for prompt_index, prompt in enumerate(request.prompts):
         for weight_index, factor in enumerate(request.weights):
             multiplied = replace(
                 request.template,
@@ -222,21 +247,6 @@ def _multiplied_tags(prompt: str, factor: float, field: str, where: str) -> str:
             )
         tags.append(format_tag(WeightedReference(entry.reference, *weights)))
     return " ".join([parsed.text, *tags])
-
-
-def _references(request: SweepRequest, cells: list[_CellJob]) -> dict[str, str]:
-    """Every reference of the sweep -> the field that names it first, explicit entries before prompts."""
-    fields = {
-        entry.reference: f"template.stack[{i}].reference" for i, entry in enumerate(request.template.stack)
-    }
-    for cell in cells:
-        for lora in cell.loras:
-            fields.setdefault(str(lora.reference), f"prompts[{cell.place.prompt}]")
-    if len(fields) > MAX_LORAS:
-        raise InvalidArgument(
-            [FieldViolation("prompts", f"name {len(fields)} LoRAs, {MAX_LORAS} may be used in one sweep")]
-        )
-    return fields
 
 
 def _used(loras: tuple[WantedLora, ...], resolved: Mapping[str, UsedLora]) -> tuple[UsedLora, ...]:

@@ -161,7 +161,7 @@ _FILTER: Final = Image.Resampling.LANCZOS
 def title_of(request: SweepRequest) -> str:
     """What all cells share, in words."""
     template = request.template
-    stack = " + ".join(f"{entry.reference} {entry.weight:g}" for entry in template.stack)
+    stack = " + ".join(f"{entry.reference}:{entry.weight:g}" for entry in template.stack)
     words = [
         stack,
         f"seed {request.seeds[0]}" if len(request.seeds) == 1 else "",

@@ -79,9 +79,9 @@ async def test_a_grid_of_prompts_seeds_and_weights(inference: Inference) -> None
     assert swept.kinds[0] == "queued"
     assert swept.kinds[-1] == "sheet_png"
     queued = swept.messages[0].queued
-    assert [(used.reference, used.version) for used in queued.stack] == [
-        ("hero", "brands/acme/loras/hero/versions/1"),
-        ("neon", "brands/acme/loras/neon/versions/1"),
+    assert [(used.reference, used.version, used.weight) for used in queued.stack] == [
+        ("hero", "brands/acme/loras/hero/versions/1", 0.8),
+        ("neon", "brands/acme/loras/neon/versions/1", 0.5),
     ]
     places = {(p, s, w) for p in range(2) for s in range(2) for w in range(3)}
     assert set(swept.cells) == places

@@ -109,7 +109,7 @@ def test_a_withheld_cell_stays_blank() -> None:
 def test_the_title_says_what_all_cells_share() -> None:
     stack = (StackEntry(reference="hero@prod", weight=0.8), StackEntry(reference="neon", weight=0.5))
     assert title_of(a_sweep(2, 1, (0.5,), stack=stack, steps=9)) == (
-        "hero@prod 0.8 + neon 0.5, seed 1000, weights x 0.5, 9 steps, DPM++ 2M, guidance 5"
+        "hero@prod:0.8 + neon:0.5, seed 1000, weights x 0.5, 9 steps, DPM++ 2M, guidance 5"
     )
 
 
