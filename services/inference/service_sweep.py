@@ -189,9 +189,8 @@ def _named(request: SweepRequest, limits: Limits) -> list[tuple[str, WantedLora]
 
     Raises InvalidArgument for a prompt or an entry that cannot be read, and for more than MAX_LORAS.
     """
-    explicit = {
-        entry.reference: f"template.stack[{i}].reference" for i, entry in enumerate(request.template.stack)
-    }
+    stack = request.template.stack
+    explicit = {entry.reference: f"template.stack[{i}].reference" for i, entry in enumerate(stack)}
     named: dict[str, tuple[str, WantedLora]] = {}
     for index, prompt in enumerate(request.prompts):
         try:
