@@ -78,6 +78,7 @@ def read_config(environment: Mapping[str, str] = os.environ) -> InferenceConfig:
             text_cache_bytes=_MIB * reader.integer("BRANDLOOM_INFERENCE_TEXT_CACHE_MIB", 512, minimum=1),
             language_lora_memory_bytes=_MIB
             * reader.integer("BRANDLOOM_INFERENCE_TEXT_LORA_MEMORY_MIB", 256, minimum=1),
+            compile_backend=reader.choice("BRANDLOOM_INFERENCE_COMPILE", ("", "inductor"), ""),
             preload=_local(default_base),
             preload_text=_local(default_text_base),
             configs=base_models.configs,
