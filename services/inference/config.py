@@ -73,7 +73,6 @@ def read_config(environment: Mapping[str, str] = os.environ) -> InferenceConfig:
             stack_memory_bytes=_MIB * reader.integer("BRANDLOOM_INFERENCE_STACK_MEMORY_MIB", 512, minimum=1),
             text_memory_bytes=_MIB * reader.integer("BRANDLOOM_INFERENCE_TEXT_MEMORY_MIB", 64, minimum=1),
             max_bases=reader.integer("BRANDLOOM_INFERENCE_MAX_BASES", 2, minimum=1, maximum=64),
-            compile_backend=reader.choice("BRANDLOOM_INFERENCE_COMPILE", ("", "inductor"), ""),
             max_text_rows=reader.integer("BRANDLOOM_INFERENCE_MAX_TEXT_ROWS", 16, minimum=1, maximum=1024),
             text_cache_bytes=_MIB * reader.integer("BRANDLOOM_INFERENCE_TEXT_CACHE_MIB", 512, minimum=1),
             language_lora_memory_bytes=_MIB

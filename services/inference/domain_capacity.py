@@ -62,8 +62,8 @@ class Capacity:
     bases: tuple[LoadedBase, ...]
     caches: tuple[CacheUsage, ...]
     samplers: tuple[Sampler, ...] = tuple(Sampler)
-    resolutions: ResolutionUsage = field(default_factory=ResolutionUsage)
     active_text_rows: int = 0
     max_text_rows: int = 0
+    resolutions: ResolutionUsage = field(default_factory=ResolutionUsage)
     draining: bool = False
     """Whether it finishes what it has and takes nothing new."""
