@@ -48,8 +48,7 @@ class AsyncImages:
     async def stream(
         self, brand: str | Brand, prompt: str, **settings: Unpack[ImageSettings]
     ) -> AsyncIterator[GenerationEvent]:
-        """The same as it goes: Queued, then GenerationProgress and Preview, and each GeneratedImage when it is
-        ready.
+        """The same as it goes: Queued, then GenerationProgress and Preview, and each GeneratedImage.
 
         Leaving the iteration cancels the request.
         """
@@ -68,7 +67,7 @@ class AsyncImages:
         weights: Sequence[float] = (),
         **settings: Unpack[PictureSettings],
     ) -> AsyncIterator[SweepEvent]:
-        """A picture for every prompt, seed and factor on the stack's weights, each a SweepCell when it is ready;
+        """A picture for every prompt, seed and factor on the stack's weights, each a SweepCell when ready;
         at the end a SweepSheet of all.
 
         No seeds: one that is drawn. No weights: the factor 1. Leaving the iteration cancels the request.
@@ -124,8 +123,8 @@ class AsyncStacks:
     ) -> Path:
         """Writes the whole stack as one LoRA file that other tools can load; gives its path.
 
-        A stack for a language model is PEFT's `adapter_model.safetensors`, with its `adapter_config.json` in the
-        header.
+        A stack for a language model is PEFT's `adapter_model.safetensors`, with its `adapter_config.json` in
+        the header.
         """
         request = inference_pb2.ExportStackRequest(
             parent=_names.brand(brand),

@@ -1,5 +1,5 @@
-"""Many texts at once, of many stacks, with cancels and deadlines, while an alias moves: all end, nothing is left,
-and none is written by anything but its own stack.
+"""Many texts at once, of many stacks, with cancels and deadlines, while an alias moves: all end, nothing is
+left, and none is written by anything but its own stack.
 """
 
 from __future__ import annotations
