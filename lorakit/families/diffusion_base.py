@@ -53,6 +53,17 @@ class EncodedTexts:
         pooled_BP = None if self.pooled_BP is None else self.pooled_BP.to(device, torch.float32)
         return EncodedTexts(self.context_BND.to(device, torch.float32), pooled_BP)
 
+    def clone(self) -> EncodedTexts:
+        """The same in memory of its own."""
+        return EncodedTexts(
+            self.context_BND.clone(), None if self.pooled_BP is None else self.pooled_BP.clone()
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that both tensors take."""
+        return self.context_BND.nbytes + (0 if self.pooled_BP is None else self.pooled_BP.nbytes)
+
     def zeros(self) -> EncodedTexts:
         """As many rows of zeros."""
         pooled_BP = None if self.pooled_BP is None else torch.zeros_like(self.pooled_BP)

@@ -6,12 +6,12 @@ routing)``, where the routing says which rows get what. :class:`SegmentRouting` 
 """
 
 from lorakit.routing.gathered import GatheredRouting, RowAdapter
-from lorakit.routing.layers import RoutedConv1x1, RoutedLinear, Routing, install, routed, uninstall
+from lorakit.routing.layers import RoutedConv, RoutedLinear, Routing, install, routed, uninstall
 from lorakit.routing.segments import Segment, SegmentRouting
 
 __all__ = [
     "GatheredRouting",
-    "RoutedConv1x1",
+    "RoutedConv",
     "RoutedLinear",
     "RowAdapter",
     "Routing",

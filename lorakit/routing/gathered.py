@@ -10,6 +10,8 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
+from torch import nn
+from torch.nn import functional
 
 from lorakit.adapter import LoraWeights
 
@@ -111,6 +113,16 @@ class GatheredRouting:
             delta_NMO = torch.bmm(hidden_NMR, up_NOR.transpose(1, 2))
             y_BTO.index_add_(0, group.rows, delta_NMO.view(x_GTD.shape[0], x_GTD.shape[1], -1))
 
+    def add_convolved(
+        self, module_path: str, convolution: nn.Conv2d, x_BDHW: torch.Tensor, y_BOHW: torch.Tensor
+    ) -> torch.Tensor:
+        """Adds each row's delta of a convolution (LoCon) to ``y_BOHW`` in place: down with the layer's own
+        kernel, stride and padding, up with 1x1.
+        """
+        for group in self._groups.get(module_path, ()):
+            y_BOHW[group.rows] += _convolved(group, convolution, x_BDHW[group.rows])
+        return y_BOHW
+
     def _group(self, path: str, copies: int, members: Sequence[tuple[int, RowAdapter]]) -> _Group:
         adapters = [adapter for _, adapter in members]
         if len({adapter.key for adapter in adapters}) == 1:
@@ -138,7 +150,7 @@ class GatheredRouting:
         ):
             return slots
         count = 1 << (len(weights) - 1).bit_length()
-        inputs, outputs = weights[0].down_RD.shape[1], weights[0].up_OR.shape[0]
+        inputs, outputs = weights[0].down_RD[0].numel(), weights[0].up_OR.shape[0]
         slots = _Slots(
             torch.zeros(count, rank, inputs, device=self.device, dtype=self.dtype),
             torch.zeros(count, outputs, rank, device=self.device, dtype=self.dtype),
@@ -146,3 +158,22 @@ class GatheredRouting:
         )
         self._slots[path, copies] = slots
         return slots
+
+
+def _convolved(group: _Group, convolution: nn.Conv2d, x_GDHW: torch.Tensor) -> torch.Tensor:
+    """Deltas [G, O, H', W']: the adapters side by side as groups of one convolution."""
+    adapters = group.count
+    copies = len(x_GDHW) // adapters
+    down_NRD, up_NOR = group.slots.down_NRD[:adapters], group.slots.up_NOR[:adapters]
+    kernel = down_NRD.unflatten(2, (x_GDHW.shape[1], *convolution.kernel_size)).flatten(0, 1)
+    hidden_CNHW = functional.conv2d(
+        x_GDHW.unflatten(0, (adapters, copies)).transpose(0, 1).flatten(1, 2),
+        kernel,
+        stride=convolution.stride,
+        padding=convolution.padding,
+        dilation=convolution.dilation,
+        groups=adapters,
+    )
+    hidden_NCHWR = hidden_CNHW.unflatten(1, (adapters, -1)).permute(1, 0, 3, 4, 2)
+    delta_NMO = torch.bmm(hidden_NCHWR.flatten(1, 3), up_NOR.transpose(1, 2))
+    return delta_NMO.view(len(x_GDHW), *hidden_CNHW.shape[2:], -1).permute(0, 3, 1, 2)

@@ -1,6 +1,7 @@
 """The routed layers, and how they are put into a model.
 
-B rows, T tokens, D input and O output features. A picture of a 1x1 convolution is a row of H * W tokens.
+B rows, T tokens, D input and O output features, H x W pixels. A picture of a 1x1 convolution is a row of
+H * W tokens.
 """
 
 from __future__ import annotations
@@ -20,6 +21,12 @@ class Routing(Protocol):
 
     def add(self, module_path: str, x_BTD: torch.Tensor, y_BTO: torch.Tensor) -> torch.Tensor:
         """``y_BTO`` with the rows' adapters of this module added; may change ``y_BTO`` in place."""
+        ...
+
+    def add_convolved(
+        self, module_path: str, convolution: nn.Conv2d, x_BDHW: torch.Tensor, y_BOHW: torch.Tensor
+    ) -> torch.Tensor:
+        """The same for a convolution whose kernel is larger than 1x1, or that has strides."""
         ...
 
 
@@ -57,8 +64,8 @@ class RoutedLinear(nn.Linear):
         return routing.add(self.path, x_BTD, y_BTO).reshape(y.shape)
 
 
-class RoutedConv1x1(nn.Conv2d):
-    """Stands in for a 1x1 convolution whose parameters it shares."""
+class RoutedConv(nn.Conv2d):
+    """Stands in for a convolution whose parameters it shares."""
 
     def __init__(self, base: nn.Conv2d, router: Router, path: str) -> None:
         nn.Module.__init__(self)
@@ -67,6 +74,7 @@ class RoutedConv1x1(nn.Conv2d):
         self._reversed_padding_repeated_twice = base._reversed_padding_repeated_twice
         self.weight, self.bias = base.weight, base.bias
         self.router, self.path = router, path
+        self.by_tokens = _is_by_tokens(base)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 (the base class's name)
         """``input`` [B, D, H, W] -> [B, O, H, W], each row with its own adapter."""
@@ -74,6 +82,8 @@ class RoutedConv1x1(nn.Conv2d):
         routing = self.router.active
         if routing is None:
             return y_BOHW
+        if not self.by_tokens:
+            return routing.add_convolved(self.path, self, input, y_BOHW)
         x_BTD, y_BTO = input.flatten(2).transpose(1, 2), y_BOHW.flatten(2).transpose(1, 2)
         return routing.add(self.path, x_BTD, y_BTO).transpose(1, 2).reshape(y_BOHW.shape)
 
@@ -82,7 +92,7 @@ _ROUTER = "lora_router"
 
 
 def install(model: nn.Module, paths: Iterable[str]) -> None:
-    """Put routed layers at ``paths`` (Linears and 1x1 convolutions), once for each model.
+    """Put routed layers at ``paths`` (Linears and convolutions), once for each model.
 
     Raises:
         ValueError: a path names another kind of layer, or the model has routed layers already.
@@ -127,28 +137,39 @@ def routed(model: nn.Module, routing: Routing) -> Iterator[None]:
 def can_route(layer: nn.Module) -> bool:
     """Whether a layer is of a kind that rows can be routed through."""
     if isinstance(layer, nn.Conv2d):
-        plain = layer.groups == 1 and layer.stride == (1, 1) and layer.padding == (0, 0)
-        return plain and layer.kernel_size == (1, 1)
+        return layer.groups == 1 and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
     return isinstance(layer, nn.Linear)
 
 
+def _is_by_tokens(layer: nn.Conv2d) -> bool:
+    """Whether each pixel goes through by itself."""
+    return layer.kernel_size == (1, 1) and layer.stride == (1, 1) and layer.padding == (0, 0)
+
+
 def _is_routed(layer: nn.Module) -> bool:
-    return isinstance(layer, RoutedLinear | RoutedConv1x1)
+    return isinstance(layer, RoutedLinear | RoutedConv)
 
 
 def _routed_layer(layer: nn.Module, router: Router, path: str) -> nn.Module:
     if not can_route(layer):
-        raise ValueError(f"{path} is neither a Linear nor a 1x1 convolution")
+        raise ValueError(f"{path} is neither a Linear nor a plain convolution")
     if isinstance(layer, nn.Conv2d):
-        return RoutedConv1x1(layer, router, path)
+        return RoutedConv(layer, router, path)
     assert isinstance(layer, nn.Linear)
     return RoutedLinear(layer, router, path)
 
 
 def _plain_layer(layer: nn.Module) -> nn.Module:
     with torch.device("meta"):
-        if isinstance(layer, RoutedConv1x1):
-            plain: nn.Conv2d | nn.Linear = nn.Conv2d(layer.in_channels, layer.out_channels, 1)
+        if isinstance(layer, RoutedConv):
+            plain: nn.Conv2d | nn.Linear = nn.Conv2d(
+                layer.in_channels,
+                layer.out_channels,
+                _pair(layer.kernel_size),
+                stride=_pair(layer.stride),
+                padding=_pair(layer.padding),
+                dilation=_pair(layer.dilation),
+            )
         else:
             assert isinstance(layer, RoutedLinear)
             plain = nn.Linear(layer.in_features, layer.out_features)
@@ -159,3 +180,8 @@ def _plain_layer(layer: nn.Module) -> nn.Module:
 def _replace(model: nn.Module, path: str, layer: nn.Module) -> None:
     parent, _, name = path.rpartition(".")
     setattr(model.get_submodule(parent), name, layer)
+
+
+def _pair(sides: str | tuple[int, ...]) -> tuple[int, int]:
+    assert not isinstance(sides, str)
+    return sides[0], sides[1]

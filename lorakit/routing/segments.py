@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
+from torch import nn
 from torch.nn import functional
 
 from lorakit.trainable import TrainableLora
@@ -65,6 +66,14 @@ class SegmentRouting:
             for index, (lora, part_NTD) in enumerate(zip(loras, x_BTD.split(sizes), strict=True))
         ]
         return y_BTO + torch.cat(deltas)
+
+    def add_convolved(
+        self, module_path: str, convolution: nn.Conv2d, x_BDHW: torch.Tensor, y_BOHW: torch.Tensor
+    ) -> torch.Tensor:
+        """``y_BOHW`` as it is: such convolutions are not trained. ValueError if a segment has one."""
+        if any(module_path in segment.modules for segment in self.segments):
+            raise ValueError(f"{module_path} is a convolution with a kernel, which is not trained")
+        return y_BOHW
 
     def _delta(self, path: str, index: int, lora: TrainableLora, x_NTD: torch.Tensor) -> torch.Tensor:
         down_RD, up_OR = _as_input(lora.down, x_NTD), _as_input(lora.up, x_NTD)

@@ -60,7 +60,12 @@ class EngineSettings:
     """CPU threads for torch."""
     max_rows: int
     """Rows in the denoising batch."""
+    row_memory_bytes: int
+    """What rows may take while they pass the model; 0: most of what is free when the engine starts."""
     lora_memory_bytes: int
+    """LoRA files in the host's memory."""
+    stack_memory_bytes: int
+    """Folded stacks on the device."""
     text_memory_bytes: int
     max_bases: int
     """Base models held at once."""

@@ -22,6 +22,7 @@ import torch
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
+from lorakit.device_memory import free_bytes
 from servicekit.logs import configure_logs
 from services.inference.domain_jobs import EngineEvent
 from services.inference.engine.bases import Bases
@@ -57,24 +58,30 @@ class EngineProcess:
 
     def __init__(self, connection: socket.socket, settings: EngineSettings) -> None:
         self._connection = connection
-        self._commands: queue.SimpleQueue[tuple[dict[str, Any], bytes]] = queue.SimpleQueue()
+        self._frames: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        device = _device(settings.device)
         self._bases = Bases(
-            _device(settings.device),
+            device,
             getattr(torch, settings.dtype),
             settings.max_bases,
             Path(settings.configs) if settings.configs else None,
             Path(settings.tokenizer) if settings.tokenizer else None,
         )
-        self._stacks = Stacks(settings.lora_memory_bytes)
+        self._stacks = Stacks(settings.lora_memory_bytes, settings.stack_memory_bytes)
         self._texts = Texts(settings.text_memory_bytes)
         self._batch = DenoisingBatch(
-            Preparation(self._bases, self._stacks, self._texts), settings.max_rows, self._emit, self._finish
+            Preparation(self._bases, self._stacks, self._texts),
+            max_rows=settings.max_rows,
+            max_row_bytes=settings.row_memory_bytes or free_bytes(device),
+            emit=self._emit,
+            finish=self._finish,
         )
         self._preload = settings.preload
 
     def run(self) -> None:
         """Serve until the other side hangs up; never returns."""
-        threading.Thread(target=self._read_frames, name="frames", daemon=True).start()
+        threading.Thread(target=self._write_frames, name="frames-out", daemon=True).start()
+        threading.Thread(target=self._read_frames, name="frames-in", daemon=True).start()
         if self._preload:
             try:
                 self._bases.preload(self._preload)
@@ -84,25 +91,13 @@ class EngineProcess:
         self._send({"type": READY})
         self._send_state(None)
         while True:
-            self._take_commands()
-            figures = self._batch.step()
-            if figures is not None or self._batch.has_work:
-                self._send_state(figures)
+            self._send_state(self._batch.step(idle_seconds=IDLE_STATE_SECONDS))
 
-    def _take_commands(self) -> None:
-        """All commands that are there; waits for one if there is nothing else to do."""
-        while True:
-            try:
-                message, body = self._commands.get(block=not self._batch.has_work, timeout=IDLE_STATE_SECONDS)
-            except queue.Empty:
-                if self._batch.has_work:
-                    return
-                self._send_state(None)
-                continue
-            if message["type"] == GENERATE:
-                self._batch.submit(decode_job(message, body))
-            elif message["type"] == CANCEL:
-                self._batch.cancel(str(message.get("job_id")))
+    def _heed(self, message: dict[str, Any], body: bytes) -> None:
+        if message["type"] == GENERATE:
+            self._batch.submit(decode_job(message, body))
+        elif message["type"] == CANCEL:
+            self._batch.cancel(str(message.get("job_id")))
 
     def _read_frames(self) -> None:
         """Runs in a thread of its own, so that a hang-up ends the process even in the middle of a long
@@ -112,7 +107,7 @@ class EngineProcess:
         try:
             with self._connection.makefile("rb") as stream:
                 while (frame := _read_frame(stream)) is not None:
-                    self._commands.put(frame)
+                    self._heed(*frame)
         except (FrameError, OSError) as error:
             _log.error("the service's socket is broken: %s", error)
             code = 1
@@ -129,7 +124,7 @@ class EngineProcess:
             self._send({"type": FAILED, "job_id": job_id, "failure": asdict(failure)})
 
     def _send_state(self, figures: StepFigures | None) -> None:
-        caches = (self._stacks.usage(), self._texts.cache.usage())
+        caches = (*self._stacks.usage(), self._texts.usage())
         self._send(
             {
                 "type": STATE,
@@ -141,8 +136,13 @@ class EngineProcess:
         )
 
     def _send(self, message: dict[str, Any], body: bytes = b"") -> None:
+        self._frames.put(encode_frame(message, body))
+
+    def _write_frames(self) -> None:
+        """Runs in a thread of its own, so that a service that is slow to read holds up no step."""
         try:
-            self._connection.sendall(encode_frame(message, body))
+            while True:
+                self._connection.sendall(self._frames.get())
         except OSError:
             # The service is gone; there is nobody left to work for.
             os._exit(0)

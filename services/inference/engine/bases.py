@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 
 import torch
 
 from lorakit.errors import BaseModelError
-from lorakit.families import sd15
-from lorakit.families.sd15 import BaseModel
+from lorakit.families.diffusion_base import DiffusionBase
+from lorakit.families.loading import load_diffusion_base
+from lorakit.families.targets import module_shapes, routable_paths
 from lorakit.module_shape import Component, ModuleShape
 from lorakit.routing import install
 from lorakit.samplers import RowPlan, Sampler, plan_row
@@ -26,7 +28,8 @@ class LoadedBase:
     """A base model with routed layers, and what follows from it once."""
 
     source: str
-    model: BaseModel
+    model: DiffusionBase
+    dtype: torch.dtype
     shapes: Mapping[Component, Mapping[str, ModuleShape]]
     plans: dict[tuple[SamplerName, int, bool], RowPlan] = field(default_factory=dict)
 
@@ -59,12 +62,24 @@ class Bases:
     max_bases: int
     configs: Path | None = None
     tokenizer: Path | None = None
-    on_change: Callable[[], None] = lambda: None
     _loaded: OrderedDict[str, LoadedBase] = field(default_factory=OrderedDict)
+    _lock: Lock = field(default_factory=Lock)
+
+    def loaded(self, ref: BaseRef) -> LoadedBase | None:
+        """The base of that digest if it is here, now the one used last."""
+        with self._lock:
+            if ref.sha256 not in self._loaded:
+                return None
+            self._loaded.move_to_end(ref.sha256)
+            return self._loaded[ref.sha256]
 
     def get(self, ref: BaseRef) -> LoadedBase:
-        """The base of that digest; JobError if its files are missing, broken or of another digest."""
-        if ref.sha256 not in self._loaded:
+        """The base of that digest, loaded if need be, by one thread at a time.
+
+        JobError if its files are missing, broken or of another digest.
+        """
+        loaded = self.loaded(ref)
+        if loaded is None:
             loaded = self._load(ref.source, ref.name, ref.path or ref.source)
             if loaded.model.sha256 != ref.sha256:
                 raise JobError(
@@ -74,8 +89,7 @@ class Bases:
                     metadata={"base_model": ref.name},
                 )
             self._keep(loaded)
-        self._loaded.move_to_end(ref.sha256)
-        return self._loaded[ref.sha256]
+        return loaded
 
     def preload(self, source: str) -> LoadedBase:
         """Load a base before anyone asks for it. Raises JobError."""
@@ -85,21 +99,22 @@ class Bases:
 
     def held(self) -> list[HeldBase]:
         """Each, the one used last at the end."""
-        return [
-            HeldBase(sha256=digest, family=loaded.model.family, source=loaded.source)
-            for digest, loaded in self._loaded.items()
-        ]
+        with self._lock:
+            return [
+                HeldBase(sha256=digest, family=loaded.model.family, source=loaded.source)
+                for digest, loaded in self._loaded.items()
+            ]
 
     def _keep(self, loaded: LoadedBase) -> None:
-        self._loaded[loaded.model.sha256] = loaded
-        while len(self._loaded) > self.max_bases:
-            # Rows in flight keep what they use.
-            self._loaded.popitem(last=False)
-        self.on_change()
+        with self._lock:
+            self._loaded[loaded.model.sha256] = loaded
+            while len(self._loaded) > self.max_bases:
+                # Rows in flight keep what they use.
+                self._loaded.popitem(last=False)
 
     def _load(self, source: str, name: str, path: str) -> LoadedBase:
         try:
-            model = sd15.load_base(
+            model = load_diffusion_base(
                 Path(path),
                 dtype=self.dtype,
                 device=self.device,
@@ -113,8 +128,7 @@ class Bases:
                 metadata={"base_model": name},
             ) from error
         shapes = {}
-        for component in sd15.COMPONENTS:
-            part = model.component(component)
-            shapes[component] = sd15.module_shapes(part)
-            install(part, sd15.routable_paths(part))
-        return LoadedBase(source, model, shapes)
+        for component, part in model.components.items():
+            shapes[component] = module_shapes(part)
+            install(part, routable_paths(part))
+        return LoadedBase(source, model, self.dtype, shapes)

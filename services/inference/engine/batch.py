@@ -1,31 +1,35 @@
-"""The denoising batch: jobs wait, their rows join between steps, finished rows become pictures.
+"""The denoising batch: jobs wait, their rows join between steps, finished rows leave to be decoded.
 
 One request is a batch of one. A step takes every bucket one step further; whatever goes wrong with a job's
-own inputs fails that job alone.
+own inputs fails that job alone. Files, texts and pictures are dealt with on other threads: what those have to
+say, and what callers want, comes through one inbox, and the loop alone changes the batch.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
+import queue
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 
-import torch
-
-from lorakit.families import sd15
 from services.inference.domain_jobs import EngineEvent, ImageJob, Progress, RawPicture
-from services.inference.engine.bases import LoadedBase
-from services.inference.engine.bucket import BatchRow, Bucket
-from services.inference.engine.errors import JobError, internal_failure
-from services.inference.engine.pictures import encode_png
+from services.inference.engine.admission import Room, next_candidate
+from services.inference.engine.bucket import Bucket
+from services.inference.engine.decoding import Decoder
+from services.inference.engine.errors import first_line, internal_failure
 from services.inference.engine.preparation import BucketKey, Preparation, Prepared
+from services.inference.engine.preparer import Preparer
+from services.inference.engine.rows import BatchRow
 from services.inference.engine_messages import Failure
 
 PROGRESS_SECONDS = 0.1
 """Least time between two words about one job's progress."""
-DECODED_AT_ONCE = 4
-"""Pictures that pass the autoencoder together: it needs far more memory a row than the UNet."""
+LEAST_PREPARED = 4
+"""Jobs that are made ready ahead of their turn, or as many as the batch has rows if that is more."""
 _log = logging.getLogger(__name__)
 
 
@@ -41,6 +45,8 @@ class StepFigures:
 @dataclass(slots=True, eq=False)
 class _Job:
     job: ImageJob
+    arrival: int
+    preparing: bool = False
     prepared: Prepared | None = None
     joined: int = 0
     """Rows that have joined the batch so far."""
@@ -48,28 +54,60 @@ class _Job:
     finished: int = 0
     steps_done: int = 0
     told_at: float = 0.0
-    broken_row: int | None = None
-    """A picture that came out as numbers that are not finite."""
+
+    @property
+    def brand(self) -> str:
+        return self.job.brand
+
+    @property
+    def priority(self) -> int:
+        return self.job.priority
 
     @property
     def total_steps(self) -> int:
         """Denoising steps over all its pictures."""
-        return self.job.steps * self.job.count
+        steps = self.prepared.plan.steps if self.prepared else self.job.steps
+        return steps * self.job.count
+
+    @property
+    def waits(self) -> bool:
+        """Whether a row of it could join."""
+        return self.prepared is not None and self.joined < self.job.count
 
 
-@dataclass(slots=True)
 class DenoisingBatch:
     """The engine's loop body; the caller calls ``step`` for as long as there is work."""
 
-    preparation: Preparation
-    max_rows: int
-    emit: Callable[[str, EngineEvent], None]
-    """(job id, event)"""
-    finish: Callable[[str, Failure | None], None]
-    """(job id, why it failed or None)"""
-    _jobs: dict[str, _Job] = field(default_factory=dict)
-    _buckets: dict[BucketKey, Bucket] = field(default_factory=dict)
-    _row_step_seconds: float = 0.0
+    def __init__(
+        self,
+        preparation: Preparation,
+        *,
+        max_rows: int,
+        max_row_bytes: int,
+        emit: Callable[[str, EngineEvent], None],
+        finish: Callable[[str, Failure | None], None],
+    ) -> None:
+        """``max_row_bytes`` bounds what rows take while they pass the model.
+
+        ``emit`` is given (job id, event), from several threads; ``finish`` (job id, why it failed or None).
+        """
+        self._max_rows = max_rows
+        self._max_row_bytes = max_row_bytes
+        self._emit = emit
+        self._finish = finish
+        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._preparer = Preparer(preparation, partial(self._later, self._ready))
+        self.decoder = Decoder(partial(self._later, self._decoded))
+        self._jobs: dict[str, _Job] = {}
+        self._buckets: dict[BucketKey, Bucket] = {}
+        self._row_bytes: dict[BucketKey, int] = {}
+        self._arrivals = itertools.count()
+        self._step_seconds = 0.0
+
+    def close(self) -> None:
+        """Let the threads end; jobs that are not finished are forgotten."""
+        self._preparer.close()
+        self.decoder.close()
 
     @property
     def active_rows(self) -> int:
@@ -78,61 +116,123 @@ class DenoisingBatch:
 
     @property
     def has_work(self) -> bool:
-        """Whether a step would do anything."""
-        return bool(self._jobs)
+        """Whether there is a job, or word of one."""
+        return bool(self._jobs) or not self._inbox.empty()
 
     def submit(self, job: ImageJob) -> None:
-        """Queue a job."""
-        self._jobs[job.job_id] = _Job(job)
+        """Queue a job; from any thread."""
+        self._inbox.put(partial(self._queue, job))
 
     def cancel(self, job_id: str) -> None:
-        """Forget a job and its rows; unknown ones are fine, for it may just have ended."""
+        """Forget a job and its rows before the next step; unknown ones are fine, for it may just have ended.
+        From any thread.
+        """
+        self._inbox.put(partial(self._drop, job_id))
+
+    def step(self, *, idle_seconds: float = 1.0) -> StepFigures | None:
+        """Take in what is new, let rows join, and take one step in every bucket.
+
+        None if there were no rows; then it has waited for news, so many seconds at most.
+        """
+        self._take_in(idle_seconds)
+        self._prepare()
+        self._admit()
+        rows = self.active_rows
+        if rows == 0:
+            return None
+        forward_rows = sum(bucket.forward_rows for bucket in self._buckets.values())
+        started = time.perf_counter()
+        for key, bucket in list(self._buckets.items()):
+            self._step_bucket(key, bucket)
+        self._step_seconds = time.perf_counter() - started
+        self._tell_progress()
+        return StepFigures(rows=rows, forward_rows=forward_rows, seconds=self._step_seconds)
+
+    def _take_in(self, idle_seconds: float) -> None:
+        idle = not self._buckets
+        while True:
+            try:
+                news = self._inbox.get(block=idle, timeout=idle_seconds)
+            except queue.Empty:
+                return
+            idle = False
+            news()
+
+    def _later(self, heed: Callable[..., None], *words: object) -> None:
+        """Have the loop heed what another thread says."""
+        self._inbox.put(partial(heed, *words))
+
+    def _queue(self, job: ImageJob) -> None:
+        self._jobs[job.job_id] = _Job(job, next(self._arrivals))
+
+    def _drop(self, job_id: str) -> None:
         if self._jobs.pop(job_id, None) is not None:
             self._remove_rows(job_id)
 
-    def step(self) -> StepFigures | None:
-        """Let rows join, take one step in every bucket, and hand out what is done; None if there were no
-        rows.
-        """
-        self._admit()
-        started = time.perf_counter()
-        rows = self.active_rows
-        forward_rows = sum(row.copies for bucket in self._buckets.values() for row in bucket.rows)
-        for key, bucket in list(self._buckets.items()):
-            self._step_bucket(key, bucket)
-        if rows == 0:
-            return None
-        seconds = time.perf_counter() - started
-        self._row_step_seconds = seconds
-        self._tell_progress()
-        return StepFigures(rows=rows, forward_rows=forward_rows, seconds=seconds)
+    def _ready(self, job_id: str, prepared: Prepared | Failure) -> None:
+        entry = self._jobs.get(job_id)
+        if isinstance(prepared, Failure):
+            self._fail(job_id, prepared)
+        elif entry is not None:
+            entry.prepared = prepared
+            self._emit(job_id, prepared.started())
 
-    def _admit(self) -> None:
-        """Fill free rows: the job with the fewest rows in the batch is next, so that none holds up the
-        others.
-        """
-        while self.active_rows < self.max_rows:
-            waiting = [job for job in self._jobs.values() if job.joined < job.job.count]
+    def _decoded(self, row: BatchRow, picture: RawPicture | Failure) -> None:
+        entry = self._jobs.get(row.job_id)
+        if entry is None:
+            return
+        if isinstance(picture, Failure):
+            self._fail(row.job_id, picture)
+            return
+        self._emit(row.job_id, picture)
+        entry.finished += 1
+        if entry.finished == entry.job.count:
+            del self._jobs[row.job_id]
+            self._finish(row.job_id, None)
+
+    def _prepare(self) -> None:
+        """Have the jobs made ready that are to join next."""
+        ahead = [entry for entry in self._jobs.values() if entry.preparing and entry.joined == 0]
+        rows = self._rows_of_brands()
+        rows.update(entry.brand for entry in ahead)
+        waiting = [entry for entry in self._jobs.values() if not entry.preparing]
+        for _ in range(max(self._max_rows, LEAST_PREPARED) - len(ahead)):
             if not waiting:
                 return
-            job = min(waiting, key=lambda entry: entry.active)
-            try:
-                if job.prepared is None:
-                    job.prepared = self.preparation.prepare(job.job)
-                    self.emit(job.job.job_id, job.prepared.started())
-                self._join(job, job.prepared)
-            except JobError as error:
-                self._fail(job.job.job_id, error.failure)
-            except Exception as error:
-                _log.exception("a job could not be prepared")
-                self._fail(
-                    job.job.job_id, internal_failure(f"the job could not be prepared: {_first_line(error)}")
-                )
+            entry = next_candidate(waiting, rows)
+            waiting.remove(entry)
+            rows[entry.brand] += 1
+            entry.preparing = True
+            self._preparer.take(entry.job)
+
+    def _admit(self) -> None:
+        """Fill the batch."""
+        room = Room(self._max_rows, self._max_row_bytes)
+        for key, bucket in self._buckets.items():
+            for row in bucket.rows:
+                of_row = self._prepared(row)
+                room.take(of_row.branches, of_row.forward_rows * self._row_bytes.get(key, 0))
+        rows = self._rows_of_brands()
+        while waiting := [entry for entry in self._jobs.values() if entry.waits]:
+            entry = next_candidate(waiting, rows)
+            prepared = entry.prepared
+            assert prepared is not None
+            key = prepared.bucket_key
+            # Until the first row has been through, nobody knows what a second one takes.
+            if key in self._buckets and key not in self._row_bytes:
+                return
+            size_bytes = prepared.forward_rows * self._row_bytes.get(key, 0)
+            if not room.has(prepared.branches, size_bytes):
+                return
+            room.take(prepared.branches, size_bytes)
+            rows[entry.brand] += prepared.branches
+            self._join(entry, prepared)
 
     def _join(self, entry: _Job, prepared: Prepared) -> None:
         bucket = self._buckets.get(prepared.bucket_key)
         if bucket is None:
-            bucket = self._buckets[prepared.bucket_key] = Bucket(prepared.base)
+            bucket = Bucket(prepared.base, forward_row_bytes=self._row_bytes.get(prepared.bucket_key, 0))
+            self._buckets[prepared.bucket_key] = bucket
         bucket.join(prepared.row(entry.joined))
         entry.joined += 1
         entry.active += 1
@@ -141,71 +241,33 @@ class DenoisingBatch:
         rows = list(bucket.rows)
         try:
             bucket.step()
-            self._count_step(rows)
-            done = [row for row in rows if row.sampling.done]
-            for start in range(0, len(done), DECODED_AT_ONCE):
-                self._hand_out(bucket.base, done[start : start + DECODED_AT_ONCE])
         except Exception as error:
             # Out of memory, most likely: the rows of this bucket are lost, the engine is not.
             _log.exception("a step failed")
             failure = internal_failure(
-                f"a denoising step failed: {_first_line(error)}", reason="ENGINE_STEP_FAILED"
+                f"a denoising step failed: {first_line(error)}", reason="ENGINE_STEP_FAILED"
             )
             for job_id in {row.job_id for row in rows}:
                 self._fail(job_id, failure)
             return
+        self._row_bytes[key] = bucket.forward_row_bytes
+        self._count_step(rows)
+        done = [row for row in rows if row.sampling.done]
         bucket.leave(done)
         for row in done:
-            self._row_done(row)
+            self._jobs[row.job_id].active -= 1
+        self.decoder.take(bucket.base, done)
         if not bucket.rows:
             self._buckets.pop(key, None)
 
-    def _count_step(self, rows: list[BatchRow]) -> None:
+    def _count_step(self, rows: Sequence[BatchRow]) -> None:
         for row in rows:
             self._jobs[row.job_id].steps_done += 1
         for job_id in {row.job_id for row in rows}:
             entry = self._jobs[job_id]
             if entry.steps_done == entry.total_steps:
                 total = entry.total_steps
-                self.emit(job_id, Progress(step=total, total_steps=total, seconds_left=0.0))
-
-    @torch.inference_mode()
-    def _hand_out(self, base: LoadedBase, rows: list[BatchRow]) -> None:
-        latents_BCHW = torch.stack([row.sampling.latents_CHW for row in rows])
-        pictures_BCHW = sd15.decode_latents(base.model, latents_BCHW)
-        for row, picture_CHW in zip(rows, pictures_BCHW, strict=True):
-            if not torch.isfinite(picture_CHW).all():
-                self._jobs[row.job_id].broken_row = row.index
-                continue
-            height, width = picture_CHW.shape[1:]
-            self.emit(
-                row.job_id,
-                RawPicture(
-                    index=row.index, seed=row.seed, width=width, height=height, png=encode_png(picture_CHW)
-                ),
-            )
-
-    def _row_done(self, row: BatchRow) -> None:
-        entry = self._jobs.get(row.job_id)
-        if entry is None:
-            return
-        if entry.broken_row is not None:
-            self._fail(
-                row.job_id,
-                Failure(
-                    kind="FailedPrecondition",
-                    reason="PICTURE_NOT_FINITE",
-                    message="the picture came out as numbers that are not finite; weights are too strong, or "
-                    "the dtype too narrow",
-                    metadata={"index": str(entry.broken_row)},
-                ),
-            )
-            return
-        entry.active -= 1
-        entry.finished += 1
-        if entry.finished == entry.job.count:
-            del self._jobs[row.job_id]
-            self.finish(row.job_id, None)
+                self._emit(job_id, Progress(step=total, total_steps=total, seconds_left=0.0))
 
     def _tell_progress(self) -> None:
         now = time.monotonic()
@@ -215,19 +277,15 @@ class DenoisingBatch:
                 continue
             entry.told_at = now
             rounds = (total - entry.steps_done) / max(entry.active, 1)
-            self.emit(
-                entry.job.job_id,
-                Progress(
-                    step=entry.steps_done,
-                    total_steps=total,
-                    seconds_left=rounds * self._row_step_seconds,
-                ),
+            left = rounds * self._step_seconds
+            self._emit(
+                entry.job.job_id, Progress(step=entry.steps_done, total_steps=total, seconds_left=left)
             )
 
     def _fail(self, job_id: str, failure: Failure) -> None:
         if self._jobs.pop(job_id, None) is not None:
             self._remove_rows(job_id)
-            self.finish(job_id, failure)
+            self._finish(job_id, failure)
 
     def _remove_rows(self, job_id: str) -> None:
         for key, bucket in list(self._buckets.items()):
@@ -235,6 +293,14 @@ class DenoisingBatch:
             if not bucket.rows:
                 del self._buckets[key]
 
+    def _rows_of_brands(self) -> Counter[str]:
+        rows: Counter[str] = Counter()
+        for bucket in self._buckets.values():
+            for row in bucket.rows:
+                rows[self._jobs[row.job_id].brand] += self._prepared(row).branches
+        return rows
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+    def _prepared(self, row: BatchRow) -> Prepared:
+        prepared = self._jobs[row.job_id].prepared
+        assert prepared is not None
+        return prepared

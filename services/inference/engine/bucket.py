@@ -1,50 +1,50 @@
 """Rows that can share a forward pass: the same base, latent shape and context length.
 
-B rows, F forward rows (two for a row with guidance, its negative prompt first), N tokens, D features.
+B rows, L branches of all rows, F forward rows (two for a branch with guidance, its negative prompt first).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 
-from lorakit.routing import GatheredRouting, RowAdapter, routed
-from lorakit.samplers import SamplingRow, advance, model_input
+from lorakit.device_memory import peak_bytes
+from lorakit.families.diffusion_base import EncodedTexts
+from lorakit.routing import GatheredRouting, routed
+from lorakit.samplers import advance, model_input
 from services.inference.engine.bases import LoadedBase
+from services.inference.engine.rows import BatchRow, Branch
 
 
-@dataclass(slots=True, eq=False)
-class BatchRow:
-    """One picture in the making."""
-
-    job_id: str
-    index: int
-    """Which picture of its job."""
-    seed: int
-    sampling: SamplingRow
-    guidance: float
-    prompt_ND: torch.Tensor
-    negative_ND: torch.Tensor | None
-    """None if no second forward is needed."""
-    adapter: RowAdapter | None
-
-    @property
-    def copies(self) -> int:
-        """Forward rows that it takes."""
-        return 1 if self.negative_ND is None else 2
-
-
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Layout:
-    """What a forward pass needs beside latents; holds for as long as the membership does."""
+    """What a forward pass needs beside latents; holds for as long as the rows and their branches do."""
 
-    contexts_FND: torch.Tensor
-    copies_B: torch.Tensor
-    prompt_index_B: torch.Tensor
-    negative_index_B: torch.Tensor
-    guidance_B111: torch.Tensor
+    texts: EncodedTexts
+    time_ids_F6: torch.Tensor
+    row_F: torch.Tensor
+    """Row of each forward row."""
+    prompt_L: torch.Tensor
+    """Forward row of each branch's prompt."""
+    negative_L: torch.Tensor
+    guidance_L111: torch.Tensor
+    mixing: _Mixing | None
+    """None: every row has one branch."""
     routed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Mixing:
+    """How the branches' scores make up the rows'."""
+
+    row_L: torch.Tensor
+    share_L1HW: torch.Tensor
+
+    def mix(self, score_LCHW: torch.Tensor, rows: int) -> torch.Tensor:
+        score_BCHW = score_LCHW.new_zeros(rows, *score_LCHW.shape[1:])
+        return score_BCHW.index_add_(0, self.row_L, score_LCHW * self.share_L1HW)
 
 
 @dataclass(slots=True)
@@ -53,78 +53,115 @@ class Bucket:
 
     base: LoadedBase
     rows: list[BatchRow] = field(default_factory=list)
+    forward_row_bytes: int = 0
+    """Memory that a forward row takes at its peak; 0: not known before the first step."""
     _routing: GatheredRouting | None = None
     _layout: _Layout | None = None
+
+    @property
+    def forward_rows(self) -> int:
+        """Forward rows of the next step."""
+        return sum(row.forward_rows for row in self.rows)
 
     def join(self, row: BatchRow) -> None:
         """Add a row before the next step."""
         self.rows.append(row)
         self._layout = None
 
-    def leave(self, rows: list[BatchRow]) -> None:
+    def leave(self, rows: Sequence[BatchRow]) -> None:
         """Take rows out, done or not."""
         gone = {id(row) for row in rows}
-        self.rows = [row for row in self.rows if id(row) not in gone]
-        self._layout = None
+        if gone:
+            self.rows = [row for row in self.rows if id(row) not in gone]
+            self._layout = None
 
     @torch.inference_mode()
     def step(self) -> None:
         """Take one denoising step in every row."""
         if self._layout is None:
             self._layout = self._arrange()
-        layout, unet = self._layout, self.base.model.unet
-        latents_BCHW, timesteps_B = model_input([row.sampling for row in self.rows])
-        latents_FCHW = latents_BCHW.repeat_interleave(layout.copies_B, 0).to(unet.dtype)
-        timesteps_F = timesteps_B.repeat_interleave(layout.copies_B, 0)
-        output_FCHW = self._forward(latents_FCHW, timesteps_F, layout).float()
-        wanted_BCHW = output_FCHW[layout.prompt_index_B]
-        # A row without guidance has its prompt in both places, and so keeps it as it is.
-        unwanted_BCHW = output_FCHW[layout.negative_index_B]
-        guided_BCHW = unwanted_BCHW + layout.guidance_B111 * (wanted_BCHW - unwanted_BCHW)
-        advance([row.sampling for row in self.rows], guided_BCHW)
+        layout = self._layout
+        samplings = [row.sampling for row in self.rows]
+        latents_BCHW, timesteps_B = model_input(samplings)
+        score_FCHW = self._score(latents_BCHW[layout.row_F], timesteps_B[layout.row_F], layout)
+        wanted_LCHW = score_FCHW[layout.prompt_L]
+        # A branch without guidance has its prompt in both places, and so keeps it as it is.
+        unwanted_LCHW = score_FCHW[layout.negative_L]
+        score_LCHW = unwanted_LCHW + layout.guidance_L111 * (wanted_LCHW - unwanted_LCHW)
+        advance(samplings, layout.mixing.mix(score_LCHW, len(samplings)) if layout.mixing else score_LCHW)
+        changed = [row for row in self.rows if row.enter_phase()]
+        if changed:
+            self._layout = None
 
-    def _forward(
-        self, latents_FCHW: torch.Tensor, timesteps_F: torch.Tensor, layout: _Layout
-    ) -> torch.Tensor:
-        unet = self.base.model.unet
-        output_FCHW: torch.Tensor
+    def _score(self, z_FCHW: torch.Tensor, timesteps_F: torch.Tensor, layout: _Layout) -> torch.Tensor:
+        """What the model says, float32 [F, C, H, W]; the first time its memory is measured."""
+        if self.forward_row_bytes:
+            return self._predict(z_FCHW, timesteps_F, layout)
+        scores: list[torch.Tensor] = []
+        peak = peak_bytes(z_FCHW.device, lambda: scores.append(self._predict(z_FCHW, timesteps_F, layout)))
+        self.forward_row_bytes = max(1, peak // len(z_FCHW))
+        return scores[0]
+
+    def _predict(self, z_FCHW: torch.Tensor, timesteps_F: torch.Tensor, layout: _Layout) -> torch.Tensor:
+        model = self.base.model
+        z_FCHW = z_FCHW.to(self.base.dtype)
         if not layout.routed or self._routing is None:
-            output_FCHW = unet(latents_FCHW, timesteps_F, layout.contexts_FND, return_dict=False)[0]
-            return output_FCHW
-        with routed(unet, self._routing):
-            output_FCHW = unet(latents_FCHW, timesteps_F, layout.contexts_FND, return_dict=False)[0]
-        return output_FCHW
+            return model.predict(z_FCHW, timesteps_F, layout.texts, layout.time_ids_F6).float()
+        with routed(model.unet, self._routing):
+            return model.predict(z_FCHW, timesteps_F, layout.texts, layout.time_ids_F6).float()
 
     def _arrange(self) -> _Layout:
         """Order the rows so that those routed alike lie together, and gather what the membership settles."""
         self.rows.sort(key=_likeness)
-        device = self.base.model.device
-        contexts: list[torch.Tensor] = []
-        prompt_index: list[int] = []
-        negative_index: list[int] = []
-        for row in self.rows:
-            negative_index.append(len(contexts))
-            if row.negative_ND is not None:
-                contexts.append(row.negative_ND)
-            prompt_index.append(len(contexts))
-            contexts.append(row.prompt_ND)
-        is_routed = any(row.adapter is not None for row in self.rows)
-        if is_routed:
-            if self._routing is None:
-                self._routing = GatheredRouting(device, self.base.model.unet.dtype)
-            self._routing.set_rows([row.adapter for row in self.rows], [row.copies for row in self.rows])
+        device, dtype = self.base.model.device, self.base.dtype
+        branches = [(index, branch) for index, row in enumerate(self.rows) for branch in row.branches]
+        texts: list[EncodedTexts] = []
+        row_F: list[int] = []
+        prompt_L: list[int] = []
+        negative_L: list[int] = []
+        for index, branch in branches:
+            negative_L.append(len(texts))
+            if branch.negative is not None:
+                texts.append(branch.negative)
+            prompt_L.append(len(texts))
+            texts.append(branch.prompt)
+            row_F += [index] * branch.copies
+        guidance_L = torch.tensor([self.rows[index].guidance for index, _ in branches], device=device)
+        joined = EncodedTexts.join(texts)
+        pooled_FP = None if joined.pooled_BP is None else joined.pooled_BP.to(device, dtype)
         return _Layout(
-            contexts_FND=torch.stack(contexts).to(device),
-            copies_B=torch.tensor([row.copies for row in self.rows], device=device),
-            prompt_index_B=torch.tensor(prompt_index, device=device),
-            negative_index_B=torch.tensor(negative_index, device=device),
-            guidance_B111=torch.tensor([row.guidance for row in self.rows], device=device)[
-                :, None, None, None
-            ],
-            routed=is_routed,
+            texts=EncodedTexts(joined.context_BND.to(device, dtype), pooled_FP),
+            time_ids_F6=torch.stack([self.rows[index].time_ids_6 for index in row_F]).to(device),
+            row_F=torch.tensor(row_F, device=device),
+            prompt_L=torch.tensor(prompt_L, device=device),
+            negative_L=torch.tensor(negative_L, device=device),
+            guidance_L111=guidance_L[:, None, None, None],
+            mixing=_mixing(branches, device) if len(branches) > len(self.rows) else None,
+            routed=self._route([branch for _, branch in branches]),
         )
+
+    def _route(self, branches: Sequence[Branch]) -> bool:
+        if all(branch.adapter is None for branch in branches):
+            return False
+        if self._routing is None:
+            self._routing = GatheredRouting(self.base.model.device, self.base.dtype)
+        self._routing.set_rows(
+            [branch.adapter for branch in branches], [branch.copies for branch in branches]
+        )
+        return True
+
+
+def _mixing(branches: Sequence[tuple[int, Branch]], device: torch.device) -> _Mixing:
+    shares = [torch.as_tensor(branch.share, dtype=torch.float32) for _, branch in branches]
+    maps = [share for share in shares if share.dim()]
+    shape_HW = maps[0].shape if maps else torch.Size((1, 1))
+    return _Mixing(
+        row_L=torch.tensor([index for index, _ in branches], device=device),
+        share_L1HW=torch.stack([share.expand(shape_HW) for share in shares])[:, None].to(device),
+    )
 
 
 def _likeness(row: BatchRow) -> tuple[int, bool, str]:
     # Text and no hash: so the order of rows, and the last bits of a picture, are the same in every process.
-    return row.copies, row.adapter is None, str(row.adapter.key) if row.adapter else ""
+    adapter = row.branches[0].adapter
+    return row.forward_rows, adapter is None, str(adapter.key) if adapter else ""

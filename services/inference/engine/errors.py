@@ -28,3 +28,8 @@ class JobError(Exception):
 def internal_failure(message: str, *, reason: str = "ENGINE_FAULT") -> Failure:
     """A fault of the engine's own that may not come again."""
     return Failure(kind="Unavailable", reason=reason, message=message, metadata={})
+
+
+def first_line(error: BaseException) -> str:
+    """What an unforeseen error says, short enough for an answer."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

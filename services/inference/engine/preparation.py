@@ -1,19 +1,24 @@
-"""From a job to what all its rows share: base, schedule, stack and text embeddings.
+"""From a job to what all its rows share: base, schedule, stacks and text embeddings.
 
-N tokens, D features.
+Runs beside the denoising loop: the batch goes on while files are read and texts are encoded.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
+from lorakit.families.diffusion_base import EncodedTexts, Framing
+from lorakit.module_shape import Component
+from lorakit.routing import RowAdapter
 from lorakit.samplers import RowPlan, SamplingRow
 from services.inference.domain_jobs import ImageJob, Started
 from services.inference.engine.bases import Bases, LoadedBase
-from services.inference.engine.bucket import BatchRow
+from services.inference.engine.composition import Phase, compose
 from services.inference.engine.errors import JobError
+from services.inference.engine.rows import BatchRow, Branch, RowPhase
 from services.inference.engine.stacks import FoldedStack, Stacks
 from services.inference.engine.texts import TextRow, Texts
 
@@ -21,22 +26,32 @@ BucketKey = tuple[str, tuple[int, int, int], int]
 """(base digest, latent shape, context length): rows that agree in these share forward passes."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Prepared:
     """A job that is ready for its rows to join the batch."""
 
     job: ImageJob
     base: LoadedBase
     plan: RowPlan
-    stack: FoldedStack
-    prompt_ND: torch.Tensor
-    negative_ND: torch.Tensor | None
+    phases: tuple[RowPhase, ...]
     shape_CHW: tuple[int, int, int]
+    model_hashes: tuple[str, ...]
 
     @property
     def bucket_key(self) -> BucketKey:
         """Where its rows belong."""
-        return self.base.model.sha256, self.shape_CHW, self.prompt_ND.shape[0]
+        context_BND = self.phases[0].branches[0].prompt.context_BND
+        return self.base.model.sha256, self.shape_CHW, context_BND.shape[1]
+
+    @property
+    def branches(self) -> int:
+        """The most branches that one of its rows has in a step."""
+        return max(len(phase.branches) for phase in self.phases)
+
+    @property
+    def forward_rows(self) -> int:
+        """The most forward rows that one of its rows takes in a step."""
+        return max(phase.forward_rows for phase in self.phases)
 
     def started(self) -> Started:
         """What the caller is told before the first step."""
@@ -45,7 +60,7 @@ class Prepared:
             width=self.shape_CHW[2] * factor,
             height=self.shape_CHW[1] * factor,
             karras=self.base.karras(self.job.karras, self.job.sampler),
-            model_hashes=self.stack.model_hashes,
+            model_hashes=self.model_hashes,
         )
 
     def row(self, index: int) -> BatchRow:
@@ -57,10 +72,14 @@ class Prepared:
             seed=seed,
             sampling=SamplingRow.start(self.plan, seed, self.shape_CHW, self.base.model.device),
             guidance=self.job.guidance,
-            prompt_ND=self.prompt_ND,
-            negative_ND=self.negative_ND,
-            adapter=self.stack.unet,
+            phases=self.phases,
+            time_ids_6=self._time_ids(),
         )
+
+    def _time_ids(self) -> torch.Tensor:
+        factor = self.base.model.vae_scale_factor
+        height, width = self.shape_CHW[1] * factor, self.shape_CHW[2] * factor
+        return Framing(height, width).time_ids(height, width)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +92,57 @@ class Preparation:
 
     @torch.inference_mode()
     def prepare(self, job: ImageJob) -> Prepared:
-        """Raises JobError for whatever is wrong with the job's own inputs."""
+        """One job at a time. Raises JobError for whatever is wrong with the job's own inputs."""
         base = self.bases.get(job.base)
         shape_CHW = _latent_shape(job, base)
         plan = base.plan(job.sampler, job.steps, base.karras(job.karras, job.sampler))
-        stack = self.stacks.fold(job.loras, base)
+        model_hashes = self.stacks.model_hashes(job.loras, base)
+        phases = compose(job, plan.steps, *shape_CHW[1:])
+        return Prepared(
+            job=job,
+            base=base,
+            plan=plan,
+            phases=self._row_phases(job, base, phases),
+            shape_CHW=shape_CHW,
+            model_hashes=model_hashes,
+        )
+
+    def _row_phases(self, job: ImageJob, base: LoadedBase, phases: Sequence[Phase]) -> tuple[RowPhase, ...]:
+        stacks = [[self.stacks.fold(part.loras, base) for part in phase.parts] for phase in phases]
+        texts = self._texts(job, base, [stack for line in stacks for stack in line])
+        # Phases that come back to the same stack come back to the same tensors.
+        return tuple(
+            RowPhase(
+                phase.first_step,
+                tuple(
+                    Branch(stack.unet, *texts[_text_key(stack.text_encoders)], part.share)
+                    for part, stack in zip(phase.parts, line, strict=True)
+                ),
+            )
+            for phase, line in zip(phases, stacks, strict=True)
+        )
+
+    def _texts(
+        self, job: ImageJob, base: LoadedBase, stacks: Sequence[FoldedStack]
+    ) -> dict[object, tuple[EncodedTexts, EncodedTexts | None]]:
+        """(prompt, negative prompt) for each stack's text-encoder part."""
+        parts = {_text_key(stack.text_encoders): stack.text_encoders for stack in stacks}
         # At a guidance of 1 or below the negative prompt has no say, and no second forward is made.
-        texts = [job.prompt, job.negative_prompt] if job.guidance > 1 else [job.prompt]
-        rows = [TextRow(text, stack.text_encoder, job.clip_skip) for text in texts]
-        embeddings = self.texts.encode(rows, base)
-        negative_ND = embeddings[1] if job.guidance > 1 else None
-        return Prepared(job, base, plan, stack, embeddings[0], negative_ND, shape_CHW)
+        guided = job.guidance > 1
+        zeros = guided and not job.negative_prompt and base.model.zeros_for_no_prompt
+        wanted = [job.prompt, job.negative_prompt] if guided and not zeros else [job.prompt]
+        rows = [TextRow(text, part, job.clip_skip) for part in parts.values() for text in wanted]
+        encoded = iter(self.texts.encode(rows, base))
+        found: dict[object, tuple[EncodedTexts, EncodedTexts | None]] = {}
+        for key in parts:
+            prompt = next(encoded)
+            negative = prompt.zeros() if zeros else (next(encoded) if guided else None)
+            found[key] = (prompt, negative)
+        return found
+
+
+def _text_key(adapters: Mapping[Component, RowAdapter]) -> object:
+    return tuple(sorted((component, adapter.key) for component, adapter in adapters.items()))
 
 
 def _latent_shape(job: ImageJob, base: LoadedBase) -> tuple[int, int, int]:

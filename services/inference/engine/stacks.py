@@ -1,14 +1,16 @@
-"""Stacks of LoRA files as single adapters, kept in memory by digest."""
+"""Stacks of LoRA files as single adapters: files in the host's memory, folded stacks on the device."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import torch
 
 from lorakit.adapter import Adapter, LoraWeights, load_adapter
 from lorakit.errors import LoraFormatError, LoraMismatchError
-from lorakit.families.naming import TEXT_ENCODER, UNET
+from lorakit.families.naming import UNET
 from lorakit.hashes import model_hash
 from lorakit.module_shape import Component
 from lorakit.routing import RowAdapter
@@ -32,56 +34,54 @@ class KeptLora:
 class FoldedStack:
     """One adapter for each component of the base that the stack changes."""
 
-    unet: RowAdapter | None
-    text_encoder: RowAdapter | None
-    model_hashes: tuple[str, ...]
+    adapters: Mapping[Component, RowAdapter]
+
+    @property
+    def unet(self) -> RowAdapter | None:
+        """The denoising model's."""
+        return self.adapters.get(UNET)
+
+    @property
+    def text_encoders(self) -> Mapping[Component, RowAdapter]:
+        """Those of the text encoders."""
+        return {component: adapter for component, adapter in self.adapters.items() if component != UNET}
 
 
-FOLDED_PART = 4
-"""A folded stack is quickly made again from its files: they get three quarters of the budget."""
+_NO_STACK = FoldedStack({})
 
 
 class Stacks:
-    """Loads each file once, folds each stack once; both are let go by one byte budget."""
+    """Reads each file once and folds each stack once, and keeps both within budgets of bytes."""
 
-    def __init__(self, budget_bytes: int) -> None:
-        folded_bytes = budget_bytes // FOLDED_PART
-        self._files: ByteCache[tuple[str, str], KeptLora] = ByteCache("memory", budget_bytes - folded_bytes)
-        self._folded: ByteCache[tuple[object, ...], Adapter] = ByteCache("memory", folded_bytes)
+    def __init__(self, memory_bytes: int, device_bytes: int) -> None:
+        self._files: ByteCache[tuple[str, str], KeptLora] = ByteCache("memory", memory_bytes)
+        self._folded: ByteCache[tuple[object, ...], Adapter] = ByteCache("device", device_bytes)
 
-    @property
-    def files(self) -> ByteCache[tuple[str, str], KeptLora]:
-        """The cache of files."""
-        return self._files
+    def usage(self) -> tuple[CacheUsage, CacheUsage]:
+        """Of files, and of folded stacks."""
+        return self._files.usage(), self._folded.usage()
 
-    def usage(self) -> CacheUsage:
-        """Bytes of files and folded stacks; hits and misses are those of files."""
-        files, folded = self._files, self._folded
-        return CacheUsage(
-            level="memory",
-            used_bytes=files.used_bytes + folded.used_bytes,
-            budget_bytes=files.budget_bytes + folded.budget_bytes,
-            hits=files.hits,
-            misses=files.misses,
-        )
+    def model_hashes(self, loras: Sequence[LoraFile], base: LoadedBase) -> tuple[str, ...]:
+        """`sshs_model_hash` of each file, which is read if need be. JobError for one that cannot be used."""
+        return tuple(self._load(lora, base).model_hash for lora in loras)
 
     def fold(self, loras: Sequence[LoraFile], base: LoadedBase) -> FoldedStack:
         """The stack's adapters for a base; JobError naming the LoRA that cannot be used."""
         if not loras:
-            return FoldedStack(None, None, ())
-        kept = [self._load(lora, base) for lora in loras]
+            return _NO_STACK
         parts = tuple(sorted((lora.sha256, lora.text_encoder_weight, lora.weight) for lora in loras))
         key = (base.model.sha256, *parts)
         folded = self._folded.get(key)
         if folded is None:
-            folded = self._combine(loras, kept)
+            folded = _on_device(self._combine(loras, base), base)
             self._folded.put(key, folded, folded.nbytes)
-        # The text encoder's key leaves the UNet's weights out: embeddings stay cached while those are tried.
+        # The text encoders' key leaves the UNet's weights out: embeddings stay cached while those are tried.
         text_key = (base.model.sha256, *sorted((lora.sha256, lora.text_encoder_weight) for lora in loras))
         return FoldedStack(
-            _row_adapter(folded, UNET, key),
-            _row_adapter(folded, TEXT_ENCODER, text_key),
-            tuple(entry.model_hash for entry in kept),
+            {
+                component: RowAdapter(key if component == UNET else text_key, modules)
+                for component, modules in folded.components.items()
+            }
         )
 
     def _load(self, lora: LoraFile, base: LoadedBase) -> KeptLora:
@@ -92,12 +92,8 @@ class Stacks:
             self._files.put(key, kept, kept.adapter.nbytes)
         return kept
 
-    @staticmethod
-    def _combine(loras: Sequence[LoraFile], kept: Sequence[KeptLora]) -> Adapter:
-        stack = [
-            (entry.adapter, lora.text_encoder_weight, lora.weight)
-            for lora, entry in zip(loras, kept, strict=True)
-        ]
+    def _combine(self, loras: Sequence[LoraFile], base: LoadedBase) -> Adapter:
+        stack = [(self._load(lora, base).adapter, lora.text_encoder_weight, lora.weight) for lora in loras]
         try:
             return combine(stack)
         except LoraMismatchError as error:
@@ -106,25 +102,31 @@ class Stacks:
             ) from error
 
 
+def _on_device(adapter: Adapter, base: LoadedBase) -> Adapter:
+    """Folded in float32, kept as the rows will use it."""
+    components = {
+        component: {
+            path: _placed(weights, base.model.device, base.dtype) for path, weights in modules.items()
+        }
+        for component, modules in adapter.components.items()
+    }
+    return replace(adapter, components=components)
+
+
+def _placed(weights: LoraWeights, device: torch.device, dtype: torch.dtype) -> LoraWeights:
+    return LoraWeights(weights.down_RD.to(device, dtype), weights.up_OR.to(device, dtype), weights.alpha)
+
+
 def _read(lora: LoraFile, base: LoadedBase) -> KeptLora:
     path = Path(lora.path)
     try:
         adapter = load_adapter(path, base_modules=base.shapes, digest=lora.sha256)
         # Computed, not taken from the metadata: whoever made the file could have written anything there.
-        digest = model_hash(path)
+        return KeptLora(adapter, model_hash(path))
     except LoraMismatchError as error:
         raise _unusable(lora.reference, "LORA_BASE_MISMATCH", error) from error
     except (LoraFormatError, OSError) as error:
         raise _unusable(lora.reference, "LORA_FILE_INVALID", error) from error
-    for component, module_path, weights in adapter.each():
-        if weights.down_RD.dim() > 2 and tuple(weights.down_RD.shape[2:]) != (1, 1):
-            raise JobError(
-                f"{lora.reference} adapts the convolution {component}.{module_path} with a kernel of "
-                f"{list(weights.down_RD.shape[2:])}; only Linears and 1x1 convolutions can be stacked",
-                reason="LORA_KIND_UNSUPPORTED",
-                metadata={"reference": lora.reference, "sha256": lora.sha256},
-            )
-    return KeptLora(adapter, digest)
 
 
 def _unusable(reference: str, reason: str, error: Exception) -> JobError:
@@ -133,8 +135,3 @@ def _unusable(reference: str, reason: str, error: Exception) -> JobError:
         reason=reason,
         metadata={"reference": reference},
     )
-
-
-def _row_adapter(adapter: Adapter, component: Component, key: tuple[object, ...]) -> RowAdapter | None:
-    modules: Mapping[str, LoraWeights] | None = adapter.components.get(component)
-    return RowAdapter(key, modules) if modules else None

@@ -16,8 +16,9 @@ from typing import Final
 import torch
 
 from lorakit.allocator import kept_bytes
+from lorakit.device_memory import free_bytes
 from lorakit.process_memory import status_bytes
-from services.trainer.engine.memory import MemoryBook, free_bytes
+from services.trainer.engine.memory import MemoryBook
 
 _SLACK: Final = 256 << 20
 """For the process's other threads: uploads, heartbeats."""

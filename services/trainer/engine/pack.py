@@ -17,13 +17,14 @@ from typing import Any, Self
 import torch
 
 from lorakit.adapter import Adapter, BaseModules
+from lorakit.device_memory import is_out_of_memory, release_unused
 from lorakit.routing import install, uninstall
 from services.trainer.engine.checkpoint import load_checkpoint, save_checkpoint
 from services.trainer.engine.device_memory import taken_bytes
 from services.trainer.engine.fault import OUT_OF_MEMORY, EngineFault
 from services.trainer.engine.items import SampleSettings, TrainingItem
 from services.trainer.engine.job import Job
-from services.trainer.engine.memory import MemoryBook, is_out_of_memory, release_unused
+from services.trainer.engine.memory import MemoryBook
 from services.trainer.engine.memory_bound import memory_bound
 from services.trainer.engine.port import Family, OnProgress, Sample
 from services.trainer.engine.shared_passes import SharedPasses

@@ -12,16 +12,10 @@ from typing import Any, Final
 
 import torch
 
+from lorakit.device_memory import is_out_of_memory, release_unused
 from services.trainer.amounts import in_words
 from services.trainer.engine.fault import LOSS_NOT_FINITE, OUT_OF_MEMORY, EngineFault
-from services.trainer.engine.memory import (
-    Kind,
-    MemoryBook,
-    PassMemory,
-    Setting,
-    is_out_of_memory,
-    release_unused,
-)
+from services.trainer.engine.memory import Kind, MemoryBook, PassMemory, Setting
 from services.trainer.engine.port import Family, Member
 from services.trainer.engine.shared_pass import run_pass
 from services.trainer.engine.turn import Turn

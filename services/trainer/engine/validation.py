@@ -15,11 +15,11 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from lorakit.device_memory import is_out_of_memory, release_unused
 from lorakit.trainable import TrainableAdapter
 from services.trainer.engine.fault import LOSS_NOT_FINITE, EngineFault
 from services.trainer.engine.generators import Generators
 from services.trainer.engine.items import TrainingItem
-from services.trainer.engine.memory import is_out_of_memory, release_unused
 from services.trainer.engine.port import Data, Family, Member
 from services.trainer.engine.shared_pass import computing
 from services.trainer.engine.spec import JobSpec, ValidationReport

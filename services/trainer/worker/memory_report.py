@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
+from lorakit.device_memory import free_bytes
 from services.trainer.amounts import in_words
 from services.trainer.engine import Family, MemoryBook
-from services.trainer.engine.memory import free_bytes
 from services.trainer.memory_figures import AdapterNumbers, BaseMemory, PassMemory
 from services.trainer.spec import Precision, Target
 

@@ -250,7 +250,7 @@ async def test_capacity_tells_bases_caches_and_samplers(inference: Inference) ->
     capacity = await inference.stub.GetCapacity(inference_pb2.GetCapacityRequest())
     assert capacity.engine_ready
     assert [(base.sha256, base.default) for base in capacity.bases] == [(inference.base.sha256, True)]
-    assert {cache.level for cache in capacity.caches} == {"disk", "memory", "text_embeddings"}
+    assert {cache.level for cache in capacity.caches} == {"disk", "memory", "device", "text_embeddings"}
     assert all(cache.used_bytes > 0 for cache in capacity.caches)
     assert len(capacity.samplers) == 4
     scraped = generate_latest(inference.app.metrics.registry).decode()

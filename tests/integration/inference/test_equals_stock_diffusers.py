@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-import torch
-from diffusers import StableDiffusionPipeline
-from PIL import Image
 
-from lorakit.families import sd15
-from lorakit.samplers import Sampler as LorakitSampler
-from lorakit.samplers.settings import SCHEDULERS
-from services.inference.domain import Sampler
-from services.inference.domain_jobs import BaseRef, EngineEvent, ImageJob, LoraFile, RawPicture
-from services.inference.engine.bases import Bases
-from services.inference.engine.batch import DenoisingBatch
-from services.inference.engine.preparation import Preparation
-from services.inference.engine.stacks import Stacks
-from services.inference.engine.texts import Texts
-from services.inference.engine_messages import Failure
-from tests.fixtures.tiny_loras import write_lora
+from services.inference.domain import Box, Composition, Sampler, StepWindow
+from tests.fixtures.picture_engine import run_alone
+from tests.fixtures.stock_world import StockWorld, stock_world
 from tests.fixtures.tiny_sd import save_tiny_pipeline
+from tests.fixtures.tiny_sdxl import save_tiny_sdxl_pipeline
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
@@ -35,212 +20,101 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Adapter .* was active:UserWarning"),
 ]
 
-TOLERANCE = 1e-3
-"""Of the latents' range."""
 DEMO = Path(__file__).resolve().parents[3] / "demo" / "models" / "sd-tiny"
 KARRAS = [(sampler, False) for sampler in Sampler] + [(Sampler.EULER, True), (Sampler.DPMPP_2M, True)]
 
 
-class Engine:
-    """The denoising batch in this process; keeps every row's latents beside its picture."""
-
-    def __init__(self, max_rows: int = 8) -> None:
-        self.events: dict[str, list[EngineEvent]] = {}
-        self.failures: dict[str, Failure | None] = {}
-        self.latents: dict[tuple[str, int], torch.Tensor] = {}
-        self.batch = DenoisingBatch(
-            Preparation(Bases(torch.device("cpu"), torch.float32, 2), Stacks(64 << 20), Texts(8 << 20)),
-            max_rows,
-            lambda job_id, event: self.events.setdefault(job_id, []).append(event),
-            self.failures.__setitem__,
-        )
-
-    def run(self, *jobs: ImageJob) -> None:
-        for job in jobs:
-            self.batch.submit(job)
-        while self.batch.has_work:
-            rows = [row for bucket in self.batch._buckets.values() for row in bucket.rows]
-            self.batch.step()
-            for row in rows:
-                if row.sampling.done:
-                    self.latents[row.job_id, row.index] = row.sampling.latents_CHW
-        assert not any(self.failures.values()), self.failures
-
-    def picture(self, job_id: str, index: int = 0) -> np.ndarray:
-        pictures = {event.index: event for event in self.events[job_id] if isinstance(event, RawPicture)}
-        return np.asarray(Image.open(io.BytesIO(pictures[index].png)))
-
-
-@dataclass(frozen=True)
-class World:
-    """A base model, two LoRA files for it (alpha is not the rank), the stock pipeline with both loaded."""
-
-    directory: Path
-    base: sd15.BaseModel
-    loras: tuple[LoraFile, ...]
-    pipeline: StableDiffusionPipeline
-
-    def job(self, **changes: Any) -> ImageJob:
-        job = ImageJob(
-            job_id="job",
-            brand="acme",
-            base=BaseRef(name="tiny", source=str(self.directory), sha256=self.base.sha256),
-            prompt="a red fox riding a motorcycle",
-            negative_prompt="blurred, grey",
-            loras=(),
-            steps=7,
-            guidance=5.0,
-            sampler=Sampler.DPMPP_2M,
-            karras=False,
-            seed=42,
-            width=0,
-            height=0,
-            count=1,
-            clip_skip=0,
-        )
-        return replace(job, **changes)
-
-    def stock(self, job: ImageJob) -> tuple[torch.Tensor, np.ndarray]:
-        """Latents and pictures of the stock pipeline for a job."""
-        pipeline = self.pipeline
-        options = {"use_karras_sigmas": True} if job.karras else {}
-        scheduler = SCHEDULERS[LorakitSampler(job.sampler.value)]
-        pipeline.scheduler = scheduler.from_config(SCHEDULER_OF[self.directory], **options)
-        pipeline.enable_lora()
-        weights = {lora.reference: lora for lora in job.loras}
-        pipeline.set_adapters(
-            [lora.reference for lora in self.loras],
-            [_component_weights(weights.get(lora.reference)) for lora in self.loras],
-        )
-        kept = [
-            pipeline(
-                job.prompt,
-                negative_prompt=job.negative_prompt,
-                num_inference_steps=job.steps,
-                guidance_scale=job.guidance,
-                generator=torch.Generator().manual_seed(job.seed + index),
-                width=job.width or None,
-                height=job.height or None,
-                output_type="latent",
-            ).images
-            for index in range(job.count)
-        ]
-        latents = torch.cat(kept)
-        with torch.inference_mode():
-            scaled = latents / pipeline.vae.config.scaling_factor
-            decoded = pipeline.vae.decode(scaled, return_dict=False)[0]
-        pictures = pipeline.image_processor.postprocess(decoded, output_type="np")
-        return latents, (pictures * 255).round().astype(np.uint8)
-
-
-SCHEDULER_OF: dict[Path, Any] = {}
-
-
-def _component_weights(lora: LoraFile | None) -> dict[str, float]:
-    return (
-        {"unet": lora.weight, "text_encoder": lora.text_encoder_weight}
-        if lora
-        else {"unet": 0.0, "text_encoder": 0.0}
-    )
-
-
-def make_world(directory: Path, folder: Path, size: float) -> World:
-    base = sd15.load_base(directory)
-    files = [
-        write_lora(base, folder / "hero.safetensors", seed=1, rank=4, alpha=2.0, size=size),
-        write_lora(base, folder / "neon.safetensors", seed=2, rank=8, alpha=5.0, size=size),
-    ]
-    pipeline = StableDiffusionPipeline.from_pretrained(directory, safety_checker=None, dtype=torch.float32)
-    pipeline.set_progress_bar_config(disable=True)
-    SCHEDULER_OF[directory] = pipeline.scheduler.config
-    for file in files:
-        pipeline.load_lora_weights(str(folder), weight_name=file.name, adapter_name=file.stem)
-    loras = tuple(
-        LoraFile(
-            reference=file.stem,
-            sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
-            path=str(file),
-            text_encoder_weight=weight,
-            weight=weight,
-        )
-        for file, weight in zip(files, (0.6, 0.8), strict=True)
-    )
-    return World(directory, base, loras, pipeline)
-
-
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+def world(tmp_path_factory: pytest.TempPathFactory) -> StockWorld:
     """Random weights."""
     folder = tmp_path_factory.mktemp("tiny")
-    return make_world(save_tiny_pipeline(folder / "base"), folder, size=0.2)
+    return stock_world(save_tiny_pipeline(folder / "base"), folder, size=0.2)
 
 
 @pytest.fixture(scope="module")
-def demo_world(tmp_path_factory: pytest.TempPathFactory) -> World:
+def sdxl_world(tmp_path_factory: pytest.TempPathFactory) -> StockWorld:
+    """Two text encoders, pooled texts and sizes."""
+    folder = tmp_path_factory.mktemp("tiny-sdxl")
+    return stock_world(save_tiny_sdxl_pipeline(folder / "base"), folder, size=0.1)
+
+
+@pytest.fixture(scope="module")
+def demo_world(tmp_path_factory: pytest.TempPathFactory) -> StockWorld:
     """The base model of the demo."""
     if not (DEMO / "model_index.json").is_file():
         pytest.skip("demo/models/sd-tiny is not there; make demo-models builds it")
-    return make_world(DEMO, tmp_path_factory.mktemp("demo"), size=0.05)
-
-
-def assert_equals_stock(world: World, job: ImageJob) -> Engine:
-    engine = Engine()
-    engine.run(job)
-    latents, pictures = world.stock(job)
-    for index in range(job.count):
-        ours = engine.latents[job.job_id, index]
-        span = float(latents[index].max() - latents[index].min())
-        assert float((ours - latents[index]).abs().max()) < TOLERANCE * span
-        difference = engine.picture(job.job_id, index).astype(int) - pictures[index].astype(int)
-        assert np.abs(difference).max() <= 1
-    return engine
+    return stock_world(DEMO, tmp_path_factory.mktemp("demo"), size=0.05)
 
 
 @pytest.mark.parametrize(("sampler", "karras"), KARRAS, ids=str)
-def test_every_sampler_with_two_stacked_loras(world: World, sampler: Sampler, karras: bool) -> None:
-    engine = assert_equals_stock(world, world.job(sampler=sampler, karras=karras, loras=world.loras))
+def test_every_sampler_with_two_stacked_loras(world: StockWorld, sampler: Sampler, karras: bool) -> None:
+    engine = world.assert_equals_stock(world.job(sampler=sampler, karras=karras, loras=world.loras))
     # The stack must matter, or the comparison would prove nothing.
-    plain = Engine()
-    plain.run(world.job(sampler=sampler, karras=karras))
+    plain = run_alone(world.job(sampler=sampler, karras=karras))
     assert float((plain.latents["job", 0] - engine.latents["job", 0]).abs().max()) > 0.05
 
 
 @pytest.mark.parametrize(("sampler", "karras"), KARRAS, ids=str)
-def test_every_sampler_on_the_demo_model(demo_world: World, sampler: Sampler, karras: bool) -> None:
+def test_every_sampler_on_the_demo_model(demo_world: StockWorld, sampler: Sampler, karras: bool) -> None:
     job = demo_world.job(sampler=sampler, karras=karras, loras=demo_world.loras, steps=4)
-    assert_equals_stock(demo_world, job)
+    demo_world.assert_equals_stock(job)
+
+
+@pytest.mark.parametrize(("sampler", "karras"), KARRAS, ids=str)
+def test_every_sampler_on_sdxl(sdxl_world: StockWorld, sampler: Sampler, karras: bool) -> None:
+    job = sdxl_world.job(sampler=sampler, karras=karras, loras=sdxl_world.loras, steps=5)
+    sdxl_world.assert_equals_stock(job)
+
+
+@pytest.mark.parametrize("negative_prompt", ["", "grey"])
+def test_sdxl_without_a_negative_prompt_and_in_other_sizes(
+    sdxl_world: StockWorld, negative_prompt: str
+) -> None:
+    stack = (replace(sdxl_world.loras[0], weight=-0.4, text_encoder_weight=1.2),)
+    job = sdxl_world.job(
+        loras=stack, width=24, height=16, negative_prompt=negative_prompt, clip_skip=0, count=2, steps=4
+    )
+    engine = sdxl_world.assert_equals_stock(job)
+    assert engine.pixels("job").shape == (16, 24, 3)
 
 
 @pytest.mark.parametrize("guidance", [1.0, 0.0, 7.5])
-def test_guidance_and_several_pictures(world: World, guidance: float) -> None:
+def test_guidance_and_several_pictures(world: StockWorld, guidance: float) -> None:
     job = world.job(guidance=guidance, count=3, sampler=Sampler.EULER_ANCESTRAL, loras=world.loras[:1])
-    assert_equals_stock(world, job)
+    world.assert_equals_stock(job)
 
 
-def test_text_encoder_and_unet_weights_apart_and_other_sizes(world: World) -> None:
+def test_text_encoder_and_unet_weights_apart_and_other_sizes(world: StockWorld) -> None:
     stack = (replace(world.loras[0], weight=-0.4, text_encoder_weight=1.2),)
-    engine = assert_equals_stock(world, world.job(loras=stack, width=24, height=16, sampler=Sampler.DDIM))
-    assert engine.picture("job").shape == (16, 24, 3)
+    engine = world.assert_equals_stock(world.job(loras=stack, width=24, height=16, sampler=Sampler.DDIM))
+    assert engine.pixels("job").shape == (16, 24, 3)
 
 
-def test_no_lora_at_all(world: World) -> None:
-    assert_equals_stock(world, world.job(negative_prompt=""))
+def test_no_lora_at_all(world: StockWorld) -> None:
+    world.assert_equals_stock(world.job(negative_prompt=""))
 
 
-def test_a_mixed_batch_gives_every_request_what_it_gets_alone(world: World) -> None:
+@pytest.mark.parametrize("family", ["sd15", "sdxl"])
+def test_a_mixed_batch_gives_every_request_what_it_gets_alone(
+    request: pytest.FixtureRequest, family: str
+) -> None:
+    world: StockWorld = request.getfixturevalue("world" if family == "sd15" else "sdxl_world")
     hero, neon = world.loras
+    half = StepWindow(start=0.0, end=0.5)
+    left = Box(left=0.0, top=0.0, right=0.5, bottom=1.0)
     jobs = [
         world.job(job_id="a", loras=(hero, neon), sampler=Sampler.EULER, steps=5),
         world.job(job_id="b", sampler=Sampler.DPMPP_2M, karras=True, steps=9, seed=7, count=2),
         world.job(job_id="c", loras=(neon,), sampler=Sampler.EULER_ANCESTRAL, guidance=1.0, steps=4),
         world.job(job_id="d", loras=(hero,), sampler=Sampler.DDIM, width=24, prompt="a blue hat", steps=6),
         world.job(job_id="e", loras=(replace(hero, weight=0.1),), guidance=9.0, steps=3, seed=5),
+        world.job(job_id="f", loras=(hero, neon), composition=Composition.COMPOSITE, steps=4),
+        world.job(job_id="g", loras=(hero, neon), composition=Composition.SWITCH, switch_every=2, steps=5),
+        world.job(job_id="h", loras=(replace(hero, window=half), replace(neon, region=left)), steps=6),
     ]
-    together = Engine(max_rows=4)
-    together.run(*jobs)
+    together = run_alone(*jobs, max_rows=6)
     for job in jobs:
-        alone = Engine()
-        alone.run(job)
+        alone = run_alone(job)
         for index in range(job.count):
             ours, solo = together.latents[job.job_id, index], alone.latents[job.job_id, index]
             assert float((ours - solo).abs().max()) < 1e-4 * float(solo.max() - solo.min())

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from lorakit.adapter import Adapter, LoraWeights, save_kohya
 from lorakit.families import sd15
@@ -16,40 +19,24 @@ from lorakit.families.naming import UNET
 from services.inference.domain import Sampler
 from services.inference.domain_jobs import (
     BaseRef,
-    EngineEvent,
     ImageJob,
     LoraFile,
     Progress,
     RawPicture,
     Started,
 )
-from services.inference.engine.bases import Bases
-from services.inference.engine.batch import DenoisingBatch
 from services.inference.engine.bucket import Bucket
-from services.inference.engine.preparation import Preparation
-from services.inference.engine.stacks import Stacks
-from services.inference.engine.texts import Texts
-from services.inference.engine_messages import Failure
+from tests.fixtures.picture_engine import PictureEngine
 from tests.fixtures.tiny_loras import random_adapter, write_lora
 from tests.fixtures.tiny_sd import save_tiny_pipeline
 
 
-class Harness:
-    """A batch in this process, and all that it says."""
+class Harness(PictureEngine):
+    """An engine, and jobs for its base."""
 
-    def __init__(self, directory: Path, digest: str, max_rows: int = 4) -> None:
+    def __init__(self, directory: Path, digest: str, **options: Any) -> None:
+        super().__init__(**options)
         self.directory, self.digest = directory, digest
-        self.events: dict[str, list[EngineEvent]] = {}
-        self.ends: dict[str, Failure | None] = {}
-        self.preparation = Preparation(
-            Bases(torch.device("cpu"), torch.float32, 1), Stacks(32 << 20), Texts(8 << 20)
-        )
-        self.batch = DenoisingBatch(
-            self.preparation,
-            max_rows,
-            lambda job_id, event: self.events.setdefault(job_id, []).append(event),
-            self.ends.__setitem__,
-        )
 
     def job(self, job_id: str, **changes: Any) -> ImageJob:
         job = ImageJob(
@@ -71,15 +58,6 @@ class Harness:
         )
         return replace(job, **changes)
 
-    def run(self, *jobs: ImageJob) -> None:
-        for job in jobs:
-            self.batch.submit(job)
-        while self.batch.has_work:
-            self.batch.step()
-
-    def pictures(self, job_id: str) -> list[RawPicture]:
-        return [event for event in self.events.get(job_id, []) if isinstance(event, RawPicture)]
-
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -92,8 +70,9 @@ def base(directory: Path) -> sd15.BaseModel:
 
 
 @pytest.fixture
-def harness(directory: Path, base: sd15.BaseModel) -> Harness:
-    return Harness(directory, base.sha256)
+def harness(directory: Path, base: sd15.BaseModel) -> Iterator[Harness]:
+    with Harness(directory, base.sha256) as harness:
+        yield harness
 
 
 def lora_file(path: Path, weight: float = 1.0) -> LoraFile:
@@ -138,17 +117,39 @@ def test_a_bad_file_fails_its_own_job_alone(
     assert len(harness.pictures("good")) == 1
 
 
-def test_kernels_that_cannot_be_stacked_are_refused_by_name(
-    harness: Harness, base: sd15.BaseModel, tmp_path: Path
-) -> None:
+def test_locon_files_work_beside_others(harness: Harness, tmp_path: Path) -> None:
     path = tmp_path / "locon.safetensors"
-    weights = LoraWeights(torch.ones(2, 4, 3, 3), torch.ones(32, 2, 1, 1), 2.0)
+    weights = LoraWeights(torch.ones(2, 4, 3, 3) / 20, torch.ones(32, 2, 1, 1) / 20, 2.0)
     save_kohya(Adapter({UNET: {"conv_in": weights}}, "sd15"), path, {"ss_network_module": "lycoris"})
-    harness.run(harness.job("a", loras=(lora_file(path),)))
-    failure = harness.ends["a"]
+    harness.run(harness.job("locon", loras=(lora_file(path),)), harness.job("plain"))
+    assert harness.ends == {"locon": None, "plain": None}
+    assert np.abs(harness.pixels("locon").astype(int) - harness.pixels("plain")).max() > 1
+    with Harness(harness.directory, harness.digest) as alone:
+        alone.run(alone.job("plain"))
+    assert harness.pictures("plain")[0].png == alone.pictures("plain")[0].png
+
+
+@pytest.mark.parametrize(
+    ("key", "kind"), [("dora_scale", "dora"), ("hada_w1_a", "loha"), ("lokr_w1", "lokr")]
+)
+def test_kinds_that_cannot_be_stacked_are_refused_by_name(
+    harness: Harness, tmp_path: Path, key: str, kind: str
+) -> None:
+    module = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q"
+    parts = {
+        "dora": {"lora_down.weight": (2, 32), "lora_up.weight": (32, 2), "dora_scale": (32, 1)},
+        "loha": {"hada_w1_a": (32, 2), "hada_w1_b": (2, 32), "hada_w2_a": (32, 2), "hada_w2_b": (2, 32)},
+        "lokr": {"lokr_w1": (4, 4), "lokr_w2": (8, 8)},
+    }
+    path = tmp_path / f"{kind}.safetensors"
+    save_file({f"{module}.{name}": torch.ones(shape) for name, shape in parts[kind].items()}, path)
+    harness.run(harness.job("odd", loras=(lora_file(path),)), harness.job("plain"))
+    failure = harness.ends["odd"]
     assert failure is not None
-    assert failure.reason == "LORA_KIND_UNSUPPORTED"
-    assert "conv_in" in failure.message
+    assert failure.reason == "LORA_FILE_INVALID"
+    assert f"({kind})" in failure.message
+    assert module in failure.message
+    assert harness.ends["plain"] is None
 
 
 def test_numbers_that_are_not_finite_stay_with_their_job(
@@ -158,8 +159,8 @@ def test_numbers_that_are_not_finite_stay_with_their_job(
     path = tmp_path / "wild.safetensors"
     save_kohya(adapter, path, {}, dtype=torch.float32)
     harness.run(harness.job("wild", loras=(lora_file(path, 10.0),)), harness.job("calm", seed=3))
-    alone = Harness(harness.directory, harness.digest)
-    alone.run(alone.job("calm", seed=3))
+    with Harness(harness.directory, harness.digest) as alone:
+        alone.run(alone.job("calm", seed=3))
     failure = harness.ends["wild"]
     assert failure is not None
     assert failure.reason == "PICTURE_NOT_FINITE"
@@ -216,6 +217,7 @@ def test_no_job_holds_up_the_others(harness: Harness) -> None:
         harness.batch.step()
     assert len(harness.pictures("many")) < 12
     harness.batch.cancel("many")
+    harness.batch.step(idle_seconds=0.0)
     assert not harness.batch.has_work
     assert harness.batch.active_rows == 0
 
@@ -223,20 +225,21 @@ def test_no_job_holds_up_the_others(harness: Harness) -> None:
 def test_files_and_texts_are_kept(harness: Harness, base: sd15.BaseModel, tmp_path: Path) -> None:
     lora = lora_file(write_lora(base, tmp_path / "hero.safetensors", seed=1))
     harness.run(harness.job("a", loras=(lora,)), harness.job("b", loras=(lora,)))
-    files, texts = harness.preparation.stacks.files, harness.preparation.texts.cache
-    assert (files.misses, files.hits) == (1, 1)
-    assert (texts.misses, texts.hits) == (2, 2)
+    stacks, texts = harness.preparation.stacks, harness.preparation.texts
+    files, folded = stacks.usage()
+    assert (files.level, files.misses) == ("memory", 1)
+    assert (folded.level, folded.misses, folded.hits) == ("device", 1, 1)
+    assert (texts.usage().misses, texts.usage().hits) == (2, 2)
     # Another weight of the UNet alone needs no new embedding; one of the text encoder does.
     harness.run(harness.job("c", loras=(replace(lora, weight=0.5),)))
-    assert texts.misses == 2
+    assert texts.usage().misses == 2
     harness.run(harness.job("d", loras=(replace(lora, text_encoder_weight=0.5),)))
-    assert texts.misses == 4
+    assert texts.usage().misses == 4
 
 
 def test_nothing_is_kept_beyond_the_budget(directory: Path, base: sd15.BaseModel, tmp_path: Path) -> None:
-    harness = Harness(directory, base.sha256)
-    harness.preparation.stacks.files.budget_bytes = 1
     lora = lora_file(write_lora(base, tmp_path / "hero.safetensors", seed=1))
-    harness.run(harness.job("a", loras=(lora,)), harness.job("b", loras=(lora,)))
+    with Harness(directory, base.sha256, lora_bytes=1) as harness:
+        harness.run(harness.job("a", loras=(lora,)), harness.job("b", loras=(lora,)))
     assert harness.ends == {"a": None, "b": None}
-    assert harness.preparation.stacks.files.used_bytes == 0
+    assert [usage.used_bytes for usage in harness.preparation.stacks.usage()] == [0, 0]

@@ -150,5 +150,5 @@ def test_routing_needs_installed_layers_and_does_not_nest(unet: nn.Module, route
 
 
 def test_other_layers_are_refused(unet: nn.Module) -> None:
-    with pytest.raises(ValueError, match="conv_in is neither"):
-        install(copy.deepcopy(unet), ["conv_in"])
+    with pytest.raises(ValueError, match="conv_norm_out is neither"):
+        install(copy.deepcopy(unet), ["conv_norm_out"])

@@ -7,8 +7,9 @@ import os
 import pytest
 import torch
 
+from lorakit.device_memory import is_out_of_memory
 from services.trainer.amounts import in_words
-from services.trainer.engine.memory import Kind, MemoryBook, PassMemory, Setting, is_out_of_memory
+from services.trainer.engine.memory import Kind, MemoryBook, PassMemory, Setting
 
 ON_A, ON_B = (Setting(base, None, False) for base in "ab")
 

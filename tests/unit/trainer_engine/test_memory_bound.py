@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
+from lorakit.device_memory import is_out_of_memory
 from services.trainer.engine import EngineFault, MemoryBook, Pack, SampleSettings
-from services.trainer.engine.memory import is_out_of_memory
 from services.trainer.engine.memory_bound import memory_bound
 from tests.fixtures.training import images, spec
 

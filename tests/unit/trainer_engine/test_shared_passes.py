@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 import torch
 
+from lorakit.device_memory import peak_bytes
 from lorakit.families.causal_lm import load_language_model
 from lorakit.families.sd15 import BaseModel
 from services.trainer.engine import DiffusionFamily, JobSpec, LanguageFamily, Pack, TrainingImage
-from services.trainer.engine.memory import MemoryBook, peak_bytes
+from services.trainer.engine.memory import MemoryBook
 from tests.fixtures import short_memory
 from tests.fixtures.tiny_lm import save_tiny_lm
 from tests.fixtures.training import RESOLUTION, images, spec, tagged

@@ -1,0 +1,103 @@
+"""Finished rows become pictures beside the denoising loop, some at a time."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from lorakit.families.diffusion_base import decode_latents
+from services.inference.domain_jobs import RawPicture
+from services.inference.engine.bases import LoadedBase
+from services.inference.engine.errors import first_line, internal_failure
+from services.inference.engine.pictures import encode_png
+from services.inference.engine.rows import BatchRow
+from services.inference.engine_messages import Failure
+
+DECODED_AT_ONCE = 4
+"""Pictures that pass the autoencoder together: it needs far more memory a row than the UNet."""
+_log = logging.getLogger(__name__)
+
+Decoded = Callable[[BatchRow, RawPicture | Failure], None]
+"""Told of every row, from the decoder's thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Finished:
+    base: LoadedBase
+    row: BatchRow
+
+    def fits(self, other: _Finished) -> bool:
+        return (
+            self.base is other.base
+            and self.row.sampling.latents_CHW.shape == other.row.sampling.latents_CHW.shape
+        )
+
+
+class Decoder:
+    """A thread that takes finished rows as they come, those of the same shape together."""
+
+    def __init__(self, on_decoded: Decoded) -> None:
+        self._on_decoded = on_decoded
+        self._finished: queue.SimpleQueue[_Finished | None] = queue.SimpleQueue()
+        threading.Thread(target=self._work, name="decoder", daemon=True).start()
+
+    def take(self, base: LoadedBase, rows: Sequence[BatchRow]) -> None:
+        """Make pictures of rows; nobody may change them from here on."""
+        for row in rows:
+            self._finished.put(_Finished(base, row))
+
+    def close(self) -> None:
+        """End when what was taken is done."""
+        self._finished.put(None)
+
+    def _work(self) -> None:
+        # The loop has the other threads.
+        torch.set_num_threads(1)
+        waiting: list[_Finished] = []
+        while True:
+            if not waiting or not self._finished.empty():
+                entry = self._finished.get()
+                if entry is None:
+                    return
+                waiting.append(entry)
+                continue
+            together = [entry for entry in waiting if entry.fits(waiting[0])][:DECODED_AT_ONCE]
+            waiting = [entry for entry in waiting if entry not in together]
+            self._decode(together)
+
+    def _decode(self, together: Sequence[_Finished]) -> None:
+        try:
+            pictures_BCHW = _pictures(together)
+        except Exception as error:
+            # Out of memory, most likely: these pictures are lost, the engine is not.
+            _log.exception("pictures could not be decoded")
+            failure = internal_failure(f"decoding failed: {first_line(error)}", reason="ENGINE_DECODE_FAILED")
+            for entry in together:
+                self._on_decoded(entry.row, failure)
+            return
+        for entry, picture_CHW in zip(together, pictures_BCHW, strict=True):
+            self._on_decoded(entry.row, _picture(entry.row, picture_CHW))
+
+
+@torch.inference_mode()
+def _pictures(together: Sequence[_Finished]) -> torch.Tensor:
+    latents_BCHW = torch.stack([entry.row.sampling.latents_CHW for entry in together])
+    return decode_latents(together[0].base.model, latents_BCHW).cpu()
+
+
+def _picture(row: BatchRow, picture_CHW: torch.Tensor) -> RawPicture | Failure:
+    if not torch.isfinite(picture_CHW).all():
+        return Failure(
+            kind="FailedPrecondition",
+            reason="PICTURE_NOT_FINITE",
+            message="the picture came out as numbers that are not finite; weights are too strong, or the "
+            "dtype too narrow",
+            metadata={"index": str(row.index)},
+        )
+    height, width = picture_CHW.shape[1:]
+    return RawPicture(index=row.index, seed=row.seed, width=width, height=height, png=encode_png(picture_CHW))

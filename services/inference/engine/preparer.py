@@ -1,0 +1,64 @@
+"""Prepares jobs beside the denoising loop.
+
+Two threads: a base model may take minutes to load, which holds up only the jobs that need one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+from services.inference.domain_jobs import ImageJob
+from services.inference.engine.errors import JobError, first_line, internal_failure
+from services.inference.engine.preparation import Preparation, Prepared
+from services.inference.engine_messages import Failure
+
+_log = logging.getLogger(__name__)
+
+Ready = Callable[[str, Prepared | Failure], None]
+"""(job id, the job or why it cannot be done), told from a thread of the preparer's."""
+
+
+class Preparer:
+    """Takes jobs in the order in which they are to be prepared."""
+
+    def __init__(self, preparation: Preparation, on_ready: Ready) -> None:
+        self._preparation = preparation
+        self._on_ready = on_ready
+        # The loop has the other threads.
+        self._jobs = ThreadPoolExecutor(1, "preparer", initializer=torch.set_num_threads, initargs=(1,))
+        self._loads = ThreadPoolExecutor(1, "base-loader", initializer=torch.set_num_threads, initargs=(1,))
+
+    def take(self, job: ImageJob) -> None:
+        """Prepare a job; what comes of it is told."""
+        here = self._preparation.bases.loaded(job.base) is not None
+        (self._jobs if here else self._loads).submit(self._work, job)
+
+    def close(self) -> None:
+        """Take no more."""
+        self._loads.shutdown(wait=False, cancel_futures=True)
+        self._jobs.shutdown(wait=False, cancel_futures=True)
+
+    def _work(self, job: ImageJob) -> None:
+        try:
+            self._preparation.bases.get(job.base)
+        except Exception as error:
+            self._on_ready(job.job_id, _failure(error))
+            return
+        self._jobs.submit(self._prepare, job)
+
+    def _prepare(self, job: ImageJob) -> None:
+        try:
+            self._on_ready(job.job_id, self._preparation.prepare(job))
+        except Exception as error:
+            self._on_ready(job.job_id, _failure(error))
+
+
+def _failure(error: Exception) -> Failure:
+    if isinstance(error, JobError):
+        return error.failure
+    _log.error("a job could not be prepared", exc_info=error)
+    return internal_failure(f"the job could not be prepared: {first_line(error)}")
