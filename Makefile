@@ -52,6 +52,10 @@ test-slow: $(INSTALLED) test-servers ## Run the longer tests too.
 bench-train: $(INSTALLED) ## Time packed training beside PEFT's (writes benchmarks/results/).
 	$(BIN)/python -m benchmarks.train
 
+.PHONY: bench-serve
+bench-serve: $(INSTALLED) ## Time the engine beside stock libraries' serving (writes benchmarks/results/).
+	$(BIN)/python -m benchmarks.serve
+
 .PHONY: protos
 protos: $(INSTALLED) ## Generate the API's Python code from protos/.
 	$(BIN)/python protos/build.py generate

@@ -73,7 +73,7 @@ def main() -> None:
             seconds=options.seconds,
             least_runs=7 if gpu else 5,
             settings=_GPU_SETTINGS if gpu else _CPU_SETTINGS,
-            attached=SDXL if gpu else SD15,
+            attached=(SD15, SDXL) if gpu else (TINY, SD15),
             arrivals=160,
         )
         results = list(_results(bench, only))

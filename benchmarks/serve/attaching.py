@@ -36,8 +36,8 @@ _PEERS = {
 
 
 def results(bench: Bench) -> Iterator[Result]:
-    """Two for the cheapest base and for the one named for this part."""
-    for size in (bench.smallest.size, bench.attached):
+    """Two for each of its bases."""
+    for size in bench.attached:
         loras = bench.pool(size, 2, _RANK)
         theirs: dict[str, list[float]] = {name: [] for name in _PEERS}
         ours: list[float] = []
@@ -45,7 +45,7 @@ def results(bench: Bench) -> Iterator[Result]:
         engine = our_engine(bench, setting)
         routing = engine.routing()
         requests = [request_for([lora], index, 1) for index, lora in enumerate(loras)]
-        for run in range(bench.least_runs):
+        for _ in range(bench.least_runs):
             for name, seconds in _measure_peer(bench.base(size), size, loras, bench).items():
                 theirs[name] += seconds
             for request in requests:
@@ -53,8 +53,7 @@ def results(bench: Bench) -> Iterator[Result]:
                 started = time.perf_counter()
                 engine.attach(request, routing)
                 _wait(bench.device)
-                if run > 0:
-                    ours.append(time.perf_counter() - started)
+                ours.append(time.perf_counter() - started)
         for name, peer in _PEERS.items():
             yield _result(bench, size, loras[0], ours, theirs[name], peer)
 

@@ -52,8 +52,8 @@ class Bench:
     least_runs: int
     settings: Sequence[Setting]
     """For the parts that time batches, the cheapest first."""
-    attached: Size
-    """The base of R6 beside the cheapest one."""
+    attached: Sequence[Size]
+    """The bases of R6."""
     arrivals: int
     """Requests of R7 and R8."""
     _pools: dict[tuple[str, int, int], list[LoraOnDisk]] = field(default_factory=dict)

@@ -1,8 +1,8 @@
 """R8: how long a request takes from its arrival to its picture when others come and go.
 
-The peer is our own engine with static batches: what has come is taken together, and the next batch begins when
-all of it has ended. The same requests come at the same moments on both sides, at 0.8 of what the engine makes
-when it is never without work.
+The peer is our own engine with static batches: what has come is taken together, and the next batch begins
+when all of it has ended. The same requests come at the same moments on both sides, at 0.8 of what the engine
+makes when it is never without work.
 """
 
 from __future__ import annotations
@@ -28,14 +28,11 @@ def results(bench: Bench) -> Iterator[Result]:
     """Requests of as many steps each, and of half to one and a half times as many."""
     setting = bench.smallest
     engine = our_engine(bench, setting)
-    for name, least, most in (
-        (f"{setting.steps} steps each", setting.steps, setting.steps),
-        (
-            f"{setting.steps // 2} to {setting.steps * 3 // 2} steps",
-            setting.steps // 2,
-            setting.steps * 3 // 2,
-        ),
+    for least, most in (
+        (setting.steps, setting.steps),
+        (setting.steps // 2, setting.steps * 3 // 2),
     ):
+        name = f"{least} steps each" if least == most else f"{least} to {most} steps"
         requests = _requests(bench, least, most)
         rate = _LOAD * _capacity(engine, requests[: _CAPACITY_BATCHES * setting.rows])
         moments = _poisson(rate, len(requests))

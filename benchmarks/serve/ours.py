@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.serve.requests import GUIDANCE, NEGATIVE, StackRequest
+from lorakit.device_memory import free_bytes
 from lorakit.routing import GatheredRouting
 from services.inference.domain import Sampler
 from services.inference.domain_jobs import BaseRef, EngineEvent, ImageJob, LoraFile, RawPicture
@@ -20,7 +21,9 @@ from services.inference.engine.stacks import Stacks
 from services.inference.engine.texts import Texts
 from services.inference.engine_messages import Failure
 
-LORA_MEMORY_BYTES = 1 << 30
+LORA_MEMORY_BYTES = 8 << 30
+"""More than any part needs."""
+_IDLE_SECONDS = 0.002
 _TEXT_MEMORY_BYTES = 64 << 20
 
 
@@ -41,9 +44,14 @@ class OurEngine:
         self._base = bases.preload(str(directory))
         if compiled:
             self._base.model.unet.compile()
-        self._stacks = Stacks(lora_memory_bytes)
+        # Half for files, half for folded stacks.
+        self._stacks = Stacks(lora_memory_bytes // 2, lora_memory_bytes // 2)
         self._batch = DenoisingBatch(
-            Preparation(bases, self._stacks, Texts(_TEXT_MEMORY_BYTES)), max_rows, self._take, self._end
+            Preparation(bases, self._stacks, Texts(_TEXT_MEMORY_BYTES)),
+            max_rows=max_rows,
+            max_row_bytes=free_bytes(self._base.model.device),
+            emit=self._take,
+            finish=self._end,
         )
         self._numbers = itertools.count()
         self._pictures: dict[str, bytes] = {}
@@ -62,7 +70,11 @@ class OurEngine:
 
     def step(self) -> None:
         """One denoising step of all that are in the batch."""
-        self._batch.step()
+        self._batch.step(idle_seconds=_IDLE_SECONDS)
+
+    def close(self) -> None:
+        """Lets its threads end."""
+        self._batch.close()
 
     def pictures(self, requests: Sequence[StackRequest]) -> list[bytes]:
         """PNGs of requests that came at once."""
@@ -86,12 +98,11 @@ class OurEngine:
 
     def routing(self) -> GatheredRouting:
         """Buffers of a batch, none yet."""
-        unet = self._base.model.unet
-        return GatheredRouting(self._base.model.device, unet.dtype)
+        return GatheredRouting(self._base.model.device, self._base.dtype)
 
     def forget_loras(self) -> None:
         """Lets go of everything that was read from LoRA files."""
-        self._stacks.__init__(LORA_MEMORY_BYTES)  # type: ignore[misc]
+        self._stacks = Stacks(LORA_MEMORY_BYTES, LORA_MEMORY_BYTES)
 
     def _job(self, name: str, request: StackRequest) -> ImageJob:
         base = self._base

@@ -24,7 +24,7 @@ async def _serve() -> None:
         config = replace(read_inference(os.environ), registry_address=registry_address)
         async with inference_app(config) as app:
             address = f"127.0.0.1:{await app.server.start()}"
-            while not await app.engine.ready():
+            while not await app.engine.ready():  # noqa: ASYNC110 (another process's state)
                 await asyncio.sleep(_POLL_SECONDS)
             print(json.dumps({"registry": registry_address, "inference": address}), flush=True)
             await asyncio.to_thread(sys.stdin.read)

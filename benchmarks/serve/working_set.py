@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from benchmarks.report import Result
-from benchmarks.serve.bench import Bench
+from benchmarks.serve.bench import Bench, Setting
 from benchmarks.serve.loras import LoraOnDisk
 from benchmarks.serve.ours import OurEngine
 from benchmarks.serve.peers import StockPipeline
@@ -23,8 +23,8 @@ from benchmarks.timing import compare
 _SLOTS = 8
 _GOAL = 5.0
 _ZIPF_EXPONENT = 1.0
-_REQUESTS_A_ROUND = 5
-"""One of so many of the benchmark's arrivals."""
+_ROUND = 5
+"""A round has one of so many of the benchmark's arrivals."""
 
 
 class LruPeer:
@@ -58,9 +58,7 @@ def results(bench: Bench) -> Iterator[Result]:
     setting = bench.smallest
     pool = bench.pool(setting.size, 2 * _SLOTS, setting.rank)
     for name, exponent in (("uniform", 0.0), ("Zipf", _ZIPF_EXPONENT)):
-        requests = _arrivals(
-            pool, exponent, bench.arrivals // _REQUESTS_A_ROUND, setting.stack, setting.steps
-        )
+        requests = _arrivals(pool, exponent, bench.arrivals // _ROUND, setting)
         engine = OurEngine(
             bench.base(setting.size),
             device=bench.device,
@@ -91,7 +89,7 @@ def results(bench: Bench) -> Iterator[Result]:
 
 
 def _arrivals(
-    pool: Sequence[LoraOnDisk], exponent: float, count: int, stack: int, steps: int
+    pool: Sequence[LoraOnDisk], exponent: float, count: int, setting: Setting
 ) -> list[StackRequest]:
     """Stacks of different LoRAs, the one at place i drawn with a chance of 1 / i ** exponent."""
     chance = random.Random(7)  # noqa: S311 (for a benchmark)
@@ -99,8 +97,8 @@ def _arrivals(
     requests = []
     for index in range(count):
         drawn: dict[str, LoraOnDisk] = {}
-        while len(drawn) < stack:
+        while len(drawn) < setting.stack:
             lora = chance.choices(pool, weights)[0]
             drawn[lora.name] = lora
-        requests.append(request_for(list(drawn.values()), index, steps))
+        requests.append(request_for(list(drawn.values()), index, setting.steps))
     return requests
