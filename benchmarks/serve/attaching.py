@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from benchmarks.bases import Size
 from benchmarks.report import Result
 from benchmarks.serve.bench import Bench, Setting
 from benchmarks.serve.loras import LoraOnDisk
+from benchmarks.serve.ours import OurEngine
 from benchmarks.serve.requests import request_for
 from benchmarks.serve.sides import our_engine
 
@@ -41,19 +43,11 @@ def results(bench: Bench) -> Iterator[Result]:
         loras = bench.pool(size, 2, _RANK)
         theirs: dict[str, list[float]] = {name: [] for name in _PEERS}
         ours: list[float] = []
-        setting = Setting(size=size, rows=1, steps=1, rank=_RANK)
-        engine = our_engine(bench, setting)
-        routing = engine.routing()
-        requests = [request_for([lora], index, 1) for index, lora in enumerate(loras)]
-        for _ in range(bench.least_runs):
-            for name, seconds in _measure_peer(bench.base(size), size, loras, bench).items():
-                theirs[name] += seconds
-            for request in requests:
-                engine.forget_loras()
-                started = time.perf_counter()
-                engine.attach(request, routing)
-                _wait(bench.device)
-                ours.append(time.perf_counter() - started)
+        with closing(our_engine(bench, Setting(size=size, rows=1, steps=1, rank=_RANK))) as engine:
+            for _ in range(bench.least_runs):
+                for name, seconds in _measure_peer(bench.base(size), loras, bench).items():
+                    theirs[name] += seconds
+                ours += _measure_ours(engine, loras, bench.device)
         for name, peer in _PEERS.items():
             yield _result(bench, size, loras[0], ours, theirs[name], peer)
 
@@ -85,7 +79,22 @@ def _seconds_to_read(lora: LoraOnDisk) -> float:
     return statistics.median(taken)
 
 
-def _measure_peer(base: Path, size: Size, loras: list[LoraOnDisk], bench: Bench) -> dict[str, list[float]]:
+def _measure_ours(engine: OurEngine, loras: list[LoraOnDisk], device: str) -> list[float]:
+    """Seconds for each file, in buffers that held another one before."""
+    taken = []
+    routing = engine.routing()
+    for warm in (False, True):
+        for index, lora in enumerate(loras):
+            engine.forget_loras()
+            started = time.perf_counter()
+            engine.attach(request_for([lora], index, 1), routing)
+            _wait(device)
+            if warm:
+                taken.append(time.perf_counter() - started)
+    return taken
+
+
+def _measure_peer(base: Path, loras: list[LoraOnDisk], bench: Bench) -> dict[str, list[float]]:
     files = [str(lora.diffusers) for lora in loras]
     command = [sys.executable, "-m", "benchmarks.serve.attaching", str(base), bench.device, bench.precision]
     answer = subprocess.run([*command, *files], stdout=subprocess.PIPE, check=True)

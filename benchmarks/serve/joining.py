@@ -11,6 +11,7 @@ import random
 import statistics
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 
 from benchmarks.report import Result
 from benchmarks.serve.bench import Bench
@@ -27,29 +28,34 @@ _CAPACITY_BATCHES = 4
 def results(bench: Bench) -> Iterator[Result]:
     """Requests of as many steps each, and of half to one and a half times as many."""
     setting = bench.smallest
-    engine = our_engine(bench, setting)
-    for least, most in (
-        (setting.steps, setting.steps),
-        (setting.steps // 2, setting.steps * 3 // 2),
-    ):
-        name = f"{least} steps each" if least == most else f"{least} to {most} steps"
-        requests = _requests(bench, least, most)
-        rate = _LOAD * _capacity(engine, requests[: _CAPACITY_BATCHES * setting.rows])
-        moments = _poisson(rate, len(requests))
-        ours = _p95(_serve(engine, requests, moments, setting.rows, static=False))
-        theirs = _p95(_serve(engine, requests, moments, setting.rows, static=True))
-        yield bench.result(
-            "R8",
-            f"{setting.size.name} {setting.size.resolution} px, {len(requests)} requests at "
-            f"{rate:.2f} a second, {setting.rows} rows, {name}, {bench.precision}",
-            theirs / ours,
-            _GOAL,
-            ours=ours,
-            theirs=theirs,
-            peer="our engine, static batches, 95th percentile",
-            unit="s",
-            runs=1,
-        )
+    with closing(our_engine(bench, setting)) as engine:
+        for least, most in (
+            (setting.steps, setting.steps),
+            (setting.steps // 2, setting.steps * 3 // 2),
+        ):
+            yield _result(bench, engine, least, most)
+
+
+def _result(bench: Bench, engine: OurEngine, least: int, most: int) -> Result:
+    setting = bench.smallest
+    requests = _requests(bench, least, most)
+    rate = _LOAD * _capacity(engine, requests[: _CAPACITY_BATCHES * setting.rows])
+    moments = _poisson(rate, len(requests))
+    ours = _p95(_serve(engine, requests, moments, setting.rows, static=False))
+    theirs = _p95(_serve(engine, requests, moments, setting.rows, static=True))
+    steps = f"{least} steps each" if least == most else f"{least} to {most} steps"
+    return bench.result(
+        "R8",
+        f"{setting.size.name} {setting.size.resolution} px, {len(requests)} requests at "
+        f"{rate:.2f} a second, {setting.rows} rows, {steps}, {bench.precision}",
+        theirs / ours,
+        _GOAL,
+        ours=ours,
+        theirs=theirs,
+        peer="our engine, static batches, 95th percentile",
+        unit="s",
+        runs=1,
+    )
 
 
 def _requests(bench: Bench, least: int, most: int) -> list[StackRequest]:

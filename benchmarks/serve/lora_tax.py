@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 
@@ -19,8 +20,8 @@ def results(bench: Bench) -> Iterator[Result]:
     for setting in bench.settings:
         requests = mixed(setting, bench.pool(setting.size, setting.rows, setting.rank))
         plain = [replace(request, stack=()) for request in requests]
-        engine = our_engine(bench, setting)
-        times = bench.compare(partial(engine.pictures, requests), partial(engine.pictures, plain))
+        with closing(our_engine(bench, setting)) as engine:
+            times = bench.compare(partial(engine.pictures, requests), partial(engine.pictures, plain))
         yield bench.result(
             "R3",
             setting.title(bench.precision),

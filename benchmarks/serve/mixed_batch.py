@@ -7,6 +7,7 @@ all that the peer can do.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -75,7 +76,7 @@ def results(bench: Bench) -> Iterator[Result]:
     """One for each setting."""
     for setting in bench.settings:
         requests = mixed(setting, bench.pool(setting.size, setting.rows, setting.rank))
-        engine = our_engine(bench, setting)
         peer = MixedBatchPeer(stock(bench, setting), requests, setting.rank)
-        times = bench.compare(partial(engine.pictures, requests), peer.pictures)
+        with closing(our_engine(bench, setting)) as engine:
+            times = bench.compare(partial(engine.pictures, requests), peer.pictures)
         yield bench.speedup("R2", setting, _GOALS[setting.size.name], _PEER, times)

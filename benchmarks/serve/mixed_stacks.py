@@ -6,6 +6,7 @@ All LoRAs are loaded on both sides before the clock starts.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import partial
 
 from benchmarks.report import Result
@@ -22,14 +23,15 @@ def results(bench: Bench) -> Iterator[Result]:
     for setting in bench.settings:
         pool = bench.pool(setting.size, setting.rows, setting.rank)
         requests = mixed(setting, pool)
-        engine, peer = our_engine(bench, setting), stock(bench, setting)
+        peer = stock(bench, setting)
         for lora in pool:
             peer.load(lora)
-        for name, make in _PEERS.items():
-            times = bench.compare(
-                partial(engine.pictures, requests), partial(_one_by_one, make, peer, requests)
-            )
-            yield bench.speedup("R1", setting, _GOALS[setting.size.name], name, times)
+        with closing(our_engine(bench, setting)) as engine:
+            for name, make in _PEERS.items():
+                times = bench.compare(
+                    partial(engine.pictures, requests), partial(_one_by_one, make, peer, requests)
+                )
+                yield bench.speedup("R1", setting, _GOALS[setting.size.name], name, times)
 
 
 def _one_by_one(

@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -37,9 +37,9 @@ def results(bench: Bench) -> Iterator[Result]:
     for setting in {setting.size.name: setting for setting in reversed(bench.settings)}.values():
         pool = bench.pool(setting.size, setting.rows, setting.rank)
         requests = mixed(setting, pool) * _REQUESTS
-        engine = our_engine(bench, setting)
         with (
             _threads() as threads,
+            closing(our_engine(bench, setting)) as engine,
             _service(bench, setting, threads) as addresses,
             asyncio.Runner() as runner,
         ):
@@ -96,7 +96,7 @@ async def _fill(
         resolution=setting.size.resolution,
     )
     for lora in pool:
-        await client.loras.upload(f"brands/{_BRAND}/loras/{lora.name}", lora.kohya, base_model="base")
+        await client.versions.upload(f"brands/{_BRAND}/loras/{lora.name}", lora.kohya, base_model="base")
 
 
 @contextmanager

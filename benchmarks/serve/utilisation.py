@@ -5,6 +5,7 @@ product measured in the same run.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 
@@ -30,9 +31,10 @@ def results(bench: Bench) -> Iterator[Result]:
     for setting in bench.settings:
         requests = mixed(setting, bench.pool(setting.size, setting.rows, setting.rank))
         # Counted in eager mode, for a compiled graph hides its operations.
-        operations = _operations(our_engine(bench, replace(setting, compiled=False)), requests)
-        engine = our_engine(bench, setting)
-        times = bench.compare(partial(engine.pictures, requests), partial(_multiply, left, right))
+        with closing(our_engine(bench, replace(setting, compiled=False))) as eager:
+            operations = _operations(eager, requests)
+        with closing(our_engine(bench, setting)) as engine:
+            times = bench.compare(partial(engine.pictures, requests), partial(_multiply, left, right))
         ours = operations / times.ours
         theirs = _PRODUCTS * 2 * side**3 / times.theirs
         yield bench.result(

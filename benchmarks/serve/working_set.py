@@ -9,15 +9,15 @@ from __future__ import annotations
 import random
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from functools import partial
 
 from benchmarks.report import Result
 from benchmarks.serve.bench import Bench, Setting
 from benchmarks.serve.loras import LoraOnDisk
-from benchmarks.serve.ours import OurEngine
 from benchmarks.serve.peers import StockPipeline
 from benchmarks.serve.requests import StackRequest, request_for
-from benchmarks.serve.sides import stock
+from benchmarks.serve.sides import our_engine, stock
 from benchmarks.timing import compare
 
 _SLOTS = 8
@@ -59,22 +59,17 @@ def results(bench: Bench) -> Iterator[Result]:
     pool = bench.pool(setting.size, 2 * _SLOTS, setting.rank)
     for name, exponent in (("uniform", 0.0), ("Zipf", _ZIPF_EXPONENT)):
         requests = _arrivals(pool, exponent, bench.arrivals // _ROUND, setting)
-        engine = OurEngine(
-            bench.base(setting.size),
-            device=bench.device,
-            precision=bench.precision,
-            max_rows=setting.rows,
-            lora_memory_bytes=_SLOTS * pool[0].size_bytes,
-        )
         peer = LruPeer(stock(bench, setting), _SLOTS)
-        times = compare(
-            partial(engine.pictures, requests),
-            partial(peer.pictures, requests),
-            device=bench.device,
-            seconds=bench.seconds,
-            least_runs=min(3, bench.least_runs),
-            warm_ups=1,
-        )
+        room = _SLOTS * pool[0].size_bytes
+        with closing(our_engine(bench, setting, lora_memory_bytes=room)) as engine:
+            times = compare(
+                partial(engine.pictures, requests),
+                partial(peer.pictures, requests),
+                device=bench.device,
+                seconds=bench.seconds,
+                least_runs=min(3, bench.least_runs),
+                warm_ups=1,
+            )
         yield bench.result(
             "R7",
             f"{setting.title(bench.precision)}, {len(pool)} LoRAs, {_SLOTS} slots, {name} arrivals",

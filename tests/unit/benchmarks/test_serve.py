@@ -35,7 +35,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
         least_runs=1,
         settings=[Setting(size=SMALL, rows=3, steps=2)],
         attached=[SMALL],
-        arrivals=20,
+        arrivals=10,
     )
 
 
