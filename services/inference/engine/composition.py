@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from services.inference.engine.regions import region_map
 
 from services.inference.domain import Composition, Region, StepWindow
 from services.inference.domain_jobs import ImageJob, LoraFile
 from services.inference.engine.errors import JobError
+from services.inference.engine.regions import region_map
 
 
 @dataclass(frozen=True, slots=True)
