@@ -47,7 +47,7 @@ def test_one_number_that_is_not_finite_is_found_and_named(
     assert not is_finite(bad)
     tensors = [to_raw("good", torch.ones(4, dtype=dtype)), to_raw("bad", bad)]
     path = write(tmp_path / "x.safetensors", tensors)
-    with pytest.raises(LoraFormatError, match="bad.*not finite"):
+    with pytest.raises(LoraFormatError, match=r"bad.*not finite"):
         read_tensors(path, read_header(path))
 
 
