@@ -56,6 +56,10 @@ bench-train: $(INSTALLED) ## Time packed training beside PEFT's (writes benchmar
 bench-serve: $(INSTALLED) ## Time the engine beside stock libraries' serving (writes benchmarks/results/).
 	$(BIN)/python -m benchmarks.serve
 
+.PHONY: bench-compositions
+bench-compositions: $(INSTALLED) ## Measure which composition keeps each LoRA of a stack best (writes benchmarks/results/).
+	$(BIN)/python -m benchmarks.compositions
+
 .PHONY: protos
 protos: $(INSTALLED) ## Generate the API's Python code from protos/.
 	$(BIN)/python protos/build.py generate

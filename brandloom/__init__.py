@@ -27,6 +27,14 @@ from brandloom.types.common import (
     ServiceHealth,
     TransferProgress,
 )
+from brandloom.types.completions import (
+    Completion,
+    CompletionEvent,
+    CompletionSettings,
+    FinishReason,
+    TextFinished,
+    TextPiece,
+)
 from brandloom.types.events import (
     ArtifactEvent,
     ErrorEvent,
@@ -39,17 +47,27 @@ from brandloom.types.events import (
     TrainingEvent,
     VersionEvent,
 )
+from brandloom.types.image_settings import ImageSettings, PictureSettings, Stack
 from brandloom.types.inference import (
+    Box,
     CacheUsage,
     Capacity,
+    Composition,
+    ExportPrecision,
     GeneratedImage,
     GenerationEvent,
     GenerationProgress,
+    InitialImage,
     LoadedBase,
+    Mask,
+    Pin,
+    PinnedStack,
+    Preview,
     Queued,
     Sampler,
     SigmaSchedule,
     StackEntry,
+    StepWindow,
     SweepCell,
     SweepEvent,
     SweepSheet,
@@ -119,6 +137,24 @@ from brandloom.types.training_spec import (
 )
 
 __all__ = [
+    "Completion",
+    "CompletionEvent",
+    "CompletionSettings",
+    "FinishReason",
+    "TextFinished",
+    "TextPiece",
+    "Box",
+    "Composition",
+    "ExportPrecision",
+    "ImageSettings",
+    "InitialImage",
+    "Mask",
+    "PictureSettings",
+    "Pin",
+    "PinnedStack",
+    "Preview",
+    "Stack",
+    "StepWindow",
     "CacheUsage",
     "CaptionEdit",
     "CaptionImport",

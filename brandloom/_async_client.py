@@ -12,6 +12,7 @@ import grpc.aio
 from brandloom._convert.errors import last_cause
 from brandloom._groups.brands import AsyncBaseModels, AsyncBrands
 from brandloom._groups.captions import AsyncCaptions
+from brandloom._groups.completions import AsyncCompletions
 from brandloom._groups.datasets import AsyncDatasets
 from brandloom._groups.images import AsyncImages, AsyncStacks
 from brandloom._groups.labeling import AsyncLabeling
@@ -51,6 +52,7 @@ class AsyncClient:
         self.versions = AsyncVersions(registry)
         self.stacks = AsyncStacks(registry, inference)
         self.images = AsyncImages(inference)
+        self.completions = AsyncCompletions(inference)
 
     async def health(self, *, timeout_seconds: float = 2.0) -> tuple[ServiceHealth, ...]:
         """What each service says of itself."""

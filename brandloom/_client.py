@@ -9,6 +9,7 @@ from brandloom._async_client import AsyncClient
 from brandloom._blocking import LoopThread, Waiting, blocking, iterating
 from brandloom._groups.brands import AsyncBaseModels, AsyncBrands
 from brandloom._groups.captions import AsyncCaptions
+from brandloom._groups.completions import AsyncCompletions
 from brandloom._groups.datasets import AsyncDatasets
 from brandloom._groups.images import AsyncImages, AsyncStacks
 from brandloom._groups.labeling import AsyncLabeling
@@ -152,6 +153,13 @@ class Images(Waiting[AsyncImages]):
     capacity = blocking(AsyncImages.capacity)
 
 
+class Completions(Waiting[AsyncCompletions]):
+    """Texts from stacks of LoRAs."""
+
+    generate = blocking(AsyncCompletions.generate)
+    stream = iterating(AsyncCompletions.stream)
+
+
 class Client:
     """Calls in groups: `client.datasets.upload(...)`, `client.training.watch(...)`. Made by `connect`."""
 
@@ -174,6 +182,7 @@ class Client:
         self.versions = Versions(client.versions, self._loop)
         self.stacks = Stacks(client.stacks, self._loop)
         self.images = Images(client.images, self._loop)
+        self.completions = Completions(client.completions, self._loop)
 
     def health(self, *, timeout_seconds: float = 2.0) -> tuple[ServiceHealth, ...]:
         """What each service says of itself."""

@@ -24,6 +24,7 @@ from rich.rule import Rule
 
 from brandloom import BrandloomError
 from brandloom.cli.main import describe
+from demo.base_models import register_base_model, register_language_model
 from demo.brands import write_brands
 from demo.services import (
     ROOT,
@@ -31,8 +32,6 @@ from demo.services import (
     embedded_environment,
     exit_on_signals,
     free_addresses,
-    register_base_model,
-    register_language_model,
     running,
 )
 from demo.stages import Demo, Stages

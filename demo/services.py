@@ -21,14 +21,13 @@ from typing import Any, Final
 from rich.console import Console
 
 import brandloom
-from brandloom import HealthStatus, ModelFamily
+from brandloom import HealthStatus
+from demo.base_models import MODELS, register_base_model
 from servicekit.bound import bound_command
 from servicekit.identity import ensure_local_token
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-MODELS: Final = ROOT / "demo" / "models"
 SERVICES: Final = ("registry", "labeler", "trainer", "inference")
-_RESOLUTION: Final = 128
 _FIRST_PORT: Final = 50051
 _FIRST_METRICS_PORT: Final = 9101
 _START_SECONDS: Final = 180.0
@@ -124,6 +123,7 @@ def running(
     `environment` is all that they inherit. `on_ready` is told each service and the seconds that it took. Must
     be entered in the main thread, whose end the services' own ends are bound to.
     """
+    _check_free(addresses)
     logs = home / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     ensure_local_token(home)
@@ -136,6 +136,21 @@ def running(
         yield suite
     finally:
         _stop(processes)
+
+
+def _check_free(addresses: Mapping[str, str]) -> None:
+    """ServiceError naming what is taken: else clients would find the services that run there already."""
+    for name, address in addresses.items():
+        host, _, port = address.rpartition(":")
+        try:
+            socket.create_server((host, int(port))).close()
+        except OSError as fault:
+            variable = f"BRANDLOOM_{name.upper()}"
+            raise ServiceError(
+                f"the {name} cannot listen on {address}: {fault.strerror or fault}. If the services run "
+                "there already, stop them first; else give it another address with "
+                f"{variable}_LISTEN and {variable}_ADDRESS"
+            ) from fault
 
 
 def _start(name: str, log: Path, environment: Mapping[str, str]) -> ServiceProcess:
@@ -192,44 +207,6 @@ def _stop(processes: list[ServiceProcess]) -> None:
 def _kill_group(leader: int) -> None:
     with suppress(ProcessLookupError):  # nothing of it is left
         os.killpg(leader, signal.SIGKILL)
-
-
-def register_base_model(client: brandloom.Client) -> brandloom.BaseModel:
-    """The demo's base model as `baseModels/sd-tiny`, registered if it is not yet."""
-    description = "Small Stable Diffusion of the demo, trained on its own drawings"
-    return _registered(client, MODELS / "sd-tiny", ModelFamily.SD15, _RESOLUTION, description)
-
-
-def register_language_model(client: brandloom.Client) -> brandloom.BaseModel:
-    """The demo's language model as `baseModels/llama-tiny`, likewise."""
-    description = "Small Llama of the demo, trained on its own talk"
-    return _registered(client, MODELS / "llama-tiny", ModelFamily.CAUSAL_LM, 0, description)
-
-
-def _registered(
-    client: brandloom.Client, source: Path, family: ModelFamily, resolution: int, description: str
-) -> brandloom.BaseModel:
-    """One of the same name with other weights stays as it is, and the new one gets its digest into its
-    name.
-    """
-    digest = brandloom.base_model_digest(source)
-    known = next(client.base_models.list(filter=f'sha256 = "{digest}"'), None)
-    if known is not None:
-        return known
-    taken = {_id_of(model.name) for model in client.base_models.list()}
-    name = source.name if source.name not in taken else f"{source.name}-{digest[:8]}"
-    return client.base_models.create(
-        name,
-        family=family,
-        source=str(source),
-        sha256=digest,
-        resolution=resolution,
-        description=description,
-    )
-
-
-def _id_of(name: str) -> str:
-    return name.rpartition("/")[2]
 
 
 def exit_on_signals() -> None:

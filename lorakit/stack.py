@@ -13,11 +13,12 @@ import torch
 from lorakit.adapter import Adapter, LoraWeights
 from lorakit.errors import LoraMismatchError
 from lorakit.families.detection import UNKNOWN
-from lorakit.families.naming import UNET
+from lorakit.families.naming import TEXT_ENCODER, TEXT_ENCODER_2
 from lorakit.module_shape import Component
 
 Stack = Sequence[tuple[Adapter, float, float]]
-"""(adapter, text-encoder weight, UNet weight), in the order of the request."""
+"""(adapter, weight of its text encoders, weight of all else), in the order of the request."""
+_TEXT_ENCODERS = (TEXT_ENCODER, TEXT_ENCODER_2)
 
 
 def combine(stack: Stack, *, dtype: torch.dtype = torch.float32) -> Adapter:
@@ -33,9 +34,9 @@ def combine(stack: Stack, *, dtype: torch.dtype = torch.float32) -> Adapter:
     if len(families) > 1:
         raise LoraMismatchError(f"LoRAs of different base families cannot be stacked: {', '.join(families)}")
     parts: dict[Component, dict[str, list[tuple[LoraWeights, float]]]] = {}
-    for adapter, text_encoder_weight, unet_weight in merged:
+    for adapter, text_encoder_weight, main_weight in merged:
         for component, path, weights in adapter.each():
-            weight = unet_weight if component == UNET else text_encoder_weight
+            weight = text_encoder_weight if component in _TEXT_ENCODERS else main_weight
             if weight != 0.0:
                 parts.setdefault(component, {}).setdefault(path, []).append((weights, weight))
     components: Mapping[Component, Mapping[str, LoraWeights]] = {
@@ -47,12 +48,12 @@ def combine(stack: Stack, *, dtype: torch.dtype = torch.float32) -> Adapter:
 
 def _add_weights(stack: Stack) -> list[tuple[Adapter, float, float]]:
     totals: dict[str | int, tuple[Adapter, float, float]] = {}
-    for adapter, text_encoder_weight, unet_weight in stack:
-        if not (math.isfinite(text_encoder_weight) and math.isfinite(unet_weight)):
-            raise ValueError(f"weights must be finite, not {text_encoder_weight} and {unet_weight}")
+    for adapter, text_encoder_weight, main_weight in stack:
+        if not (math.isfinite(text_encoder_weight) and math.isfinite(main_weight)):
+            raise ValueError(f"weights must be finite, not {text_encoder_weight} and {main_weight}")
         key: str | int = adapter.digest or id(adapter)
-        _, te, unet = totals.get(key, (adapter, 0.0, 0.0))
-        totals[key] = (adapter, te + text_encoder_weight, unet + unet_weight)
+        _, te, main = totals.get(key, (adapter, 0.0, 0.0))
+        totals[key] = (adapter, te + text_encoder_weight, main + main_weight)
     return list(totals.values())
 
 

@@ -19,6 +19,10 @@ ERROR_DOMAIN: Final = "brandloom"
 _MESSAGE_BYTES: Final = 600
 _VIOLATIONS_BYTES: Final = 2400
 
+PUSHBACK_KEY: Final = "grpc-retry-pushback-ms"
+"""Trailer by which a server says when gRPC clients with a retry policy try again (gRFC A6)."""
+NO_RETRY: Final = "-1"
+
 STATUS_CODES: Final[Mapping[type[errors.ServiceError], grpc.StatusCode]] = {
     errors.ServiceError: grpc.StatusCode.UNKNOWN,
     errors.InvalidArgument: grpc.StatusCode.INVALID_ARGUMENT,
@@ -70,6 +74,16 @@ def to_rich_status(error: errors.ServiceError, *, request_id: str = "") -> statu
     if request_id:
         _add_detail(status, error_details_pb2.RequestInfo(request_id=request_id))
     return status
+
+
+def pushback(error: errors.ServiceError, remaining_seconds: float | None) -> str:
+    """What PUSHBACK_KEY says of an error: milliseconds, or NO_RETRY when the caller's deadline comes before
+    that, so that it learns the error and not only that time is over. Empty: nothing."""
+    if not isinstance(error, errors.Unavailable) or error.retry_after_seconds is None:
+        return ""
+    if remaining_seconds is not None and error.retry_after_seconds >= remaining_seconds:
+        return NO_RETRY
+    return str(max(1, round(error.retry_after_seconds * 1000)))
 
 
 def _bad_request(violations: Sequence[errors.FieldViolation]) -> error_details_pb2.BadRequest:

@@ -31,6 +31,7 @@ _GENERATION_EVENTS: Mapping[str, type[Any]] = {
     "queued": inference.Queued,
     "progress": inference.GenerationProgress,
     "image": inference.GeneratedImage,
+    "preview": inference.Preview,
     "cell": inference.SweepCell,
 }
 

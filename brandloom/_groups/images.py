@@ -5,34 +5,29 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, Unpack
 
 from brandloom import _names
-from brandloom._calls import given
 from brandloom._convert.events import generation_event, sweep_event
-from brandloom._convert.fields import enum_to_number, from_proto, to_proto
+from brandloom._convert.fields import enum_to_number, from_proto
+from brandloom._convert.images import image_request, stack_entries
 from brandloom._download import save_stream
+from brandloom._files import OnProgress
 from brandloom._transport import Link
 from brandloom.api.inference.v1 import inference_pb2
 from brandloom.api.registry.v1 import registry_pb2
+from brandloom.types.image_settings import ImageSettings, PictureSettings, Stack
 from brandloom.types.inference import (
     Capacity,
+    ExportPrecision,
     GeneratedImage,
     GenerationEvent,
-    Sampler,
-    SigmaSchedule,
-    StackEntry,
+    Pin,
     SweepEvent,
-    UsedLora,
 )
 from brandloom.types.registry import BaseModel, Brand, Lora, LoraVersion, ResolvedStack
 
-_SAMPLERS = inference_pb2.Sampler.DESCRIPTOR
-_SCHEDULES = inference_pb2.SigmaSchedule.DESCRIPTOR
-
-Stack = Sequence[StackEntry | str]
-"""LoRAs by reference: `"hero@prod"` with weight 1, or `StackEntry("hero@prod", 0.6)`."""
-
+_PRECISIONS = inference_pb2.ExportStackRequest.Precision.DESCRIPTOR
 _LOADING_SECONDS: Final = 600.0
 
 
@@ -43,80 +38,22 @@ class AsyncImages:
         self._inference = inference
 
     async def generate(
-        self,
-        brand: str | Brand,
-        prompt: str,
-        *,
-        stack: Stack = (),
-        count: int = 1,
-        seed: int | None = None,
-        negative_prompt: str = "",
-        base_model: str | BaseModel = "",
-        steps: int = 0,
-        guidance_scale: float | None = None,
-        sampler: Sampler = Sampler.UNSPECIFIED,
-        sigma_schedule: SigmaSchedule = SigmaSchedule.UNSPECIFIED,
-        width: int = 0,
-        height: int = 0,
-        clip_skip: int = 0,
+        self, brand: str | Brand, prompt: str, **settings: Unpack[ImageSettings]
     ) -> tuple[GeneratedImage, ...]:
-        """`count` pictures, picture i with seed + i. Sizes in pixels; 0 and None mean the service's own."""
-        events = self.stream(
-            brand,
-            prompt,
-            stack=stack,
-            count=count,
-            seed=seed,
-            negative_prompt=negative_prompt,
-            base_model=base_model,
-            steps=steps,
-            guidance_scale=guidance_scale,
-            sampler=sampler,
-            sigma_schedule=sigma_schedule,
-            width=width,
-            height=height,
-            clip_skip=clip_skip,
-        )
+        """Pictures in the order of their seeds. `brandloom.ImageSettings` tells the settings."""
+        events = self.stream(brand, prompt, **settings)
         images = [event async for event in events if isinstance(event, GeneratedImage)]
         return tuple(sorted(images, key=lambda image: image.index))
 
     async def stream(
-        self,
-        brand: str | Brand,
-        prompt: str,
-        *,
-        stack: Stack = (),
-        count: int = 1,
-        seed: int | None = None,
-        negative_prompt: str = "",
-        base_model: str | BaseModel = "",
-        steps: int = 0,
-        guidance_scale: float | None = None,
-        sampler: Sampler = Sampler.UNSPECIFIED,
-        sigma_schedule: SigmaSchedule = SigmaSchedule.UNSPECIFIED,
-        width: int = 0,
-        height: int = 0,
-        clip_skip: int = 0,
+        self, brand: str | Brand, prompt: str, **settings: Unpack[ImageSettings]
     ) -> AsyncIterator[GenerationEvent]:
-        """The same as it goes: Queued, then GenerationProgress, then each GeneratedImage when it is ready.
+        """The same as it goes: Queued, then GenerationProgress and Preview, and each GeneratedImage when it is
+        ready.
 
         Leaving the iteration cancels the request.
         """
-        request = inference_pb2.GenerateImagesRequest(
-            parent=_names.brand(brand),
-            prompt=prompt,
-            negative_prompt=negative_prompt,
-            stack=_entries(stack),
-            base_model=_names.base_model(base_model) if base_model else "",
-            steps=steps,
-            sampler=enum_to_number(_SAMPLERS, sampler),
-            sigma_schedule=enum_to_number(_SCHEDULES, sigma_schedule),
-            width=width,
-            height=height,
-            count=count,
-            clip_skip=clip_skip,
-            **given(guidance_scale=guidance_scale, seed=seed),
-        )
+        request = image_request(brand, prompt, **settings)
         async for message in self._inference.stream("GenerateImages", request):
             event = generation_event(message)
             if event is not None:
@@ -125,29 +62,22 @@ class AsyncImages:
     async def sweep(
         self,
         brand: str | Brand,
-        prompts: Sequence[str],
+        prompts: str | Sequence[str],
         *,
         seeds: Sequence[int] = (),
         weights: Sequence[float] = (),
-        stack: Stack = (),
-        negative_prompt: str = "",
-        base_model: str | BaseModel = "",
-        steps: int = 0,
-        guidance_scale: float | None = None,
-        sampler: Sampler = Sampler.UNSPECIFIED,
+        **settings: Unpack[PictureSettings],
     ) -> AsyncIterator[SweepEvent]:
-        """A picture for every prompt, seed and factor on the stack's weights; at the end a sheet of all."""
-        template = inference_pb2.GenerateImagesRequest(
-            parent=_names.brand(brand),
-            stack=_entries(stack),
-            negative_prompt=negative_prompt,
-            base_model=_names.base_model(base_model) if base_model else "",
-            steps=steps,
-            sampler=enum_to_number(_SAMPLERS, sampler),
-            **given(guidance_scale=guidance_scale),
-        )
+        """A picture for every prompt, seed and factor on the stack's weights, each a SweepCell when it is ready;
+        at the end a SweepSheet of all.
+
+        No seeds: one that is drawn. No weights: the factor 1. Leaving the iteration cancels the request.
+        """
         request = inference_pb2.GenerateSweepRequest(
-            template=template, prompts=prompts, seeds=seeds, weights=weights
+            template=image_request(brand, "", **settings),
+            prompts=[prompts] if isinstance(prompts, str) else prompts,
+            seeds=seeds,
+            weights=weights,
         )
         async for message in self._inference.stream("GenerateSweep", request):
             event = sweep_event(message)
@@ -189,14 +119,21 @@ class AsyncStacks:
         destination: str | Path,
         *,
         base_model: str | BaseModel = "",
+        precision: ExportPrecision = ExportPrecision.UNSPECIFIED,
+        on_progress: OnProgress | None = None,
     ) -> Path:
-        """Writes the whole stack as one LoRA file that other tools can load."""
+        """Writes the whole stack as one LoRA file that other tools can load; gives its path.
+
+        A stack for a language model is PEFT's `adapter_model.safetensors`, with its `adapter_config.json` in the
+        header.
+        """
         request = inference_pb2.ExportStackRequest(
             parent=_names.brand(brand),
-            stack=_entries(stack),
+            stack=stack_entries(stack),
             base_model=_names.base_model(base_model) if base_model else "",
+            precision=enum_to_number(_PRECISIONS, precision),
         )
-        return await save_stream(self._inference.stream("ExportStack", request), destination)
+        return await save_stream(self._inference.stream("ExportStack", request), destination, on_progress)
 
     async def pin(
         self,
@@ -205,18 +142,13 @@ class AsyncStacks:
         *,
         time_to_live: timedelta,
         base_model: str | BaseModel = "",
-    ) -> tuple[UsedLora, ...]:
+    ) -> Pin:
         """Keeps the stack's files loaded for a time; zero lets go of them."""
         request = inference_pb2.PinStackRequest(
             parent=_names.brand(brand),
-            stack=_entries(stack),
+            stack=stack_entries(stack),
             base_model=_names.base_model(base_model) if base_model else "",
             time_to_live=time_to_live,
         )
         answer = await self._inference.call("PinStack", request, timeout_seconds=_LOADING_SECONDS)
-        return tuple(from_proto(UsedLora, used) for used in answer.stack)
-
-
-def _entries(stack: Stack) -> list[Any]:
-    entries = [StackEntry(entry) if isinstance(entry, str) else entry for entry in stack]
-    return [to_proto(entry, inference_pb2.StackEntry) for entry in entries]
+        return from_proto(Pin, answer)

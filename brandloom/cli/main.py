@@ -12,6 +12,7 @@ from brandloom.cli import exit_codes
 from brandloom.cli.alias import alias
 from brandloom.cli.base_models import base_models
 from brandloom.cli.brands import brands
+from brandloom.cli.complete import complete
 from brandloom.cli.completion import completion
 from brandloom.cli.datasets import datasets
 from brandloom.cli.framework import Group
@@ -90,6 +91,7 @@ for command in (
     alias,
     stack,
     generate,
+    complete,
     capacity,
     services,
     completion,

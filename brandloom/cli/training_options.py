@@ -91,7 +91,11 @@ def training_settings(function: F) -> F:
 
 
 def chosen(values: dict[str, Any]) -> TrainingOptions:
-    """The options that were given, as TrainingSpec.build takes them."""
+    """The options that were given, as TrainingSpec.build takes them. UsageError for two that exclude each
+    other.
+    """
+    if values.get("epochs") is not None and values.get("max_steps") is not None:
+        raise click.UsageError("--epochs and --max-steps exclude each other")
     options: dict[str, Any] = {}
     for name, value in values.items():
         if value is None or value == () or value is False:

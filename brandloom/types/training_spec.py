@@ -248,11 +248,14 @@ class TrainingSpec:
     ) -> Self:
         """A spec from short names (`acme/hero`, `sd-tiny`) and flat settings (`rank=8, max_steps=400`).
 
-        A dataset, where no revision of it is named, means its latest one. Unknown settings raise TypeError.
+        A dataset, where no revision of it is named, means its latest one. Unknown settings raise TypeError,
+        `epochs` beside `max_steps` ValueError.
         """
         unknown = sorted(set(options) - set(TrainingOptions.__annotations__))
         if unknown:
             raise TypeError(f"unknown training settings: {', '.join(unknown)}")
+        if options.get("epochs") is not None and options.get("max_steps") is not None:
+            raise ValueError("epochs and max_steps exclude each other")
         sections: dict[str, dict[str, Any]] = {section: {} for section in _SECTIONS}
         own: dict[str, Any] = {}
         for name, value in options.items():

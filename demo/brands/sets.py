@@ -61,6 +61,12 @@ def _placement(rng: random.Random) -> Placement:
     return replace(sample_placement(rng), flip=False)
 
 
+def ordinary_scene(rng: random.Random, index: int) -> Image.Image:
+    """A picture as the base draws them: neighbours differ in subject, colour, place and style."""
+    scene = _scene(rng, index)
+    return draw_parts(*scene_parts(scene), scene.style)
+
+
 def _draw_style(rng: random.Random, index: int) -> Image.Image:
     return draw_glow(*scene_parts(_scene(rng, index)))
 

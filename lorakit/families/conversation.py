@@ -53,10 +53,26 @@ def encode_conversation(tokenizer: Any, turns: Sequence[Turn]) -> EncodedText:
 def encode_prompt(tokenizer: Any, prompt: str) -> tuple[int, ...]:
     """The tokens after which the answer to a prompt begins. Raises TextError."""
     if tokenizer.chat_template:
-        text = _rendered(tokenizer, [{"role": USER, "content": prompt}], answering=True)
-        return tuple(tokenizer(text, add_special_tokens=False).input_ids)
-    ids = tuple(tokenizer(_joined(prompt, "")).input_ids)
-    return ids[:-1] if ids and ids[-1] == tokenizer.eos_token_id else ids
+        return encode_question(tokenizer, [{"role": USER, "content": prompt}])
+    return _without_end(tokenizer, tuple(tokenizer(_joined(prompt, "")).input_ids))
+
+
+def encode_question(tokenizer: Any, turns: Sequence[Turn]) -> tuple[int, ...]:
+    """The tokens of a conversation after which the assistant's next turn begins.
+
+    Raises TextError if the base cannot render these turns; one without a chat template knows one prompt only.
+    """
+    if not tokenizer.chat_template:
+        if [turn["role"] for turn in turns] != [USER]:
+            raise TextError("the base has no chat template, so it takes a single turn of the user only")
+        return encode_prompt(tokenizer, turns[0]["content"])
+    text = _rendered(tokenizer, turns, answering=True)
+    return tuple(tokenizer(text, add_special_tokens=False).input_ids)
+
+
+def encode_beginning(tokenizer: Any, text: str) -> tuple[int, ...]:
+    """The tokens of a text that the model is to go on with, as it stands: no template, nothing between."""
+    return _without_end(tokenizer, tuple(tokenizer(text).input_ids))
 
 
 def _rendered(tokenizer: Any, turns: Sequence[Turn], *, answering: bool = False) -> str:
@@ -133,6 +149,11 @@ def _encode(tokenizer: Any, text: str, spans: Sequence[tuple[int, int]], *, spec
         for start, stop in tokens["offset_mapping"]
     )
     return EncodedText(tuple(tokens["input_ids"]), learned)
+
+
+def _without_end(tokenizer: Any, ids: tuple[int, ...]) -> tuple[int, ...]:
+    """Tokens to go on from: a mark that the text is over would mislead."""
+    return ids[:-1] if ids and ids[-1] == tokenizer.eos_token_id else ids
 
 
 def _ended(tokenizer: Any, encoded: EncodedText) -> EncodedText:

@@ -16,7 +16,7 @@ from servicekit.errors import Internal, ServiceError, Unimplemented
 from servicekit.interceptors.calls import Around, Call, CallInterceptor
 from servicekit.interceptors.outcome import outcome
 from servicekit.logs import request_id
-from servicekit.status import to_rich_status
+from servicekit.status import PUSHBACK_KEY, pushback, to_rich_status
 
 _log = structlog.get_logger("brandloom.rpc")
 
@@ -59,5 +59,8 @@ async def _abort(context: Any, shown: ServiceError, cause: Exception) -> None:
         raise cause  # the caller has left: there is nobody to tell, and grpc has freed what would tell it
     status = rpc_status.to_status(to_rich_status(shown, request_id=request_id()))
     # abort replaces the trailing metadata; what was set before (the request id) is kept beside the details.
-    trailing = (*(context.trailing_metadata() or ()), *status.trailing_metadata)
-    await context.abort(status.code, status.details, trailing)
+    trailing = [*(context.trailing_metadata() or ()), *status.trailing_metadata]
+    wait = pushback(shown, context.time_remaining())
+    if wait:
+        trailing.append((PUSHBACK_KEY, wait))
+    await context.abort(status.code, status.details, tuple(trailing))

@@ -19,6 +19,7 @@ from servicekit.metrics import ServiceMetrics
 from servicekit.server import Registration, ServiceServer
 from services.inference.config import InferenceConfig
 from services.inference.engine_process import EngineProcess
+from services.inference.live_registry import LiveRegistry
 from services.inference.local_bases import FileSystemBases
 from services.inference.lora_files import DiskCache
 from services.inference.meter import CapacityCollector, InferenceMeter
@@ -38,6 +39,7 @@ class InferenceApp:
     server: ServiceServer
     engine: EngineProcess
     service: InferenceService
+    registry: LiveRegistry
     metrics: ServiceMetrics
 
 
@@ -53,11 +55,22 @@ async def inference_app(
         metrics = ServiceMetrics("inference")
         meter = InferenceMeter(metrics)
         store = open_store(common.store.url, common.store)
+        drain = Drain()
         channel = open_channel(config.registry_address, token=common.local_token())
         await stack.enter_async_context(channel)
-        engine = EngineProcess(config.engine, on_step=meter.step_taken, on_restart=meter.engine_restarted)
+        engine = EngineProcess(
+            config.engine,
+            on_step=meter.step_taken,
+            on_text_step=meter.text_step_taken,
+            on_restart=meter.engine_restarted,
+        )
+        registry = LiveRegistry(
+            RegistryClient(channel),
+            max_entries=config.resolutions,
+            stale_seconds=config.stale_seconds,
+        )
         service = InferenceService(
-            registry=RegistryClient(channel),
+            registry=registry,
             local_bases=FileSystemBases(
                 BaseModelFiles(
                     config.base_models,
@@ -75,8 +88,11 @@ async def inference_app(
             engine=engine,
             meter=meter,
             default_base=config.default_base,
+            default_text_base=config.default_text_base,
             max_rows=config.engine.max_rows,
+            max_text_rows=config.engine.max_text_rows,
             limits=config.limits,
+            stopping=lambda: drain.begun,
         )
         metrics.registry.register(CapacityCollector(service))
         add = inference_pb2_grpc.add_InferenceServiceServicer_to_server
@@ -85,11 +101,14 @@ async def inference_app(
             metrics,
             [Registration(SERVICE_NAME, add, InferenceServicer(service))],
             readiness={"engine": engine.ready, "store": store.ready},
-            drain=Drain(),
+            drain=drain,
+            before_stop=service.admission.idle,
             readiness_poll_seconds=0.5,
             max_message_bytes=MAX_MESSAGE_BYTES,
             authenticator=authenticator,
         )
+        registry.start()
+        stack.push_async_callback(registry.stop)
         engine.start()
         stack.push_async_callback(engine.stop)
-        yield InferenceApp(server, engine, service, metrics)
+        yield InferenceApp(server, engine, service, registry, metrics)

@@ -22,8 +22,14 @@ class InferenceConfig:
 
     common: CommonConfig
     registry_address: str
+    resolutions: int
+    """References whose meaning is remembered."""
+    stale_seconds: float
+    """How old such a memory may be while the registry is away."""
     default_base: str
-    """`baseModels/{id}` or an absolute path; empty: requests must name one."""
+    """`baseModels/{id}` or an absolute path; empty: requests for pictures must name one."""
+    default_text_base: str
+    """The same for texts."""
     base_models: BaseModelSettings
     cache_directory: Path
     disk_budget_bytes: int
@@ -39,12 +45,15 @@ def read_config(environment: Mapping[str, str] = os.environ) -> InferenceConfig:
         reader, "inference", listen="127.0.0.1:50054", metrics_listen="127.0.0.1:9104"
     )
     base_models = read_base_model_settings(reader, common.home, common.store)
-    default_base = _default_base(reader)
-    local = default_base if Path(default_base).is_absolute() else ""
+    default_base = _default_base(reader, "BRANDLOOM_INFERENCE_BASE_MODEL")
+    default_text_base = _default_base(reader, "BRANDLOOM_INFERENCE_TEXT_BASE_MODEL")
     config = InferenceConfig(
         common=common,
         registry_address=reader.address("BRANDLOOM_REGISTRY_ADDRESS", "127.0.0.1:50051"),
+        resolutions=reader.integer("BRANDLOOM_INFERENCE_RESOLUTIONS", 10_000, minimum=1, maximum=10_000_000),
+        stale_seconds=reader.number("BRANDLOOM_INFERENCE_STALE_SECONDS", 300.0, 0.0, 86_400.0),
         default_base=default_base,
+        default_text_base=default_text_base,
         base_models=base_models,
         cache_directory=reader.path("BRANDLOOM_INFERENCE_CACHE", common.home / "cache" / "inference"),
         disk_budget_bytes=_MIB * reader.integer("BRANDLOOM_INFERENCE_DISK_CACHE_MIB", 8192, minimum=1),
@@ -52,6 +61,7 @@ def read_config(environment: Mapping[str, str] = os.environ) -> InferenceConfig:
         limits=Limits(
             max_side=reader.integer("BRANDLOOM_INFERENCE_MAX_SIDE", 1024, minimum=8, maximum=2048),
             max_queued=reader.integer("BRANDLOOM_INFERENCE_MAX_QUEUED", 64, minimum=1, maximum=100_000),
+            brand_share=reader.number("BRANDLOOM_INFERENCE_BRAND_SHARE", 0.5, 0.001, 1.0),
         ),
         engine=EngineSettings(
             device=reader.text("BRANDLOOM_INFERENCE_DEVICE", "auto"),
@@ -63,7 +73,13 @@ def read_config(environment: Mapping[str, str] = os.environ) -> InferenceConfig:
             stack_memory_bytes=_MIB * reader.integer("BRANDLOOM_INFERENCE_STACK_MEMORY_MIB", 512, minimum=1),
             text_memory_bytes=_MIB * reader.integer("BRANDLOOM_INFERENCE_TEXT_MEMORY_MIB", 64, minimum=1),
             max_bases=reader.integer("BRANDLOOM_INFERENCE_MAX_BASES", 2, minimum=1, maximum=64),
-            preload=local,
+            max_text_rows=reader.integer("BRANDLOOM_INFERENCE_MAX_TEXT_ROWS", 16, minimum=1, maximum=1024),
+            text_cache_bytes=_MIB * reader.integer("BRANDLOOM_INFERENCE_TEXT_CACHE_MIB", 512, minimum=1),
+            language_lora_memory_bytes=_MIB
+            * reader.integer("BRANDLOOM_INFERENCE_TEXT_LORA_MEMORY_MIB", 256, minimum=1),
+            compile_backend=reader.choice("BRANDLOOM_INFERENCE_COMPILE", ("", "inductor"), ""),
+            preload=_local(default_base),
+            preload_text=_local(default_text_base),
             configs=base_models.configs,
             tokenizer=base_models.tokenizer,
             log_level=common.log_level,
@@ -74,8 +90,12 @@ def read_config(environment: Mapping[str, str] = os.environ) -> InferenceConfig:
     return config
 
 
-def _default_base(reader: Settings) -> str:
-    name = "BRANDLOOM_INFERENCE_BASE_MODEL"
+def _local(base: str) -> str:
+    """The path of a base that lies on this host."""
+    return base if Path(base).is_absolute() else ""
+
+
+def _default_base(reader: Settings, name: str) -> str:
     value = reader.text(name, "")
     if not value or value.startswith("baseModels/"):
         return value

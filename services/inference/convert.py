@@ -185,6 +185,9 @@ def capacity_response(capacity: Capacity, *, show_sources: bool) -> inference_pb
         samplers=[_SAMPLER_NUMBERS[sampler] for sampler in capacity.samplers],
         max_width=capacity.limits.max_side,
         max_height=capacity.limits.max_side,
+        active_text_rows=capacity.active_text_rows,
+        max_text_rows=capacity.max_text_rows,
+        draining=capacity.draining,
     )
 
 

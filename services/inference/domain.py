@@ -51,8 +51,15 @@ class Limits:
     max_count: int = 64
     max_queued: int = 64
     """Requests that wait for their first step."""
+    brand_share: float = 0.5
+    """How much of the queue one brand may take."""
     max_stack: int = 32
     """LoRAs of one request."""
+
+    @property
+    def max_queued_of_brand(self) -> int:
+        """Requests of one brand that may wait: its share, and one at least."""
+        return max(1, int(self.max_queued * self.brand_share))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from services.inference.domain import Limits, Sampler
+from services.inference.domain_changes import ResolutionUsage
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +31,15 @@ class LoadedBase:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TextState:
+    """What the engine does with language models at this moment."""
+
+    active_rows: int = 0
+    bases: tuple[LoadedBase, ...] = ()
+    caches: tuple[CacheUsage, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EngineState:
     """What the engine does at this moment."""
 
@@ -37,6 +47,7 @@ class EngineState:
     active_rows: int = 0
     bases: tuple[LoadedBase, ...] = ()
     caches: tuple[CacheUsage, ...] = ()
+    texts: TextState = TextState()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,3 +62,8 @@ class Capacity:
     bases: tuple[LoadedBase, ...]
     caches: tuple[CacheUsage, ...]
     samplers: tuple[Sampler, ...] = tuple(Sampler)
+    active_text_rows: int = 0
+    max_text_rows: int = 0
+    resolutions: ResolutionUsage = field(default_factory=ResolutionUsage)
+    draining: bool = False
+    """Whether it finishes what it has and takes nothing new."""

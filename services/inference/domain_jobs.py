@@ -112,6 +112,8 @@ class Started:
     karras: bool
     model_hashes: tuple[str, ...]
     """`sshs_model_hash` of each LoRA, in the job's order."""
+    attach_seconds: float = 0.0
+    """From asking for the stack until its weights were ready for the rows."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

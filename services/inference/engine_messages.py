@@ -68,7 +68,16 @@ class EngineSettings:
     """Folded stacks on the device."""
     text_memory_bytes: int
     max_bases: int
-    """Base models held at once."""
+    """Base models held at once, for pictures and for texts each."""
+    max_text_rows: int = 16
+    """Rows in the batches of language models."""
+    text_cache_bytes: int = 512 << 20
+    """For keys and values of these rows."""
+    language_lora_memory_bytes: int = 256 << 20
+    preload_text: str = ""
+    """A language model to load before the first request."""
+    compile_backend: str = ""
+    """torch.compile's backend for denoising models; empty: they are not compiled."""
     preload: str = ""
     """A base model to load before the first request."""
     configs: str = ""

@@ -13,7 +13,8 @@ import random
 import socket
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from contextlib import aclosing
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from servicekit.bound import bound_command
 from servicekit.child_environment import without_secrets
 from services.inference.domain_capacity import CacheUsage, EngineState, LoadedBase
 from services.inference.domain_jobs import EngineEvent, ImageJob
+from services.inference.domain_texts import TextEngineEvent, TextJob
+from services.inference.engine_flights import Ended, Flights, error_of
 from services.inference.engine_messages import (
     CANCEL,
     FAILED,
@@ -44,6 +47,13 @@ from services.inference.engine_messages import (
     encode_frame,
     encode_job,
 )
+from services.inference.engine_text_messages import (
+    TEXT_EVENTS,
+    TEXT_STATE,
+    decode_text_events,
+    decode_text_state,
+    encode_text_job,
+)
 
 FIRST_BACKOFF_SECONDS = 0.5
 LAST_BACKOFF_SECONDS = 30.0
@@ -53,26 +63,12 @@ STOP_SECONDS = 5.0
 _ROOT = Path(__file__).resolve().parents[2]
 _log = structlog.get_logger(__name__)
 
-_End = Failure | None
-
 
 @dataclass(slots=True)
 class _Connection:
     process: asyncio.subprocess.Process
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
-
-
-@dataclass(slots=True)
-class _Flight:
-    """One job's events on their way; the end is a Failure, None for success, or the error to raise."""
-
-    events: asyncio.Queue[EngineEvent | _Ended] = field(default_factory=asyncio.Queue)
-
-
-@dataclass(frozen=True, slots=True)
-class _Ended:
-    error: errors.ServiceError | None
 
 
 class EngineProcess:
@@ -83,16 +79,18 @@ class EngineProcess:
         settings: EngineSettings,
         *,
         on_step: Callable[[int, int, float], None] = lambda *_: None,
+        on_text_step: Callable[[Mapping[str, Any]], None] = lambda _: None,
         on_restart: Callable[[], None] = lambda: None,
     ) -> None:
-        """``on_step`` is told rows, forward rows and seconds of every denoising step, ``on_restart`` of every
-        process after the first.
+        """``on_step`` is told rows, forward rows and seconds of every denoising step, ``on_text_step`` the
+        figures of every step of texts, ``on_restart`` of every process after the first.
         """
         self._settings = settings
         self._on_step = on_step
+        self._on_text_step = on_text_step
         self._on_restart = on_restart
         self._connection: _Connection | None = None
-        self._flights: dict[str, _Flight] = {}
+        self._flights = Flights()
         self._state = EngineState()
         self._supervisor: asyncio.Task[None] | None = None
         self._retry_seconds = FIRST_BACKOFF_SECONDS
@@ -119,31 +117,39 @@ class EngineProcess:
         """Whether a job would be taken now."""
         return self._state.ready
 
+    def require_ready(self) -> None:
+        """See the port."""
+        if self._connection is None or not self._state.ready:
+            raise self._gone("the engine is starting")
+
     def state(self) -> EngineState:
         """What the engine last told."""
         return self._state
 
     async def generate(self, job: ImageJob) -> AsyncGenerator[EngineEvent, None]:
         """See the port."""
-        if self._connection is None or not self._state.ready:
-            raise self._gone("the engine is starting")
-        flight = _Flight()
-        self._flights[job.job_id] = flight
-        ended = False
+        async with aclosing(self._fly(job.job_id, *encode_job(job))) as events:
+            async for event in events:
+                yield event
+
+    async def generate_text(self, job: TextJob) -> AsyncGenerator[TextEngineEvent, None]:
+        """See the port."""
+        async with aclosing(self._fly(job.job_id, encode_text_job(job))) as events:
+            async for event in events:
+                yield event
+
+    async def _fly(
+        self, job_id: str, message: Mapping[str, Any], body: bytes = b""
+    ) -> AsyncGenerator[Any, None]:
+        self.require_ready()
+        self._flights.begin(job_id)
         try:
-            await self._send(*encode_job(job))
-            while True:
-                event = await flight.events.get()
-                if isinstance(event, _Ended):
-                    ended = True
-                    if event.error is not None:
-                        raise event.error
-                    return
+            await self._send(message, body)
+            async for event in self._flights.events(job_id):
                 yield event
         finally:
-            self._flights.pop(job.job_id, None)
-            if not ended:
-                self._send_soon({"type": CANCEL, "job_id": job.job_id})
+            if self._flights.forget(job_id):
+                self._send_soon({"type": CANCEL, "job_id": job_id})
 
     async def _supervise(self) -> None:
         while True:
@@ -156,7 +162,7 @@ class EngineProcess:
                 _log.exception("engine failed")
             finally:
                 self._state = EngineState()
-                self._fail_flights()
+                self._flights.fail_all(self._gone("the engine ended while it worked on this request"))
             if time.monotonic() - began > HEALTHY_SECONDS:
                 self._retry_seconds = FIRST_BACKOFF_SECONDS
             # Spread out, so that replicas whose engines died together do not start together.
@@ -212,26 +218,35 @@ class EngineProcess:
         if kind == STATE:
             self._take_state(message)
         elif kind == READY:
-            self._state = EngineState(ready=True)
+            self._state = replace(self._state, ready=True)
             _log.info("engine ready", pid=self.pid)
         elif kind in (STARTED, PROGRESS, PREVIEW, PICTURE):
-            self._deliver(message, decode_event(message, body))
+            self._flights.deliver(str(message.get("job_id")), decode_event(message, body))
         elif kind == FINISHED:
-            self._deliver(message, _Ended(None))
+            self._flights.deliver(str(message.get("job_id")), Ended())
         elif kind == FAILED:
-            self._deliver(message, _Ended(_error(Failure(**message["failure"]))))
+            failure = Failure(**message["failure"])
+            self._flights.deliver(str(message.get("job_id")), Ended(error_of(failure)))
+        elif kind == TEXT_EVENTS:
+            self._take_text_events(message)
+        elif kind == TEXT_STATE:
+            self._state = replace(self._state, texts=decode_text_state(message))
+            for step in message["steps"]:
+                self._on_text_step(step)
         else:
             raise FrameError(f"the engine sent {kind!r}")
 
-    def _deliver(self, message: Mapping[str, Any], event: EngineEvent | _Ended) -> None:
-        flight = self._flights.get(str(message.get("job_id")))
-        # A job that was cancelled a moment ago may still speak.
-        if flight is not None:
-            flight.events.put_nowait(event)
+    def _take_text_events(self, message: Mapping[str, Any]) -> None:
+        for job_id, word in decode_text_events(message):
+            if isinstance(word, Failure):
+                self._flights.deliver(job_id, Ended(error_of(word)))
+            else:
+                self._flights.deliver(job_id, Ended() if word is None else word)
 
     def _take_state(self, message: Mapping[str, Any]) -> None:
         self._state = EngineState(
             ready=True,
+            texts=self._state.texts,
             active_rows=int(message["active_rows"]),
             bases=tuple(LoadedBase(**base) for base in message["bases"]),
             caches=tuple(CacheUsage(**usage) for usage in message["caches"]),
@@ -239,10 +254,6 @@ class EngineProcess:
         step = message.get("step")
         if step:
             self._on_step(step["rows"], step["forward_rows"], step["seconds"])
-
-    def _fail_flights(self) -> None:
-        for flight in self._flights.values():
-            flight.events.put_nowait(_Ended(self._gone("the engine ended while it worked on this request")))
 
     def _gone(self, message: str) -> errors.Unavailable:
         return errors.Unavailable(
@@ -282,14 +293,3 @@ async def _ended(process: asyncio.subprocess.Process) -> int:
     except TimeoutError:
         process.kill()
         return await process.wait()
-
-
-def _error(failure: Failure) -> errors.ServiceError:
-    """The service's error for a failure that the engine tells of."""
-    kind = getattr(errors, failure.kind, errors.Internal)
-    if kind is errors.InvalidArgument:
-        violation = errors.FieldViolation(failure.field, failure.message)
-        return errors.InvalidArgument([violation], reason=failure.reason, metadata=failure.metadata)
-    if not (isinstance(kind, type) and issubclass(kind, errors.ServiceError)):
-        kind = errors.Internal
-    return kind(failure.message, reason=failure.reason, metadata=failure.metadata)

@@ -6,11 +6,12 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
-from lorakit.base_digest import base_digest
+from lorakit.base_digest import base_digest, is_language_model
 from lorakit.errors import BaseModelError
 from servicekit.base_models.faults import UNUSABLE
 from servicekit.base_models.files import BaseModelFiles
 from servicekit.errors import FailedPrecondition, ServiceError
+from services.inference.domain import CAUSAL_LM_FAMILY, SD15_FAMILY
 from services.inference.domain_jobs import BaseRef
 
 
@@ -33,7 +34,8 @@ class FileSystemBases:
                     raise FailedPrecondition(
                         f"the default base model cannot be used: {error}", reason=UNUSABLE
                     ) from error
-                self._known[source] = BaseRef(name=path.stem, source=source, sha256=digest)
+                family = CAUSAL_LM_FAMILY if is_language_model(path) else SD15_FAMILY
+                self._known[source] = BaseRef(name=path.stem, source=source, sha256=digest, family=family)
             return self._known[source]
 
     async def locate(self, base: BaseRef) -> BaseRef:

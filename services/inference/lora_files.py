@@ -33,7 +33,9 @@ class DiskCache:
         self._max_file_bytes = max_file_bytes
         self._sizes = _found(root)
         self._unverified = set(self._sizes)
-        """Files of an earlier run that nobody has asked for yet: the disk may have changed them."""
+        """Files of an earlier run that nobody has asked for yet, which the disk may have changed, and those
+        that could not be used.
+        """
         self._leases: Counter[str] = Counter()
         self._fetching: dict[str, asyncio.Task[None]] = {}
         self._hits = 0
@@ -54,6 +56,10 @@ class DiskCache:
             self._leases.subtract(digests.keys())
             self._leases = +self._leases
             self._evict()
+
+    def doubt(self, digests: Sequence[str]) -> None:
+        """See the port."""
+        self._unverified.update(sha256 for sha256 in digests if sha256 in self._sizes)
 
     def usage(self) -> CacheUsage:
         """How full the disk cache is."""

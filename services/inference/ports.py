@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Protocol
 
 from services.inference.domain_capacity import CacheUsage, EngineState
+from services.inference.domain_changes import ResolutionUsage
 from services.inference.domain_jobs import BaseRef, EngineEvent, ImageJob, ResolvedStack
+from services.inference.domain_texts import TextEngineEvent, TextJob
 
 
 class Registry(Protocol):
@@ -20,6 +22,10 @@ class Registry(Protocol):
         NotFound for a brand or base model that is not there, InvalidArgument for LoRAs that are not;
         FailedPrecondition for a LoRA of another base; Unavailable when the registry is away.
         """
+        ...
+
+    def usage(self) -> ResolutionUsage:
+        """How often it was known what was asked for."""
         ...
 
 
@@ -48,13 +54,19 @@ class LoraFiles(Protocol):
         """
         ...
 
+    def doubt(self, digests: Sequence[str]) -> None:
+        """These files could not be used: each is looked at anew, and fetched if need be, by its next
+        lease.
+        """
+        ...
+
     def usage(self) -> CacheUsage:
         """How full the disk cache is."""
         ...
 
 
 class Engine(Protocol):
-    """Makes pictures, in a process of its own."""
+    """Makes pictures and texts, in a process of its own."""
 
     def generate(self, job: ImageJob) -> AsyncGenerator[EngineEvent, None]:
         """Events of one job: Started, then progress and pictures. Closing it cancels the job.
@@ -62,6 +74,17 @@ class Engine(Protocol):
         Unavailable when the engine is not there or goes away; FailedPrecondition for a file that cannot be
         used; InvalidArgument for a setting that the base model cannot follow.
         """
+        ...
+
+    def generate_text(self, job: TextJob) -> AsyncGenerator[TextEngineEvent, None]:
+        """Events of one job: TextStarted, then pieces, then TextFinished. Closing it cancels the job.
+
+        Raises what ``generate`` raises.
+        """
+        ...
+
+    def require_ready(self) -> None:
+        """Unavailable, with the time after which it is likely to be there, while it takes no jobs."""
         ...
 
     def state(self) -> EngineState:
@@ -72,14 +95,26 @@ class Engine(Protocol):
 class Meter(Protocol):
     """Counts what the use cases do."""
 
-    def queue_changed(self, waiting: int) -> None:
-        """So many requests wait."""
+    def queue_changed(self, waiting: int, brand: str, of_brand: int) -> None:
+        """So many requests wait, so many of them of the brand, where something has changed."""
+        ...
+
+    def request_admitted(self, brand: str) -> None:
+        """A request of a brand that exists is on its way."""
         ...
 
     def request_started(self, waited_seconds: float) -> None:
         """A request got its first row."""
         ...
 
-    def picture_made(self) -> None:
+    def stack_attached(self, seconds: float) -> None:
+        """The engine had a request's stack ready after so long."""
+        ...
+
+    def rows_stepped(self, brand: str, steps: int) -> None:
+        """So many denoising steps of single pictures were taken."""
+        ...
+
+    def picture_made(self, brand: str) -> None:
         """A picture was handed out."""
         ...

@@ -1,15 +1,19 @@
-"""The Registry port over the registry's gRPC API."""
+"""The registry over its gRPC API: what references mean, and what changes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
 
 import grpc.aio
 
 from brandloom.api.common.v1 import family_pb2
 from brandloom.api.registry.v1 import registry_pb2, registry_pb2_grpc, resources_pb2
+from servicekit.names import parse
 from servicekit.status import from_rpc_error
 from services.inference.domain import CAUSAL_LM_FAMILY, SD15_FAMILY, SDXL_FAMILY
+from services.inference.domain_changes import LoraChange
 from services.inference.domain_jobs import BaseRef, ResolvedLora, ResolvedStack
 
 FAMILIES = {
@@ -37,6 +41,32 @@ class RegistryClient:
         return ResolvedStack(
             loras=tuple(_lora(lora) for lora in response.loras),
             base=_base(response.base_model) if base_model else None,
+        )
+
+    @asynccontextmanager
+    async def watch(self, after: int) -> AsyncIterator[AsyncIterator[LoraChange]]:
+        """See ChangeSource."""
+        request = registry_pb2.WatchChangesRequest(after_sequence=after)
+        call = self._stub.WatchChanges(request, wait_for_ready=True)
+        try:
+            # It comes once the registry knows from where on it tells all.
+            await call.initial_metadata()
+            if call.done():
+                await call.read()  # raises what ended it
+            yield _changes(call)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
+        finally:
+            call.cancel()
+
+
+async def _changes(call: Any) -> AsyncIterator[LoraChange]:
+    async for change in call:
+        named = parse("brands/{brand}/loras/{lora}", change.lora, field="lora")
+        yield LoraChange(
+            sequence=change.sequence,
+            lora=(named["brand"], named["lora"]),
+            made_at_nanoseconds=change.time.ToNanoseconds(),
         )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from copy import copy
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ import structlog
 from brandloom.api.inference.v1 import inference_pb2, inference_pb2_grpc
 from servicekit.errors import ServiceError
 from servicekit.identity import current_principal
-from services.inference import convert
+from services.inference import convert, convert_texts
 from services.inference.service import InferenceService
 
 _BASE_MODEL_REASONS: Final = "BASE_MODEL_"
@@ -20,7 +21,7 @@ _log = structlog.get_logger(__name__)
 
 
 class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
-    """Serves pictures; text generation is not part of this service's engine and answers UNIMPLEMENTED."""
+    """Serves pictures and texts."""
 
     def __init__(self, service: InferenceService) -> None:
         self._service = service
@@ -30,13 +31,18 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
     ) -> AsyncIterator[inference_pb2.GenerateImagesResponse]:
         """Queued, progress and pictures."""
         wanted = convert.image_request(request)
-        try:
-            async for event in self._service.generate_images(wanted):
+        with _places_for_administrators():
+            async for event in self._service.images.generate(wanted):
                 yield convert.image_response(event)
-        except ServiceError as error:
-            if current_principal().administrator or not error.reason.startswith(_BASE_MODEL_REASONS):
-                raise
-            raise _without_places(error) from error
+
+    async def GenerateText(  # noqa: N802
+        self, request: inference_pb2.GenerateTextRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> AsyncIterator[inference_pb2.GenerateTextResponse]:
+        """Queued, the text in pieces, and how it ended."""
+        wanted = convert_texts.text_request(request)
+        with _places_for_administrators():
+            async for event in self._service.texts.generate(wanted):
+                yield convert_texts.text_response(event)
 
     async def GetCapacity(  # noqa: N802
         self, request: inference_pb2.GetCapacityRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -44,6 +50,17 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         """What the service can take now; where base models lie is told to administrators only."""
         administrator = current_principal().administrator
         return convert.capacity_response(self._service.capacity(), show_sources=administrator)
+
+
+@contextmanager
+def _places_for_administrators() -> Iterator[None]:
+    """Errors of base models say where they lie; to others they are told without."""
+    try:
+        yield
+    except ServiceError as error:
+        if current_principal().administrator or not error.reason.startswith(_BASE_MODEL_REASONS):
+            raise
+        raise _without_places(error) from error
 
 
 def _without_places(error: ServiceError) -> ServiceError:

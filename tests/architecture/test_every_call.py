@@ -41,7 +41,6 @@ NOT_IN_THE_SDK = {
     "CompleteTrainingJob": "for the trainer's workers",
     "ReportMemory": "for the trainer's workers",
     "RegisterVersion": "for services that have put the file into the store themselves",
-    "GenerateText": "no service offers it yet",
 }
 NOT_IN_THE_COMMAND = {
     **NOT_IN_THE_SDK,
@@ -116,6 +115,7 @@ COMMANDS = {
     "ValidateTrainingSpec": "jobs create acme/hero --dataset acme/set --base-model sd --dry-run",
     "DownloadJobArtifact": f"jobs download {JOB} {{folder}} --file a.png",
     "GenerateImages": "generate acme cat --output {folder}",
+    "GenerateText": "complete acme Hello",
     "GetCapacity": "capacity",
 }
 

@@ -12,10 +12,10 @@ from PIL import Image
 from rich.console import Console
 
 import brandloom
+from demo.base_models import register_language_model
 from demo.brands.sets import BRANDS, brand_picture
 from demo.brands.voices import VOICES
 from demo.plan import MIXES, QUESTIONS, SCENES
-from demo.services import register_language_model
 from demo.stages import Demo, Stages
 from lorakit.safetensors_header import read_header
 from tests.e2e.conftest import World

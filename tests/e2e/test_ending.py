@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -138,6 +139,27 @@ def test_a_service_that_cannot_start_ends_the_others_and_says_why(tmp_path: Path
     assert runner.returncode == 1
     assert b"the registry ended with status" in output
     assert wait_for(lambda: not marked(mark), 5), marked(mark)
+
+
+def test_services_beside_those_that_run_already_are_refused_by_name(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        code = (
+            "import sys; from demo.services import main; "
+            f"import os; os.environ['BRANDLOOM_LABELER_ADDRESS'] = '{address}'; sys.exit(main())"
+        )
+        found = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            cwd=ROOT,
+            env={**os.environ, "BRANDLOOM_HOME": str(tmp_path / "home")},
+        )
+    assert found.returncode == 1
+    assert f"the labeler cannot listen on {address}" in found.stdout
+    assert "is ready" not in found.stdout
+    assert not (tmp_path / "home" / "logs").exists()
 
 
 def test_the_demo_leaves_a_folder_alone_that_is_not_its_own(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The engine's process: reads frames from an inherited socket, makes pictures, writes frames back.
+"""The engine's process: reads frames from an inherited socket, makes pictures and texts, writes frames back.
 
 `python -m services.inference.engine SOCKET_FD SETTINGS_JSON`; the inference service starts it.
 """
@@ -30,6 +30,7 @@ from services.inference.engine.batch import DenoisingBatch, StepFigures
 from services.inference.engine.errors import JobError
 from services.inference.engine.preparation import Preparation
 from services.inference.engine.stacks import Stacks
+from services.inference.engine.text_worker import TextWorker
 from services.inference.engine.texts import Texts
 from services.inference.engine_messages import (
     CANCEL,
@@ -48,24 +49,26 @@ from services.inference.engine_messages import (
     encode_event,
     encode_frame,
 )
+from services.inference.engine_text_messages import GENERATE_TEXT, decode_text_job
 
 IDLE_STATE_SECONDS = 1.0
 _log = logging.getLogger("services.inference.engine")
 
 
 class EngineProcess:
-    """Carries frames between the socket and the denoising batch."""
+    """Carries frames between the socket, the denoising batch and the texts' worker."""
 
     def __init__(self, connection: socket.socket, settings: EngineSettings) -> None:
         self._connection = connection
         self._frames: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        device = _device(settings.device)
+        device, dtype = _device(settings.device), getattr(torch, settings.dtype)
         self._bases = Bases(
             device,
-            getattr(torch, settings.dtype),
+            dtype,
             settings.max_bases,
             Path(settings.configs) if settings.configs else None,
             Path(settings.tokenizer) if settings.tokenizer else None,
+            settings.compile_backend,
         )
         self._stacks = Stacks(settings.lora_memory_bytes, settings.stack_memory_bytes)
         self._texts = Texts(settings.text_memory_bytes)
@@ -76,6 +79,7 @@ class EngineProcess:
             emit=self._emit,
             finish=self._finish,
         )
+        self._language = TextWorker(settings, device, dtype, self._send)
         self._preload = settings.preload
 
     def run(self) -> None:
@@ -88,6 +92,7 @@ class EngineProcess:
             except JobError as error:
                 # Requests that name another base can still be served, and those that need it are told why.
                 _log.error("%s", error)
+        self._language.start()
         self._send({"type": READY})
         self._send_state(None)
         while True:
@@ -96,8 +101,12 @@ class EngineProcess:
     def _heed(self, message: dict[str, Any], body: bytes) -> None:
         if message["type"] == GENERATE:
             self._batch.submit(decode_job(message, body))
+        elif message["type"] == GENERATE_TEXT:
+            self._language.submit(decode_text_job(message))
         elif message["type"] == CANCEL:
-            self._batch.cancel(str(message.get("job_id")))
+            job_id = str(message.get("job_id"))
+            self._batch.cancel(job_id)
+            self._language.cancel(job_id)
 
     def _read_frames(self) -> None:
         """Runs in a thread of its own, so that a hang-up ends the process even in the middle of a long

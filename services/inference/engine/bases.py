@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
 
@@ -15,7 +15,7 @@ from lorakit.families.diffusion_base import DiffusionBase
 from lorakit.families.loading import load_diffusion_base
 from lorakit.families.targets import module_shapes, routable_paths
 from lorakit.module_shape import Component, ModuleShape
-from lorakit.routing import install
+from lorakit.routing import GatheredRouting, PaddedRouting, install
 from lorakit.samplers import RowPlan, Sampler, plan_row
 from services.inference.domain import Sampler as SamplerName
 from services.inference.domain_capacity import LoadedBase as HeldBase
@@ -31,13 +31,25 @@ class LoadedBase:
     model: DiffusionBase
     dtype: torch.dtype
     shapes: Mapping[Component, Mapping[str, ModuleShape]]
+    compiled: DiffusionBase | None = None
+    """The same with a compiled UNet, where the engine compiles."""
     plans: dict[tuple[SamplerName, int, bool], RowPlan] = field(default_factory=dict)
+    routings: dict[int, PaddedRouting] = field(default_factory=dict)
+    """Forward rows -> the routing that the graph for so many knows; graphs hold on to its buffers."""
 
     def karras(self, asked: bool | None, sampler: SamplerName) -> bool:
         """Whether rows get Karras noise levels: as asked, else as the base model's scheduler says."""
         if asked is not None or sampler is SamplerName.DDIM:
             return bool(asked)
         return bool(self.model.scheduler_config.get("use_karras_sigmas", False))
+
+    def routing(self, forward_rows: int) -> GatheredRouting | PaddedRouting:
+        """A routing for the UNet: a new one, or for a compiled UNet the one of so many forward rows."""
+        if self.compiled is None:
+            return GatheredRouting(self.model.device, self.dtype)
+        if forward_rows not in self.routings:
+            self.routings[forward_rows] = PaddedRouting(self.model.device, self.dtype, forward_rows)
+        return self.routings[forward_rows]
 
     def plan(self, sampler: SamplerName, steps: int, karras: bool) -> RowPlan:
         """The schedule of a row; JobError for one that this base model cannot follow."""
@@ -62,6 +74,8 @@ class Bases:
     max_bases: int
     configs: Path | None = None
     tokenizer: Path | None = None
+    compile_backend: str = ""
+    """torch.compile's backend for the UNet; empty: it is not compiled."""
     _loaded: OrderedDict[str, LoadedBase] = field(default_factory=OrderedDict)
     _lock: Lock = field(default_factory=Lock)
 
@@ -131,4 +145,9 @@ class Bases:
         for component, part in model.components.items():
             shapes[component] = module_shapes(part)
             install(part, routable_paths(part))
-        return LoadedBase(source, model, self.dtype, shapes)
+        return LoadedBase(source, model, self.dtype, shapes, self._compiled(model))
+
+    def _compiled(self, model: DiffusionBase) -> DiffusionBase | None:
+        if not self.compile_backend:
+            return None
+        return replace(model, unet=torch.compile(model.unet, dynamic=False, backend=self.compile_backend))

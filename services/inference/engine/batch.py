@@ -96,17 +96,18 @@ class DenoisingBatch:
         self._emit = emit
         self._finish = finish
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._preparer = Preparer(preparation, partial(self._later, self._ready))
+        self.preparer = Preparer(preparation, partial(self._later, self._ready))
         self.decoder = Decoder(partial(self._later, self._decoded))
         self._jobs: dict[str, _Job] = {}
         self._buckets: dict[BucketKey, Bucket] = {}
-        self._row_bytes: dict[BucketKey, int] = {}
+        self.row_bytes: dict[BucketKey, int] = {}
+        """What a forward row takes at its peak, once one has been through."""
         self._arrivals = itertools.count()
         self._step_seconds = 0.0
 
     def close(self) -> None:
         """Let the threads end; jobs that are not finished are forgotten."""
-        self._preparer.close()
+        self.preparer.close()
         self.decoder.close()
 
     @property
@@ -175,7 +176,6 @@ class DenoisingBatch:
             self._fail(job_id, prepared)
         elif entry is not None:
             entry.prepared = prepared
-            self._emit(job_id, prepared.started())
 
     def _decoded(self, row: BatchRow, picture: RawPicture | Failure) -> None:
         entry = self._jobs.get(row.job_id)
@@ -203,7 +203,7 @@ class DenoisingBatch:
             waiting.remove(entry)
             rows[entry.brand] += 1
             entry.preparing = True
-            self._preparer.take(entry.job)
+            self.preparer.take(entry.job)
 
     def _admit(self) -> None:
         """Fill the batch."""
@@ -211,7 +211,7 @@ class DenoisingBatch:
         for key, bucket in self._buckets.items():
             for row in bucket.rows:
                 of_row = self._prepared(row)
-                room.take(of_row.branches, of_row.forward_rows * self._row_bytes.get(key, 0))
+                room.take(of_row.branches, of_row.forward_rows * self.row_bytes.get(key, 0))
         rows = self._rows_of_brands()
         while waiting := [entry for entry in self._jobs.values() if entry.waits]:
             entry = next_candidate(waiting, rows)
@@ -219,9 +219,9 @@ class DenoisingBatch:
             assert prepared is not None
             key = prepared.bucket_key
             # Until the first row has been through, nobody knows what a second one takes.
-            if key in self._buckets and key not in self._row_bytes:
+            if key in self._buckets and key not in self.row_bytes:
                 return
-            size_bytes = prepared.forward_rows * self._row_bytes.get(key, 0)
+            size_bytes = prepared.forward_rows * self.row_bytes.get(key, 0)
             if not room.has(prepared.branches, size_bytes):
                 return
             room.take(prepared.branches, size_bytes)
@@ -231,8 +231,10 @@ class DenoisingBatch:
     def _join(self, entry: _Job, prepared: Prepared) -> None:
         bucket = self._buckets.get(prepared.bucket_key)
         if bucket is None:
-            bucket = Bucket(prepared.base, forward_row_bytes=self._row_bytes.get(prepared.bucket_key, 0))
+            bucket = Bucket(prepared.base, forward_row_bytes=self.row_bytes.get(prepared.bucket_key, 0))
             self._buckets[prepared.bucket_key] = bucket
+        if entry.joined == 0:
+            self._emit(entry.job.job_id, prepared.started())
         bucket.join(prepared.row(entry.joined))
         entry.joined += 1
         entry.active += 1
@@ -250,7 +252,7 @@ class DenoisingBatch:
             for job_id in {row.job_id for row in rows}:
                 self._fail(job_id, failure)
             return
-        self._row_bytes[key] = bucket.forward_row_bytes
+        self.row_bytes[key] = bucket.forward_row_bytes
         self._count_step(rows)
         done = [row for row in rows if row.sampling.done]
         bucket.leave(done)

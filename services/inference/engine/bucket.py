@@ -12,7 +12,7 @@ import torch
 
 from lorakit.device_memory import peak_bytes
 from lorakit.families.diffusion_base import EncodedTexts
-from lorakit.routing import GatheredRouting, routed
+from lorakit.routing import GatheredRouting, PaddedRouting, padded_count, routed
 from lorakit.samplers import advance, model_input
 from services.inference.engine.bases import LoadedBase
 from services.inference.engine.rows import BatchRow, Branch
@@ -32,7 +32,7 @@ class _Layout:
     guidance_L111: torch.Tensor
     mixing: _Mixing | None
     """None: every row has one branch."""
-    routed: bool
+    routing: GatheredRouting | PaddedRouting | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Bucket:
     rows: list[BatchRow] = field(default_factory=list)
     forward_row_bytes: int = 0
     """Memory that a forward row takes at its peak; 0: not known before the first step."""
-    _routing: GatheredRouting | None = None
+    _routing: GatheredRouting | PaddedRouting | None = None
     _layout: _Layout | None = None
 
     @property
@@ -103,11 +103,11 @@ class Bucket:
         return scores[0]
 
     def _predict(self, z_FCHW: torch.Tensor, timesteps_F: torch.Tensor, layout: _Layout) -> torch.Tensor:
-        model = self.base.model
+        model = self.base.compiled or self.base.model
         z_FCHW = z_FCHW.to(self.base.dtype)
-        if not layout.routed or self._routing is None:
+        if layout.routing is None:
             return model.predict(z_FCHW, timesteps_F, layout.texts, layout.time_ids_F6).float()
-        with routed(model.unet, self._routing):
+        with routed(self.base.model.unet, layout.routing):
             return model.predict(z_FCHW, timesteps_F, layout.texts, layout.time_ids_F6).float()
 
     def _arrange(self) -> _Layout:
@@ -126,6 +126,10 @@ class Bucket:
             prompt_L.append(len(texts))
             texts.append(branch.prompt)
             row_F += [index] * branch.copies
+        # A compiled graph holds for one number of rows: nobody looks at what is added here.
+        for _ in range(self._padded(len(texts)) - len(texts)):
+            texts.append(texts[0])
+            row_F.append(row_F[0])
         guidance_L = torch.tensor([self.rows[index].guidance for index, _ in branches], device=device)
         joined = EncodedTexts.join(texts)
         pooled_FP = None if joined.pooled_BP is None else joined.pooled_BP.to(device, dtype)
@@ -137,18 +141,20 @@ class Bucket:
             negative_L=torch.tensor(negative_L, device=device),
             guidance_L111=guidance_L[:, None, None, None],
             mixing=_mixing(branches, device) if len(branches) > len(self.rows) else None,
-            routed=self._route([branch for _, branch in branches]),
+            routing=self._route([branch for _, branch in branches], len(row_F)),
         )
 
-    def _route(self, branches: Sequence[Branch]) -> bool:
+    def _padded(self, forward_rows: int) -> int:
+        return forward_rows if self.base.compiled is None else padded_count(forward_rows)
+
+    def _route(self, branches: Sequence[Branch], forward_rows: int) -> GatheredRouting | PaddedRouting | None:
         if all(branch.adapter is None for branch in branches):
-            return False
-        if self._routing is None:
-            self._routing = GatheredRouting(self.base.model.device, self.base.dtype)
-        self._routing.set_rows(
-            [branch.adapter for branch in branches], [branch.copies for branch in branches]
-        )
-        return True
+            return None
+        if self._routing is None or self.base.compiled is not None:
+            self._routing = self.base.routing(forward_rows)
+        adapters, copies = [branch.adapter for branch in branches], [branch.copies for branch in branches]
+        self._routing.set_rows(adapters, copies)
+        return self._routing
 
 
 def _mixing(branches: Sequence[tuple[int, Branch]], device: torch.device) -> _Mixing:

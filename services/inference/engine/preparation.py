@@ -5,6 +5,7 @@ Runs beside the denoising loop: the batch goes on while files are read and texts
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -36,6 +37,7 @@ class Prepared:
     phases: tuple[RowPhase, ...]
     shape_CHW: tuple[int, int, int]
     model_hashes: tuple[str, ...]
+    attach_seconds: float
 
     @property
     def bucket_key(self) -> BucketKey:
@@ -61,6 +63,7 @@ class Prepared:
             height=self.shape_CHW[1] * factor,
             karras=self.base.karras(self.job.karras, self.job.sampler),
             model_hashes=self.model_hashes,
+            attach_seconds=self.attach_seconds,
         )
 
     def row(self, index: int) -> BatchRow:
@@ -96,19 +99,28 @@ class Preparation:
         base = self.bases.get(job.base)
         shape_CHW = _latent_shape(job, base)
         plan = base.plan(job.sampler, job.steps, base.karras(job.karras, job.sampler))
-        model_hashes = self.stacks.model_hashes(job.loras, base)
         phases = compose(job, plan.steps, *shape_CHW[1:])
+        asked = time.perf_counter()
+        model_hashes = self.stacks.model_hashes(job.loras, base)
+        stacks = [[self.stacks.fold(part.loras, base) for part in phase.parts] for phase in phases]
+        attach_seconds = time.perf_counter() - asked
         return Prepared(
             job=job,
             base=base,
             plan=plan,
-            phases=self._row_phases(job, base, phases),
+            phases=self._row_phases(job, base, phases, stacks),
             shape_CHW=shape_CHW,
             model_hashes=model_hashes,
+            attach_seconds=attach_seconds,
         )
 
-    def _row_phases(self, job: ImageJob, base: LoadedBase, phases: Sequence[Phase]) -> tuple[RowPhase, ...]:
-        stacks = [[self.stacks.fold(part.loras, base) for part in phase.parts] for phase in phases]
+    def _row_phases(
+        self,
+        job: ImageJob,
+        base: LoadedBase,
+        phases: Sequence[Phase],
+        stacks: Sequence[Sequence[FoldedStack]],
+    ) -> tuple[RowPhase, ...]:
         texts = self._texts(job, base, [stack for line in stacks for stack in line])
         # Phases that come back to the same stack come back to the same tensors.
         return tuple(

@@ -16,6 +16,7 @@ async def inference(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[I
         tmp_path_factory.mktemp("inference"),
         BRANDLOOM_INFERENCE_MAX_SIDE="64",
         BRANDLOOM_INFERENCE_MAX_QUEUED="2",
+        BRANDLOOM_INFERENCE_BRAND_SHARE="1",
         BRANDLOOM_INFERENCE_MAX_ROWS="4",
     ) as running:
         yield running

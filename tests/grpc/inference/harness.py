@@ -86,31 +86,40 @@ async def running_inference(home: Path, **environment: str) -> AsyncIterator[Inf
     directory = save_tiny_pipeline(home / "base" / "tiny")
     base = sd15.load_base(directory)
     async with running_registry(home, f"sqlite+aiosqlite:///{home}/registry.db") as registry:
-        await _fill(registry, directory, base, home)
-        config = read_config(
-            {
-                "BRANDLOOM_HOME": str(home),
-                "BRANDLOOM_TOKEN": TOKEN,
-                "BRANDLOOM_INFERENCE_LISTEN": "127.0.0.1:0",
-                "BRANDLOOM_INFERENCE_METRICS_LISTEN": "",
-                "BRANDLOOM_REGISTRY_ADDRESS": f"127.0.0.1:{registry.port}",
-                "BRANDLOOM_INFERENCE_BASE_MODEL": "baseModels/tiny",
-                "BRANDLOOM_INFERENCE_DEVICE": "cpu",
-                "BRANDLOOM_INFERENCE_THREADS": "1",
-                **environment,
-            }
-        )
-        async with inference_app(config, authenticator=AdministratorAndGuest(TOKEN, "acme")) as app:
-            port = await app.server.start()
-            async with open_channel(f"127.0.0.1:{port}", token=TOKEN, max_message_bytes=32 << 20) as channel:
-                stub = inference_pb2_grpc.InferenceServiceStub(channel)
-                running = Inference(stub, channel, app, registry, home, base, port)
-                await running.engine_ready()
-                yield running
-            await app.server.stop(0.5)
+        await fill(registry, directory, base, home)
+        async with running_service(home, registry, base, **environment) as running:
+            await running.engine_ready()
+            yield running
 
 
-async def _fill(registry: Registry, directory: Path, base: sd15.BaseModel, home: Path) -> None:
+@asynccontextmanager
+async def running_service(
+    home: Path, registry: Registry, base: sd15.BaseModel, **environment: str
+) -> AsyncIterator[Inference]:
+    """One replica of the service; its engine is being started."""
+    config = read_config(
+        {
+            "BRANDLOOM_HOME": str(home),
+            "BRANDLOOM_TOKEN": TOKEN,
+            "BRANDLOOM_INFERENCE_LISTEN": "127.0.0.1:0",
+            "BRANDLOOM_INFERENCE_METRICS_LISTEN": "",
+            "BRANDLOOM_REGISTRY_ADDRESS": f"127.0.0.1:{registry.port}",
+            "BRANDLOOM_INFERENCE_BASE_MODEL": "baseModels/tiny",
+            "BRANDLOOM_INFERENCE_DEVICE": "cpu",
+            "BRANDLOOM_INFERENCE_THREADS": "1",
+            **environment,
+        }
+    )
+    async with inference_app(config, authenticator=AdministratorAndGuest(TOKEN, "acme")) as app:
+        port = await app.server.start()
+        async with open_channel(f"127.0.0.1:{port}", token=TOKEN, max_message_bytes=32 << 20) as channel:
+            stub = inference_pb2_grpc.InferenceServiceStub(channel)
+            yield Inference(stub, channel, app, registry, home, base, port)
+        await app.server.stop(0.5)
+
+
+async def fill(registry: Registry, directory: Path, base: sd15.BaseModel, home: Path) -> None:
+    """A brand, a base model and two LoRAs."""
     await registry.brand("acme")
     await registry.stub.CreateBaseModel(
         registry_pb2.CreateBaseModelRequest(

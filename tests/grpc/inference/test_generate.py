@@ -236,8 +236,11 @@ async def test_the_queue_is_bounded(inference: Inference) -> None:
         told = await inference.stub.GetCapacity(inference_pb2.GetCapacityRequest())
         assert (told.active_rows, told.max_rows) == (4, 4)
         assert (told.queued_requests, told.max_queued_requests) == (2, 2)
-        refusal = await refused(inference)
-        assert (refusal.code, refusal.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL")
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            # No time to wait for a place: the channel does not try again.
+            await inference.stub.GenerateImages(inference.request(), timeout=0.05).read()
+        refusal = read_refusal(caught.value)
+        assert (refusal.code, refusal.reason) == (grpc.StatusCode.UNAVAILABLE, "QUEUE_FULL")
     finally:
         for call in calls:
             call.cancel()
@@ -254,8 +257,16 @@ async def test_capacity_tells_bases_caches_and_samplers(inference: Inference) ->
     assert all(cache.used_bytes > 0 for cache in capacity.caches)
     assert len(capacity.samplers) == 4
     scraped = generate_latest(inference.app.metrics.registry).decode()
-    for name in ("pictures_total", "step_rows_count", "step_seconds_sum", "queue_seconds_count"):
-        value = re.search(rf"^brandloom_inference_{name} (\S+)$", scraped, re.MULTILINE)
+    for name in (
+        'requests_total{brand="acme"}',
+        'pictures_total{brand="acme"}',
+        'row_steps_total{brand="acme"}',
+        "attach_seconds_sum",
+        "step_rows_count",
+        "step_seconds_sum",
+        "queue_seconds_count",
+    ):
+        value = re.search(rf"^brandloom_inference_{re.escape(name)} (\S+)$", scraped, re.MULTILINE)
         assert value is not None and float(value[1]) > 0, name
     assert 'brandloom_inference_cache_used_bytes{level="memory"}' in scraped
     assert "brandloom_inference_engine_ready 1.0" in scraped

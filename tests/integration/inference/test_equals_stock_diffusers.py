@@ -118,3 +118,16 @@ def test_a_mixed_batch_gives_every_request_what_it_gets_alone(
         for index in range(job.count):
             ours, solo = together.latents[job.job_id, index], alone.latents[job.job_id, index]
             assert float((ours - solo).abs().max()) < 1e-4 * float(solo.max() - solo.min())
+
+
+def test_a_compiled_model_gives_what_the_plain_one_does(world: StockWorld) -> None:
+    hero, neon = world.loras
+    jobs = [
+        world.job(job_id="a", loras=(hero, neon), steps=4),
+        world.job(job_id="b", loras=(neon,), steps=2, guidance=1.0),
+        world.job(job_id="c", steps=3),
+    ]
+    plain, compiled = run_alone(*jobs), run_alone(*jobs, compile_backend="eager")
+    for place, latents in plain.latents.items():
+        span = float(latents.max() - latents.min())
+        assert float((compiled.latents[place] - latents).abs().max()) < 1e-4 * span

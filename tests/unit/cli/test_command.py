@@ -158,3 +158,10 @@ def test_the_installed_command_runs() -> None:
     )
     assert done.returncode == 0
     assert "brandloom" in done.stdout
+
+
+def test_two_lengths_of_a_training_exclude_each_other(run: Callable[..., Done]) -> None:
+    spec = ("jobs", "create", "acme/hero", "--dataset", "acme/pictures", "--base-model", "sd")
+    done = run(*spec, "--epochs", "2", "--max-steps", "9")
+    assert done.status == 2
+    assert "--epochs and --max-steps exclude each other" in done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from services.inference.domain_jobs import (
     Started,
 )
 from services.inference.engine.bucket import Bucket
+from services.inference.engine.stacks import Stacks
 from tests.fixtures.picture_engine import PictureEngine
 from tests.fixtures.tiny_loras import random_adapter, write_lora
 from tests.fixtures.tiny_sd import save_tiny_pipeline
@@ -243,3 +245,45 @@ def test_nothing_is_kept_beyond_the_budget(directory: Path, base: sd15.BaseModel
         harness.run(harness.job("a", loras=(lora,)), harness.job("b", loras=(lora,)))
     assert harness.ends == {"a": None, "b": None}
     assert [usage.used_bytes for usage in harness.preparation.stacks.usage()] == [0, 0]
+
+
+def test_rows_join_as_memory_allows(directory: Path, base: sd15.BaseModel) -> None:
+    """The first row of a size shows what one takes; a budget for two and a half lets two in at a time."""
+    with Harness(directory, base.sha256) as measuring:
+        measuring.run(measuring.job("a"))
+        (row_bytes,) = measuring.batch.row_bytes.values()
+    assert row_bytes > 10_000
+    with Harness(directory, base.sha256, max_rows=8, max_row_bytes=5 * row_bytes) as harness:
+        rows = []
+        harness.batch.submit(harness.job("many", count=6, steps=3))
+        while harness.batch.has_work:
+            figures = harness.batch.step()
+            rows += [figures.rows] if figures else []
+    assert harness.ends == {"many": None}
+    assert max(rows) == 2
+    assert rows[0] == 1
+
+
+def test_a_lora_that_is_slow_to_read_holds_up_no_step(
+    harness: Harness, base: sd15.BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lora = lora_file(write_lora(base, tmp_path / "hero.safetensors", seed=1))
+    reading, go_on = threading.Event(), threading.Event()
+    fold = Stacks.fold
+
+    def slow(stacks: Stacks, loras: Any, base: Any) -> Any:
+        if loras:
+            reading.set()
+            assert go_on.wait(60)
+        return fold(stacks, loras, base)
+
+    monkeypatch.setattr(Stacks, "fold", slow)
+    harness.batch.submit(harness.job("plain", steps=30))
+    harness.batch.submit(harness.job("stacked", loras=(lora,)))
+    while "plain" not in harness.ends:
+        harness.batch.step()
+    assert reading.is_set()
+    assert "stacked" not in harness.ends
+    go_on.set()
+    harness.run()
+    assert harness.ends == {"plain": None, "stacked": None}

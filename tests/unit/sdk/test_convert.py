@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from brandloom._convert.completions import completion_event, text_request
 from brandloom._convert.events import generation_event, label_event, sweep_event, training_event
 from brandloom._convert.fields import from_proto, proto_name, to_proto
 from brandloom.api.common.v1 import artifact_pb2, family_pb2, job_pb2
@@ -20,7 +21,7 @@ from brandloom.api.registry.v1 import registry_pb2
 from brandloom.api.registry.v1 import resources_pb2 as registry_resources
 from brandloom.api.trainer.v1 import resources_pb2 as trainer_resources
 from brandloom.api.trainer.v1 import trainer_pb2
-from brandloom.types import common, events, inference, labeler, registry, training, training_spec
+from brandloom.types import common, completions, events, inference, labeler, registry, training, training_spec
 
 PAIRS: list[tuple[type[Any], Any]] = [
     (common.Artifact, artifact_pb2.Artifact),
@@ -64,12 +65,19 @@ PAIRS: list[tuple[type[Any], Any]] = [
     (training.TrainingJob, trainer_resources.TrainingJob),
     (training.SpecCheck, trainer_pb2.ValidateTrainingSpecResponse),
     (training.MetricPoint, trainer_resources.MetricPoint),
-    (inference.StackEntry, inference_pb2.StackEntry),
+    (inference.StepWindow, inference_pb2.StepWindow),
+    (inference.Box, inference_pb2.Box),
+    (inference.InitialImage, inference_pb2.InitialImage),
+    (inference.Preview, inference_pb2.Preview),
+    (inference.PinnedStack, inference_pb2.PinnedStack),
+    (inference.Pin, inference_pb2.PinStackResponse),
     (inference.UsedLora, inference_pb2.UsedLora),
     (inference.Queued, inference_pb2.Queued),
     (inference.GenerationProgress, inference_pb2.GenerationProgress),
     (inference.GeneratedImage, inference_pb2.GeneratedImage),
     (inference.SweepCell, inference_pb2.SweepCell),
+    (completions.TextFinished, inference_pb2.TextFinished),
+    (labeler.TextMessage, inference_pb2.ChatMessage),
     (inference.LoadedBase, inference_pb2.LoadedBase),
     (inference.CacheUsage, inference_pb2.CacheUsage),
     (inference.Capacity, inference_pb2.GetCapacityResponse),
@@ -87,6 +95,9 @@ ENUMS: list[tuple[type[StrEnum], Any]] = [
     (training_spec.OptimizerKind, trainer_resources.OptimizerKind),
     (inference.Sampler, inference_pb2.Sampler),
     (inference.SigmaSchedule, inference_pb2.SigmaSchedule),
+    (completions.FinishReason, inference_pb2.TextFinished.Reason),
+    (inference.Composition, inference_pb2.Composition),
+    (inference.ExportPrecision, inference_pb2.ExportStackRequest.Precision),
 ]
 
 
@@ -191,6 +202,29 @@ def test_generation_answers_have_their_types() -> None:
     assert type(generation_event(answer(queued={"seed": 4}))) is inference.Queued
     assert type(generation_event(answer(progress={"step": 4}))) is inference.GenerationProgress
     assert type(generation_event(answer(image={"png": b"x"}))) is inference.GeneratedImage
+    assert type(generation_event(answer(preview={"step": 4}))) is inference.Preview
     assert generation_event(answer()) is None
     assert type(sweep_event(sweep(cell={"image": {"png": b"x"}}))) is inference.SweepCell
     assert sweep_event(sweep(sheet_png=b"x")) == inference.SweepSheet(png=b"x")
+
+
+def test_text_answers_have_their_types() -> None:
+    answer = inference_pb2.GenerateTextResponse
+    assert type(completion_event(answer(queued={"seed": 4}))) is inference.Queued
+    assert completion_event(answer(text="Hello")) == completions.TextPiece(text="Hello")
+    assert type(completion_event(answer(finished={"prompt_tokens": 4}))) is completions.TextFinished
+    assert completion_event(answer()) is None
+
+
+def test_settings_of_a_text_that_are_not_given_stay_unset() -> None:
+    request = text_request(
+        "acme", "Hi", temperature=0.0, top_p=None, json_schema={"type": "null"}, stop=["x"]
+    )
+    assert (request.parent, request.prompt, request.json_schema) == ("brands/acme", "Hi", '{"type": "null"}')
+    assert request.HasField("temperature")
+    assert not request.HasField("top_p")
+    assert list(request.stop) == ["x"]
+    turns = [labeler.TextMessage(role="user", content="Hi")]
+    request = text_request("acme", "", messages=turns, stack=["voice"], base_model="words")
+    assert [(turn.role, turn.content) for turn in request.messages] == [("user", "Hi")]
+    assert (request.stack[0].reference, request.base_model) == ("voice", "baseModels/words")

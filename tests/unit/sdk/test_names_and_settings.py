@@ -157,6 +157,8 @@ def test_every_setting_of_the_api_has_a_flat_name() -> None:
 def test_an_unknown_setting_is_a_type_error() -> None:
     with pytest.raises(TypeError, match="rnk"):
         TrainingSpec.build("a/b", "a/c", base_model="sd", rnk=4)  # type: ignore[call-arg]
+    with pytest.raises(ValueError, match="epochs and max_steps exclude each other"):
+        TrainingSpec.build("a/b", "a/c", base_model="sd", epochs=2, max_steps=9)
 
 
 def test_the_digest_of_a_base_model_is_the_engines(tmp_path: Path) -> None:

@@ -1,0 +1,165 @@
+"""What every kind of request goes through before its engine job: a place in the queue, its versions and its
+files.
+
+async with self._admission.admit(wanted) as admitted:
+    yield admitted.queued(seed)
+    job = ...(base=await admitted.located_base(), loras=admitted.lora_files)
+    async for event in engine...:
+        admitted.started()      # at the first step
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from servicekit.errors import ServiceError, Unavailable
+from services.inference.domain_jobs import BaseRef, LoraFile, Queued
+from services.inference.ports import Engine, LocalBases, LoraFiles, Meter
+from services.inference.service_queue import Place, RequestQueue
+from services.inference.service_resolving import Resolution, Resolver, Wanted
+
+SERVER_STOPPING: Final = "SERVER_STOPPING"
+LORA_FILE_INVALID: Final = "LORA_FILE_INVALID"
+STOPPING_RETRY_SECONDS: Final = 1.0
+"""Long enough for a client to have connected to another replica."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """A resolved request whose files are on this host, for as long as the context that gave it."""
+
+    resolution: Resolution
+    paths: Mapping[str, Path]
+    _local_bases: LocalBases
+
+    @property
+    def lora_files(self) -> tuple[LoraFile, ...]:
+        """The stack as an engine's job names it."""
+        return tuple(
+            LoraFile(
+                reference=used.reference,
+                sha256=used.sha256,
+                path=str(self.paths[used.sha256]),
+                text_encoder_weight=used.text_encoder_weight,
+                weight=used.weight,
+                window=used.window,
+                region=used.region,
+            )
+            for used in self.resolution.stack
+        )
+
+    async def located_base(self) -> BaseRef:
+        """The base with its path on this host; fetching it may take minutes."""
+        return await self._local_bases.locate(self.resolution.base)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Admitted:
+    """A request that waits, or works."""
+
+    place: Place
+    prepared: Prepared
+    _leases: AsyncExitStack
+
+    def queued(self, seed: int) -> Queued:
+        """What the caller is told first."""
+        resolution = self.prepared.resolution
+        return Queued(
+            position=self.place.ahead,
+            stack=resolution.stack,
+            seed=seed,
+            base_model_sha256=resolution.base.sha256,
+        )
+
+    async def started(self) -> None:
+        """The engine has the first row and the weights in memory: place and files are free for others."""
+        self.place.started()
+        await self._leases.aclose()
+
+
+class Admission:
+    """Lets requests in, and knows those that have not ended."""
+
+    def __init__(
+        self,
+        *,
+        resolver: Resolver,
+        local_bases: LocalBases,
+        files: LoraFiles,
+        queue: RequestQueue,
+        engine: Engine,
+        meter: Meter,
+        stopping: Callable[[], bool],
+    ) -> None:
+        """``stopping`` says whether the server is on its way out and takes nothing new."""
+        self._resolver = resolver
+        self._local_bases = local_bases
+        self._files = files
+        self._queue = queue
+        self._engine = engine
+        self._meter = meter
+        self._stopping = stopping
+        self._under_way = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def idle(self) -> None:
+        """Returns when no admitted request is left."""
+        await self._idle.wait()
+
+    @asynccontextmanager
+    async def admit(self, wanted: Wanted) -> AsyncIterator[Admitted]:
+        """A place in the queue, then versions and files. Leaves the queue at its end at the latest.
+
+        Raises what `Resolver.resolve` and `LoraFiles.lease` raise, and Unavailable while the server stops,
+        the engine starts, or the queue is full. All are said before the first message: until then a client's
+        channel tries again by itself.
+        """
+        self.require_open()
+        self._engine.require_ready()
+        place = self._queue.join(wanted.brand)
+        self._enter()
+        try:
+            async with AsyncExitStack() as leases:
+                prepared = await leases.enter_async_context(self.prepare(wanted))
+                self._meter.request_admitted(wanted.brand)
+                yield Admitted(place=place, prepared=prepared, _leases=leases)
+        finally:
+            place.leave()
+            self._leave()
+
+    @asynccontextmanager
+    async def prepare(self, wanted: Wanted) -> AsyncIterator[Prepared]:
+        """Versions, and files that stay on this host until the end; without a place in the queue."""
+        resolution = await self._resolver.resolve(wanted)
+        async with self._files.lease(resolution.sizes) as paths:
+            try:
+                yield Prepared(resolution=resolution, paths=paths, _local_bases=self._local_bases)
+            except ServiceError as error:
+                if error.reason == LORA_FILE_INVALID:
+                    # Whatever is wrong with a file on this disk, the next request looks at it anew.
+                    self._files.doubt(list(paths))
+                raise
+
+    def require_open(self) -> None:
+        """Unavailable once the server is on its way out."""
+        if self._stopping():
+            raise Unavailable(
+                "the server is stopping",
+                reason=SERVER_STOPPING,
+                retry_after_seconds=STOPPING_RETRY_SECONDS,
+            )
+
+    def _enter(self) -> None:
+        self._under_way += 1
+        self._idle.clear()
+
+    def _leave(self) -> None:
+        self._under_way -= 1
+        if self._under_way == 0:
+            self._idle.set()

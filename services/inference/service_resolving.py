@@ -1,0 +1,119 @@
+"""From what a request names to exact versions and a base, for every kind of request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from servicekit.errors import FailedPrecondition, InvalidArgument, Unavailable
+from services.inference.domain import CAUSAL_LM_FAMILY, StackEntry
+from services.inference.domain_jobs import BaseRef, ResolvedStack, UsedLora
+from services.inference.ports import LocalBases, Registry
+from services.inference.service_stacks import WantedLora, placed, used_loras
+
+BASE_MODELS = "baseModels/"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wanted:
+    """What a request names; `read_stack` made `loras` of its tags and of `given`."""
+
+    brand: str
+    base_model: str
+    """`baseModels/{id}`, or empty for the service's default."""
+    given: Sequence[StackEntry]
+    """The request's explicit entries, for the fields that errors name."""
+    loras: Sequence[WantedLora]
+    families: Sequence[str]
+    """Of base models that the request can be made with."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resolution:
+    """What a request will use."""
+
+    base: BaseRef
+    stack: tuple[UsedLora, ...]
+    sizes: tuple[tuple[str, int], ...]
+    """(digest, size in bytes) of each file."""
+
+
+class Resolver:
+    """Asks the registry and this host what a request means now."""
+
+    def __init__(
+        self, registry: Registry, local_bases: LocalBases, default_base: str, default_text_base: str
+    ) -> None:
+        """Each default, of pictures and of texts, is a `baseModels/{id}` name or a path on this host; empty:
+        requests must name one.
+        """
+        self._registry = registry
+        self._local_bases = local_bases
+        self._default_base = default_base
+        self._default_text_base = default_text_base
+        self.default_digests: set[str] = set()
+        """Of the default bases that requests have used."""
+
+    async def resolve(self, wanted: Wanted) -> Resolution:
+        """Raises InvalidArgument by the request's own fields, NotFound, FailedPrecondition and
+        Unavailable.
+        """
+        resolved = await self._ask(wanted)
+        for lora in resolved.loras:
+            if lora.family not in wanted.families:
+                raise FailedPrecondition(
+                    f"{lora.reference} is for {lora.family} models, {_makes_no(wanted.families)}",
+                    reason="LORA_BASE_MISMATCH",
+                    metadata={"reference": lora.reference, "version": lora.version, "family": lora.family},
+                )
+        return Resolution(
+            base=await self._base(wanted, resolved),
+            stack=used_loras(wanted.loras, resolved),
+            sizes=tuple((lora.sha256, lora.size_bytes) for lora in resolved.loras),
+        )
+
+    async def _ask(self, wanted: Wanted) -> ResolvedStack:
+        name = wanted.base_model or self._default_of(wanted)
+        registered = name if name.startswith(BASE_MODELS) else ""
+        if not name:
+            kind = "text" if CAUSAL_LM_FAMILY in wanted.families else "picture"
+            raise InvalidArgument.of(
+                "base_model", f"is needed, for this service has no default base model for {kind}s"
+            )
+        references = [str(entry.reference) for entry in wanted.loras]
+        try:
+            return await self._registry.resolve_stack(wanted.brand, references, registered)
+        except InvalidArgument as error:
+            raise placed(error, wanted.given, wanted.loras) from error
+        except Unavailable:
+            if references or registered:
+                raise
+            # Of such a request the registry only knows whether there is its brand.
+            return ResolvedStack(loras=(), base=None)
+
+    def _default_of(self, wanted: Wanted) -> str:
+        return self._default_text_base if CAUSAL_LM_FAMILY in wanted.families else self._default_base
+
+    async def _base(self, wanted: Wanted, resolved: ResolvedStack) -> BaseRef:
+        base = resolved.base or await self._local_bases.describe(self._default_of(wanted))
+        if not wanted.base_model:
+            self.default_digests.add(base.sha256)
+        if base.family not in wanted.families:
+            raise FailedPrecondition(
+                f"{base.name} is a {base.family} model, {_makes_no(wanted.families)}",
+                reason="BASE_FAMILY_UNSUPPORTED",
+                metadata={"base_model": base.name, "family": base.family},
+            )
+        # The registry compares with bases that it knows; a local one it does not.
+        for lora in resolved.loras:
+            if lora.base_model_sha256 not in ("", base.sha256):
+                raise FailedPrecondition(
+                    f"{lora.reference} was trained on another base model than {base.name}",
+                    reason="LORA_BASE_MISMATCH",
+                    metadata={"reference": lora.reference, "version": lora.version},
+                )
+        return base
+
+
+def _makes_no(families: Sequence[str]) -> str:
+    return "which makes no texts" if CAUSAL_LM_FAMILY in families else "which makes no pictures"
