@@ -78,7 +78,7 @@ async def _next(source: AsyncIterator[R]) -> R:
 async def _close(source: Any) -> None:
     """Ends a generator; one that was interrupted (Ctrl-C) is first let clean up, which may take a moment."""
     async with asyncio.timeout(_CLEANING_SECONDS):
-        while getattr(source, "ag_running", False):
+        while getattr(source, "ag_running", False):  # noqa: ASYNC110 - a generator tells nobody when it rests
             await asyncio.sleep(_POLL_SECONDS)
     if hasattr(source, "aclose"):
         await source.aclose()
