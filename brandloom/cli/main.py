@@ -23,6 +23,7 @@ from brandloom.cli.images import images
 from brandloom.cli.jobs import jobs
 from brandloom.cli.label_jobs import label_jobs
 from brandloom.cli.loras import loras
+from brandloom.cli.pictures import pictures
 from brandloom.cli.plain import visible
 from brandloom.cli.revisions import revisions
 from brandloom.cli.services import services
@@ -97,6 +98,7 @@ for command in (
     generate_batch,
     sweep,
     complete,
+    pictures,
     capacity,
     services,
     completion,

@@ -10,7 +10,7 @@ from typing import Protocol
 from services.inference.domain_capacity import CacheUsage, EngineState
 from services.inference.domain_changes import ResolutionUsage
 from services.inference.domain_export import ExportedFile, ExportOrder
-from services.inference.domain_jobs import BaseRef, EngineEvent, ImageJob, ResolvedStack
+from services.inference.domain_jobs import BaseRef, EngineEvent, ImageJob, ResolvedStack, UsedLora
 from services.inference.domain_texts import TextEngineEvent, TextJob
 
 
@@ -77,6 +77,17 @@ class Engine(Protocol):
         """
         ...
 
+    async def pin(self, key: str, job: ImageJob) -> None:
+        """Have the job's stack loaded and keep it under that key, until it is unpinned or the engine ends.
+
+        Raises what `generate` raises, and ResourceExhausted when pins take too much.
+        """
+        ...
+
+    def unpin(self, key: str) -> None:
+        """Let a stack go; unknown ones are fine."""
+        ...
+
     def generate_text(self, job: TextJob) -> AsyncGenerator[TextEngineEvent, None]:
         """Events of one job: TextStarted, then pieces, then TextFinished. Closing it cancels the job.
 
@@ -90,6 +101,14 @@ class Engine(Protocol):
 
     def state(self) -> EngineState:
         """What it last told."""
+        ...
+
+
+class PictureSigner(Protocol):
+    """Puts a signed statement of its origin into a picture."""
+
+    async def sign(self, png: bytes, job: ImageJob, stack: Sequence[UsedLora]) -> bytes:
+        """The PNG with the statement, its text chunks as they were; Unavailable if it cannot be signed."""
         ...
 
 
@@ -112,6 +131,10 @@ class Meter(Protocol):
         """So many requests wait, so many of them of the brand, where something has changed."""
         ...
 
+    def request_refused(self, queue: str) -> None:
+        """There was no room: in the part of its brand (`brand`), or in the whole queue (`all`)."""
+        ...
+
     def request_admitted(self, brand: str) -> None:
         """A request of a brand that exists is on its way."""
         ...
@@ -130,4 +153,8 @@ class Meter(Protocol):
 
     def picture_made(self, brand: str) -> None:
         """A picture was handed out."""
+        ...
+
+    def picture_withheld(self, brand: str) -> None:
+        """The safety checker kept a picture back."""
         ...

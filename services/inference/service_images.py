@@ -6,12 +6,13 @@ import secrets
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
+from servicekit.errors import InvalidArgument
 from services.inference.domain import MAX_SEED, PICTURE_FAMILIES, ImageRequest, Limits
 from services.inference.domain_jobs import ImageEvent
 from services.inference.service_admission import Admission
 from services.inference.service_pictures import PictureMaker, image_job
 from services.inference.service_resolving import Wanted
-from services.inference.service_stacks import read_stack
+from services.inference.service_stacks import placed, read_stack
 
 
 class ImageCases:
@@ -42,6 +43,9 @@ class ImageCases:
             prepared = admitted.prepared
             job = image_job(request, text, seed, await prepared.located_base(), prepared.lora_files)
             made = self._maker.make(request, job, prepared.resolution.stack, admitted.started)
-            async with aclosing(made):
-                async for event in made:
-                    yield event
+            try:
+                async with aclosing(made):
+                    async for event in made:
+                        yield event
+            except InvalidArgument as error:
+                raise placed(error, request.stack, loras) from error

@@ -21,7 +21,7 @@ from services.inference.domain_jobs import (
     UsedLora,
 )
 from services.inference.picture_text import with_texts
-from services.inference.ports import Engine, Meter
+from services.inference.ports import Engine, Meter, PictureSigner
 from services.inference.service_stacks import tags_of
 
 
@@ -30,6 +30,7 @@ class PictureMaker:
     """Has the engine do jobs."""
 
     engine: Engine
+    signer: PictureSigner
     meter: Meter
 
     async def make(
@@ -43,8 +44,6 @@ class PictureMaker:
 
         Raises what Engine.generate raises.
         """
-        tags = tags_of(request.stack)
-        full_prompt = f"{request.prompt} {tags}" if tags else request.prompt
         started: Started | None = None
         steps = 0
         async with aclosing(self.engine.generate(job)) as events:
@@ -55,24 +54,38 @@ class PictureMaker:
                     self.meter.stack_attached(event.attach_seconds)
                 elif isinstance(event, RawPicture):
                     assert started is not None
-                    png = b""
-                    if not event.withheld:
-                        png = with_texts(
-                            event,
-                            brand=request.brand,
-                            full_prompt=full_prompt,
-                            job=job,
-                            started=started,
-                            stack=stack,
-                        )
-                    self.meter.picture_made(request.brand)
-                    yield _picture(event, png)
+                    yield await self._finished(event, request, job, started, stack)
                 else:
                     if isinstance(event, Progress):
                         self.meter.rows_stepped(request.brand, event.step - steps)
                         steps = event.step
                     assert isinstance(event, Progress | Preview)
                     yield event
+
+    async def _finished(
+        self,
+        raw: RawPicture,
+        request: ImageRequest,
+        job: ImageJob,
+        started: Started,
+        stack: Sequence[UsedLora],
+    ) -> Picture:
+        """The picture as it leaves: with what it says of itself, or withheld."""
+        if raw.withheld:
+            self.meter.picture_withheld(request.brand)
+            return _picture(raw, b"")
+        tags = tags_of(request.stack)
+        png = with_texts(
+            raw,
+            brand=request.brand,
+            full_prompt=f"{request.prompt} {tags}" if tags else request.prompt,
+            job=job,
+            started=started,
+            stack=stack,
+        )
+        png = await self.signer.sign(png, job, stack)
+        self.meter.picture_made(request.brand)
+        return _picture(raw, png)
 
 
 def image_job(
@@ -110,6 +123,6 @@ def _picture(raw: RawPicture, png: bytes) -> Picture:
         width=raw.width,
         height=raw.height,
         png=png,
-        sha256=hashlib.sha256(png).hexdigest(),
+        sha256=hashlib.sha256(png).hexdigest() if png else "",
         withheld=raw.withheld,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from copy import copy
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 import grpc.aio
@@ -60,9 +61,22 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
     async def GetCapacity(  # noqa: N802
         self, request: inference_pb2.GetCapacityRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> inference_pb2.GetCapacityResponse:
-        """What the service can take now; where base models lie is told to administrators only."""
-        administrator = current_principal().administrator
-        return convert.capacity_response(self._service.capacity(), show_sources=administrator)
+        """What the service can take now; where base models lie is told to administrators only, and pins to
+        those who may use their brand.
+        """
+        principal = current_principal()
+        capacity = self._service.capacity()
+        shown = replace(capacity, pins=tuple(pin for pin in capacity.pins if principal.may_use(pin.brand)))
+        return convert.capacity_response(shown, show_sources=principal.administrator)
+
+    async def PinStack(  # noqa: N802
+        self, request: inference_pb2.PinStackRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> inference_pb2.PinStackResponse:
+        """Keeps a stack loaded."""
+        try:
+            return convert.pin_response(await self._service.pins.pin(convert.pin_request(request)))
+        except ServiceError as error:
+            raise _for_caller(error) from error
 
 
 async def _told(events: AsyncGenerator[T, None]) -> AsyncIterator[T]:
@@ -72,13 +86,13 @@ async def _told(events: AsyncGenerator[T, None]) -> AsyncIterator[T]:
             async for event in events:
                 yield event
     except ServiceError as error:
-        if current_principal().administrator or not error.reason.startswith(_BASE_MODEL_REASONS):
-            raise
-        raise _without_places(error) from error
+        raise _for_caller(error) from error
 
 
-def _without_places(error: ServiceError) -> ServiceError:
+def _for_caller(error: ServiceError) -> ServiceError:
     """Where base models lie is told to administrators only; the log has it."""
+    if current_principal().administrator or not error.reason.startswith(_BASE_MODEL_REASONS):
+        return error
     name = error.metadata.get("base_model", "")
     _log.warning("a base model cannot be used", base_model=name, reason=error.reason, message=error.message)
     told = copy(error)

@@ -26,9 +26,12 @@ from lorakit.device_memory import free_bytes
 from servicekit.logs import configure_logs
 from services.inference.domain_jobs import EngineEvent
 from services.inference.engine.bases import Bases
-from services.inference.engine.batch import DenoisingBatch, StepFigures
+from services.inference.engine.batch import DenoisingBatch
 from services.inference.engine.errors import JobError
+from services.inference.engine.picture_jobs import StepFigures
+from services.inference.engine.pins import Pins
 from services.inference.engine.preparation import Preparation
+from services.inference.engine.safety import SafetyCheckerError, load_safety_checker
 from services.inference.engine.stacks import Stacks
 from services.inference.engine.text_worker import TextWorker
 from services.inference.engine.texts import Texts
@@ -38,8 +41,10 @@ from services.inference.engine_messages import (
     FINISHED,
     GENERATE,
     LENGTHS,
+    PIN,
     READY,
     STATE,
+    UNPIN,
     EngineSettings,
     Failure,
     FrameError,
@@ -72,13 +77,16 @@ class EngineProcess:
         )
         self._stacks = Stacks(settings.lora_memory_bytes, settings.stack_memory_bytes)
         self._texts = Texts(settings.text_memory_bytes)
+        preparation = Preparation(self._bases, self._stacks, self._texts)
         self._batch = DenoisingBatch(
-            Preparation(self._bases, self._stacks, self._texts),
+            preparation,
             max_rows=settings.max_rows,
             max_row_bytes=settings.row_memory_bytes or free_bytes(device),
+            safety=load_safety_checker(settings.safety_checker, device),
             emit=self._emit,
             finish=self._finish,
         )
+        self._pins = Pins(preparation, self._batch.preparer, self._finish)
         self._language = TextWorker(settings, device, dtype, self._send)
         self._preload = settings.preload
 
@@ -107,6 +115,11 @@ class EngineProcess:
             job_id = str(message.get("job_id"))
             self._batch.cancel(job_id)
             self._language.cancel(job_id)
+        elif message["type"] == PIN:
+            job = decode_job(message, body)
+            self._pins.pin(job.job_id, job)
+        elif message["type"] == UNPIN:
+            self._pins.unpin(str(message.get("job_id")))
 
     def _read_frames(self) -> None:
         """Runs in a thread of its own, so that a hang-up ends the process even in the middle of a long
@@ -189,7 +202,12 @@ def main() -> None:
     transformers_logging.set_verbosity_error()
     diffusers_logging.set_verbosity_error()
     started = time.perf_counter()
-    engine = EngineProcess(connection, settings)
+    try:
+        engine = EngineProcess(connection, settings)
+    except SafetyCheckerError as error:
+        # Without it no picture may leave: the service stays unready, and tries again.
+        _log.error("the safety checker cannot be loaded: %s", error)
+        sys.exit(1)
     _log.info("engine process up after %.1f s", time.perf_counter() - started)
     engine.run()
 
