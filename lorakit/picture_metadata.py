@@ -17,6 +17,8 @@ from lorakit.errors import PictureMetadataError
 
 PARAMETERS_KEY = "parameters"
 BRANDLOOM_KEY = "brandloom"
+XMP_KEY = "XML:com.adobe.xmp"
+"""Adobe's XMP, which must be in an iTXt chunk whatever its letters."""
 MAX_TEXT_BYTES = 4 * 1024 * 1024
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _NEGATIVE = "Negative prompt:"
@@ -165,11 +167,14 @@ def _text_chunk(key: str, text: str) -> bytes:
         raise PictureMetadataError(f"{key!r} cannot be the key of a PNG text chunk")
     if "\0" in text:
         raise PictureMetadataError("a PNG text chunk cannot hold a null character")
-    try:
+    if key != XMP_KEY and not _beyond_latin(text):
         return _chunk(b"tEXt", key.encode("latin-1") + b"\0" + text.encode("latin-1"))
-    except UnicodeEncodeError:
-        # Lone surrogates are no characters: they cannot be written.
-        return _chunk(b"iTXt", key.encode() + b"\0\0\0\0\0" + text.encode("utf-8", "replace"))
+    # Lone surrogates are no characters: they cannot be written.
+    return _chunk(b"iTXt", key.encode() + b"\0\0\0\0\0" + text.encode("utf-8", "replace"))
+
+
+def _beyond_latin(text: str) -> bool:
+    return any(ord(character) > 0xFF for character in text)
 
 
 def _split_text(kind: bytes, body: bytes) -> tuple[str, bytes] | None:

@@ -42,13 +42,13 @@ def run_main(
     configuration, whose faults are told all at once."""
     try:
         config = read()
+        shared = common(config)
+        configure_logs(service=shared.service, level=shared.log_level, log_format=shared.log_format)
+        asyncio.run(serve(config))
     except ConfigError as error:
+        # Of what was read, or of what only shows when it is put to use.
         sys.stderr.write(f"{error}\n")
         return 2
-    shared = common(config)
-    configure_logs(service=shared.service, level=shared.log_level, log_format=shared.log_format)
-    try:
-        asyncio.run(serve(config))
     except OSError as error:
         sys.stderr.write(f"{error}\n")
         return 1

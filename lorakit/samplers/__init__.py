@@ -5,9 +5,20 @@ is computed once, as a small table of coefficients with one line for each step (
 of a batch is one expression over all its rows, whatever sampler, step count or noise level each of them has.
 """
 
+from lorakit.samplers.beginning import Beginning, cut_plan
 from lorakit.samplers.names import Sampler
 from lorakit.samplers.plan import RowPlan, plan_row
 from lorakit.samplers.rows import SamplingRow, advance, model_input
 from lorakit.samplers.settings import SamplerSettings
 
-__all__ = ["RowPlan", "Sampler", "SamplerSettings", "SamplingRow", "advance", "model_input", "plan_row"]
+__all__ = [
+    "Beginning",
+    "RowPlan",
+    "Sampler",
+    "SamplerSettings",
+    "SamplingRow",
+    "advance",
+    "cut_plan",
+    "model_input",
+    "plan_row",
+]

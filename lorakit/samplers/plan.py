@@ -35,6 +35,8 @@ class RowPlan:
     """float32: factor on the latents before the model sees them."""
     coefficients_S8: torch.Tensor
     """float32."""
+    levels_S2: torch.Tensor
+    """float32: how much of the clean sample and how much unit noise the latents before each step hold."""
     initial_scale: float
     """Factor on unit noise that gives the first latents."""
     draws_noise: bool
@@ -72,9 +74,18 @@ def plan_row(settings: SamplerSettings, steps: int, *, karras: bool = False) -> 
         timesteps_S=torch.from_numpy(timesteps_S.astype(np.float32)),
         input_scales_S=torch.from_numpy(scales_S.astype(np.float32)),
         coefficients_S8=torch.from_numpy(table.astype(np.float32)),
+        levels_S2=torch.from_numpy(_levels(settings, sigmas_S).astype(np.float32)),
         initial_scale=initial,
         draws_noise=settings.sampler is Sampler.EULER_ANCESTRAL,
     )
+
+
+def _levels(settings: SamplerSettings, sigmas_S: np.ndarray) -> np.ndarray:
+    """Parts of clean sample and of noise [S, 2], in the units of the sampler's latents."""
+    if settings.sampler in (Sampler.EULER, Sampler.EULER_ANCESTRAL):
+        return np.stack([np.ones_like(sigmas_S), sigmas_S], axis=1)
+    signal_S = 1 / np.sqrt(1 + sigmas_S**2)
+    return np.stack([signal_S, np.sqrt(1 - signal_S**2)], axis=1)
 
 
 def _with_last(settings: SamplerSettings, sigmas_S: np.ndarray) -> np.ndarray:

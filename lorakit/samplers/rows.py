@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 import torch
 
+from lorakit.samplers.beginning import NO_NOISE, Beginning, KeptPart, first_latents
 from lorakit.samplers.plan import A, B, C, D, E, P, Q, R, RowPlan
 
 
 @dataclass(slots=True)
 class SamplingRow:
-    """One picture on its way from noise; nothing in it is shared with another row."""
+    """One picture on its way; nothing in it is shared with another row."""
 
     plan: RowPlan
     generator: torch.Generator
@@ -24,6 +25,8 @@ class SamplingRow:
     history_CHW: torch.Tensor
     """The clean sample that the step before predicted; zeros before the first step."""
     step: int = 0
+    kept: KeptPart | None = None
+    """Of the picture it began from; None: nothing."""
 
     @classmethod
     def start(
@@ -35,6 +38,18 @@ class SamplingRow:
         generator = torch.Generator("cpu").manual_seed(seed)
         noise_CHW = torch.randn(shape_CHW, generator=generator).to(device)
         return cls(plan, generator, noise_CHW * plan.initial_scale, torch.zeros_like(noise_CHW))
+
+    @classmethod
+    def begin(cls, plan: RowPlan, seed: int, beginning: Beginning) -> SamplingRow:
+        """A row at its first step from a picture; ``plan`` was cut to the beginning's strength."""
+        generator = torch.Generator("cpu").manual_seed(seed)
+        latents_CHW, kept = first_latents(plan, beginning, generator)
+        return cls(plan, generator, latents_CHW, torch.zeros_like(latents_CHW), kept=kept)
+
+    @property
+    def predicted_clean(self) -> torch.Tensor:
+        """Latents [C, H, W] that the last step took to be the finished ones; zeros before the first."""
+        return self.history_CHW if self.kept is None else self.kept.put_back(self.history_CHW, NO_NOISE)
 
     @property
     def done(self) -> bool:
@@ -72,6 +87,9 @@ def advance(rows: Sequence[SamplingRow], output_BCHW: torch.Tensor) -> None:
     for row, latents_CHW, clean_CHW in zip(rows, x_BCHW, clean_BCHW, strict=True):
         row.latents_CHW, row.history_CHW = latents_CHW, clean_CHW
         row.step += 1
+        if row.kept is not None:
+            level_2 = NO_NOISE if row.done else row.plan.levels_S2[row.step]
+            row.latents_CHW = row.kept.put_back(latents_CHW, level_2)
 
 
 def _fresh_noise(rows: Sequence[SamplingRow]) -> torch.Tensor:

@@ -17,6 +17,7 @@ from servicekit.settings import Settings
 from services.inference.domain import Limits
 from services.inference.domain_pins import ConfiguredPin
 from services.inference.engine_messages import EngineSettings
+from services.inference.picture_signing import ALGORITHMS, SigningSettings
 
 _MIB = 1 << 20
 
@@ -43,6 +44,8 @@ class InferenceConfig:
     warm: tuple[ConfiguredPin, ...]
     """Stacks that are loaded at the start, and stay."""
     engine: EngineSettings
+    signing: SigningSettings | None
+    """None: pictures go out without a signed manifest."""
 
 
 def read_config(environment: Mapping[str, str] = os.environ) -> InferenceConfig:
@@ -94,9 +97,11 @@ def read_config(environment: Mapping[str, str] = os.environ) -> InferenceConfig:
             preload_text=_local(default_text_base),
             configs=base_models.configs,
             tokenizer=base_models.tokenizer,
+            safety_checker=_safety_checker(reader),
             log_level=common.log_level,
             log_format=common.log_format,
         ),
+        signing=_signing(reader),
     )
     reader.check()
     return config
@@ -134,6 +139,33 @@ def _warm(reader: Settings) -> tuple[ConfiguredPin, ...]:
             continue
         pins.append(ConfiguredPin(brand=brand.strip(), tags=tags.strip()))
     return tuple(pins)
+
+
+def _safety_checker(reader: Settings) -> str:
+    name = "BRANDLOOM_INFERENCE_SAFETY_CHECKER"
+    value = reader.text(name, "")
+    path = Path(value).expanduser().absolute()
+    if value and not path.is_dir():
+        reader.fault(name, f"must be a directory, not {value!r}")
+    return str(path) if value else ""
+
+
+def _signing(reader: Settings) -> SigningSettings | None:
+    certificates = reader.text("BRANDLOOM_INFERENCE_SIGNING_CERT", "")
+    key = reader.text("BRANDLOOM_INFERENCE_SIGNING_KEY", "")
+    algorithm = reader.choice("BRANDLOOM_INFERENCE_SIGNING_ALGORITHM", ALGORITHMS, "es256")
+    timestamp_url = reader.text("BRANDLOOM_INFERENCE_SIGNING_TIMESTAMP_URL", "")
+    if not certificates and not key:
+        return None
+    for name, value in (("CERT", certificates), ("KEY", key)):
+        if not Path(value).expanduser().is_file():
+            reader.fault(f"BRANDLOOM_INFERENCE_SIGNING_{name}", f"must be a file, not {value!r}")
+    return SigningSettings(
+        certificates=Path(certificates).expanduser(),
+        key=Path(key).expanduser(),
+        algorithm=algorithm,
+        timestamp_url=timestamp_url,
+    )
 
 
 def _threads() -> int:

@@ -140,7 +140,7 @@ class RawPicture:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Preview:
-    """What a picture looks like so far, as large as its latents."""
+    """What a picture looks like so far, 128 pixels on its longer side."""
 
     index: int
     step: int

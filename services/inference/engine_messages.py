@@ -72,13 +72,13 @@ class EngineSettings:
     text_memory_bytes: int
     max_bases: int
     """Base models held at once, for pictures and for texts each."""
-    compile_backend: str = ""
-    """torch.compile's backend for denoising models; empty: they are not compiled."""
     max_text_rows: int = 16
     """Rows in the batches of language models."""
     text_cache_bytes: int = 512 << 20
     """For keys and values of these rows."""
     language_lora_memory_bytes: int = 256 << 20
+    compile_backend: str = ""
+    """torch.compile's backend for denoising models; empty: they are not compiled."""
     preload_text: str = ""
     """A language model to load before the first request."""
     preload: str = ""
@@ -87,6 +87,8 @@ class EngineSettings:
     """Pipeline directory with the configurations for single-file checkpoints; empty: worked out."""
     tokenizer: str = ""
     """Where single-file checkpoints get CLIP's tokenizer; empty: the hub's cache."""
+    safety_checker: str = ""
+    """Directory of the checker that finished pictures must pass; empty: none."""
     log_level: str = "INFO"
     log_format: str = "console"
 

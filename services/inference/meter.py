@@ -33,6 +33,9 @@ class InferenceMeter:
             "queue_refusals", "Requests that found no room in the queue, or in their brand's part.", ["queue"]
         )
         self._pictures = metrics.counter("pictures", "Pictures handed out.", ["brand"])
+        self._withheld = metrics.counter(
+            "pictures_withheld", "Pictures that the safety checker kept back.", ["brand"]
+        )
         self._row_steps = metrics.counter(
             "row_steps", "Denoising steps of single pictures, finished or not.", ["brand"]
         )
@@ -90,6 +93,10 @@ class InferenceMeter:
     def picture_made(self, brand: str) -> None:
         """See the port."""
         self._pictures.labels(brand=brand).inc()
+
+    def picture_withheld(self, brand: str) -> None:
+        """See the port."""
+        self._withheld.labels(brand=brand).inc()
 
     def step_taken(self, rows: int, forward_rows: int, seconds: float) -> None:
         """The engine took a step."""

@@ -1,4 +1,6 @@
-"""The text chunks of a generated picture: A1111's parameters and Brandloom's own record."""
+"""The text chunks of a generated picture: A1111's parameters, Brandloom's own record, and the IPTC's word for
+where it comes from.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +8,12 @@ import hashlib
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
+from xml.sax.saxutils import quoteattr
 
 from lorakit.picture_metadata import (
     BRANDLOOM_KEY,
     PARAMETERS_KEY,
+    XMP_KEY,
     Infotext,
     embed_png,
     format_infotext,
@@ -21,6 +25,9 @@ from services.inference.domain_jobs import ImageJob, RawPicture, Started, UsedLo
 
 MODEL_HASH_DIGITS = 10
 RECORD_VERSION = 1
+GENERATED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+GENERATED_IN_PART = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+"""Digital source types of the IPTC."""
 
 
 def program_version() -> str:
@@ -40,7 +47,7 @@ def with_texts(
     started: Started,
     stack: Sequence[UsedLora],
 ) -> bytes:
-    """The picture's PNG with both chunks.
+    """The picture's PNG with all chunks.
 
     ``full_prompt`` holds a tag for every LoRA, so that tools which read only `parameters` can repeat it.
     """
@@ -77,7 +84,7 @@ def with_texts(
         ],
         "composition": job.composition.value,
         **({"switch_every": job.switch_every} if job.composition is Composition.SWITCH else {}),
-        **_beginning(job),
+        **record_of_beginning(job),
         "steps": job.steps,
         "sampler": job.sampler.value,
         "karras": started.karras,
@@ -88,7 +95,14 @@ def with_texts(
         "clip_skip": job.clip_skip,
     }
     infotext = format_infotext(Infotext(full_prompt, job.negative_prompt, parameters))
-    return embed_png(picture.png, {PARAMETERS_KEY: infotext, BRANDLOOM_KEY: format_record(record)})
+    texts = {PARAMETERS_KEY: infotext, BRANDLOOM_KEY: format_record(record), XMP_KEY: _xmp(job)}
+    return embed_png(picture.png, texts)
+
+
+def source_type(job: ImageJob) -> str:
+    """The IPTC's digital source type of the pictures of a job."""
+    inpainted = job.initial_image is not None and job.initial_image.mask_png
+    return GENERATED_IN_PART if inpainted else GENERATED
 
 
 def _where_and_when(used: UsedLora) -> dict[str, Any]:
@@ -102,7 +116,8 @@ def _where_and_when(used: UsedLora) -> dict[str, Any]:
     return found
 
 
-def _beginning(job: ImageJob) -> dict[str, Any]:
+def record_of_beginning(job: ImageJob) -> dict[str, Any]:
+    """Digests of what it began from; nothing for one that began from noise alone."""
     if job.initial_image is None:
         return {}
     found = {
@@ -112,3 +127,18 @@ def _beginning(job: ImageJob) -> dict[str, Any]:
     if job.initial_image.mask_png:
         found["mask_sha256"] = hashlib.sha256(job.initial_image.mask_png).hexdigest()
     return found
+
+
+def _xmp(job: ImageJob) -> str:
+    """An XMP packet as picture editors, stock agencies and search engines read it."""
+    return (
+        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/">'
+        '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        '<rdf:Description rdf:about=""'
+        ' xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"'
+        ' xmlns:xmp="http://ns.adobe.com/xap/1.0/"'
+        f" Iptc4xmpExt:DigitalSourceType={quoteattr(source_type(job))}"
+        f" xmp:CreatorTool={quoteattr(program_version())}/>"
+        '</rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
+    )

@@ -77,13 +77,18 @@ def tags_of(stack: Sequence[StackEntry]) -> str:
 def placed(
     error: InvalidArgument, stack: Sequence[StackEntry], wanted: Sequence[WantedLora]
 ) -> InvalidArgument:
-    """The registry's refusal with the fields of this request in place of its own `references[i]`."""
+    """The registry's or the engine's refusal with the fields of this request in place of their own
+    `references[i]` and `loras[i]`.
+    """
     explicit = [str(entry.reference) for entry in stack]
     places: dict[str, str] = {}
     for index, entry in enumerate(wanted):
         name = str(entry.reference)
         place = f"stack[{explicit.index(name)}].reference" if name in explicit else "prompt"
         places[f"references[{index}]"] = place
+        if entry.region is not None:
+            own = next(number for number, given in enumerate(stack) if given.region == entry.region)
+            places[f"loras[{index}].region.mask_png"] = f"stack[{own}].region.mask_png"
     violations = [
         FieldViolation(places.get(violation.field, violation.field), violation.description)
         for violation in error.violations

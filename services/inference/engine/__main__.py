@@ -26,10 +26,12 @@ from lorakit.device_memory import free_bytes
 from servicekit.logs import configure_logs
 from services.inference.domain_jobs import EngineEvent
 from services.inference.engine.bases import Bases
-from services.inference.engine.batch import DenoisingBatch, StepFigures
+from services.inference.engine.batch import DenoisingBatch
 from services.inference.engine.errors import JobError
+from services.inference.engine.picture_jobs import StepFigures
 from services.inference.engine.pins import Pins
 from services.inference.engine.preparation import Preparation
+from services.inference.engine.safety import SafetyCheckerError, load_safety_checker
 from services.inference.engine.stacks import Stacks
 from services.inference.engine.text_worker import TextWorker
 from services.inference.engine.texts import Texts
@@ -80,6 +82,7 @@ class EngineProcess:
             preparation,
             max_rows=settings.max_rows,
             max_row_bytes=settings.row_memory_bytes or free_bytes(device),
+            safety=load_safety_checker(settings.safety_checker, device),
             emit=self._emit,
             finish=self._finish,
         )
@@ -199,7 +202,12 @@ def main() -> None:
     transformers_logging.set_verbosity_error()
     diffusers_logging.set_verbosity_error()
     started = time.perf_counter()
-    engine = EngineProcess(connection, settings)
+    try:
+        engine = EngineProcess(connection, settings)
+    except SafetyCheckerError as error:
+        # Without it no picture may leave: the service stays unready, and tries again.
+        _log.error("the safety checker cannot be loaded: %s", error)
+        sys.exit(1)
     _log.info("engine process up after %.1f s", time.perf_counter() - started)
     engine.run()
 

@@ -21,6 +21,7 @@ from services.inference.domain import Sampler as SamplerName
 from services.inference.domain_capacity import LoadedBase as HeldBase
 from services.inference.domain_jobs import BaseRef
 from services.inference.engine.errors import JobError
+from services.inference.engine.preview_colours import PreviewColours, fit_colours
 
 
 @dataclass(slots=True)
@@ -34,8 +35,15 @@ class LoadedBase:
     compiled: DiffusionBase | None = None
     """The same with a compiled UNet, where the engine compiles."""
     plans: dict[tuple[SamplerName, int, bool], RowPlan] = field(default_factory=dict)
+    _colours: PreviewColours | None = None
     routings: dict[int, PaddedRouting] = field(default_factory=dict)
     """Forward rows -> the routing that the graph for so many knows; graphs hold on to its buffers."""
+
+    def colours(self) -> PreviewColours:
+        """How its latents are made previews, fitted when first asked for."""
+        if self._colours is None:
+            self._colours = fit_colours(self.model)
+        return self._colours
 
     def karras(self, asked: bool | None, sampler: SamplerName) -> bool:
         """Whether rows get Karras noise levels: as asked, else as the base model's scheduler says."""

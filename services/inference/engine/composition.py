@@ -43,7 +43,9 @@ def compose(job: ImageJob, steps: int, height: int, width: int) -> tuple[Phase, 
     """
     spans = [_span(lora, steps) for lora in job.loras]
     maps = {
-        lora.region: region_map(lora.region, height, width) for lora in job.loras if lora.region is not None
+        lora.region: region_map(lora.region, height, width, field=f"loras[{index}].region.mask_png")
+        for index, lora in enumerate(job.loras)
+        if lora.region is not None
     }
     phases: list[Phase] = []
     before: tuple[int, ...] | None = None

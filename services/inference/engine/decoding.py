@@ -9,13 +9,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from PIL import Image
 
 from lorakit.families.diffusion_base import decode_latents
 from services.inference.domain_jobs import RawPicture
 from services.inference.engine.bases import LoadedBase
 from services.inference.engine.errors import first_line, internal_failure
-from services.inference.engine.pictures import encode_png
+from services.inference.engine.pictures import as_image, encode_png
 from services.inference.engine.rows import BatchRow
+from services.inference.engine.safety import SafetyChecker
 from services.inference.engine_messages import Failure
 
 DECODED_AT_ONCE = 4
@@ -41,8 +43,9 @@ class _Finished:
 class Decoder:
     """A thread that takes finished rows as they come, those of the same shape together."""
 
-    def __init__(self, on_decoded: Decoded) -> None:
+    def __init__(self, on_decoded: Decoded, safety: SafetyChecker) -> None:
         self._on_decoded = on_decoded
+        self._safety = safety
         self._finished: queue.SimpleQueue[_Finished | None] = queue.SimpleQueue()
         threading.Thread(target=self._work, name="decoder", daemon=True).start()
 
@@ -72,7 +75,9 @@ class Decoder:
 
     def _decode(self, together: Sequence[_Finished]) -> None:
         try:
-            pictures_BCHW = _pictures(together)
+            pictures = _pictures(together)
+            images = [as_image(picture_CHW.nan_to_num()) for picture_CHW in pictures]
+            flags = self._safety.flags(images)
         except Exception as error:
             # Out of memory, most likely: these pictures are lost, the engine is not.
             _log.exception("pictures could not be decoded")
@@ -80,24 +85,38 @@ class Decoder:
             for entry in together:
                 self._on_decoded(entry.row, failure)
             return
-        for entry, picture_CHW in zip(together, pictures_BCHW, strict=True):
-            self._on_decoded(entry.row, _picture(entry.row, picture_CHW))
+        for entry, picture_CHW, image, flag in zip(together, pictures, images, flags, strict=True):
+            found = _picture(entry.row, image, withheld=flag)
+            self._on_decoded(entry.row, found if torch.isfinite(picture_CHW).all() else _broken(entry.row))
 
 
 @torch.inference_mode()
-def _pictures(together: Sequence[_Finished]) -> torch.Tensor:
+def _pictures(together: Sequence[_Finished]) -> list[torch.Tensor]:
+    """Each [3, H, W] in [-1, 1], with what it keeps of the picture that it began from."""
     latents_BCHW = torch.stack([entry.row.sampling.latents_CHW for entry in together])
-    return decode_latents(together[0].base.model, latents_BCHW).cpu()
+    decoded_BCHW = decode_latents(together[0].base.model, latents_BCHW).cpu()
+    return [
+        made_CHW if entry.row.initial is None else entry.row.initial.put_back(made_CHW)
+        for entry, made_CHW in zip(together, decoded_BCHW, strict=True)
+    ]
 
 
-def _picture(row: BatchRow, picture_CHW: torch.Tensor) -> RawPicture | Failure:
-    if not torch.isfinite(picture_CHW).all():
-        return Failure(
-            kind="FailedPrecondition",
-            reason="PICTURE_NOT_FINITE",
-            message="the picture came out as numbers that are not finite; weights are too strong, or the "
-            "dtype too narrow",
-            metadata={"index": str(row.index)},
-        )
-    height, width = picture_CHW.shape[1:]
-    return RawPicture(index=row.index, seed=row.seed, width=width, height=height, png=encode_png(picture_CHW))
+def _broken(row: BatchRow) -> Failure:
+    return Failure(
+        kind="FailedPrecondition",
+        reason="PICTURE_NOT_FINITE",
+        message="the picture came out as numbers that are not finite; weights are too strong, or the "
+        "dtype too narrow",
+        metadata={"index": str(row.index)},
+    )
+
+
+def _picture(row: BatchRow, image: Image.Image, *, withheld: bool) -> RawPicture:
+    return RawPicture(
+        index=row.index,
+        seed=row.seed,
+        width=image.width,
+        height=image.height,
+        png=b"" if withheld else encode_png(image),
+        withheld=withheld,
+    )

@@ -14,11 +14,18 @@ import torch
 from lorakit.families.diffusion_base import EncodedTexts, Framing
 from lorakit.module_shape import Component
 from lorakit.routing import RowAdapter
-from lorakit.samplers import RowPlan, SamplingRow
+from lorakit.samplers import Beginning, RowPlan, SamplingRow, cut_plan
 from services.inference.domain_jobs import ImageJob, Started
 from services.inference.engine.bases import Bases, LoadedBase
+from services.inference.engine.beginnings import (
+    STRENGTH_FIELD,
+    InitialPicture,
+    encode_initial,
+    read_initial,
+)
 from services.inference.engine.composition import Phase, compose
 from services.inference.engine.errors import JobError
+from services.inference.engine.preview_colours import PreviewColours
 from services.inference.engine.rows import BatchRow, Branch, RowPhase
 from services.inference.engine.stacks import FoldedStack, Stacks
 from services.inference.engine.texts import TextRow, Texts
@@ -38,6 +45,10 @@ class Prepared:
     shape_CHW: tuple[int, int, int]
     model_hashes: tuple[str, ...]
     attach_seconds: float
+    initial: InitialPicture | None
+    beginning: Beginning | None
+    """Of the initial picture; None: rows begin from noise alone."""
+    colours: PreviewColours | None
 
     @property
     def bucket_key(self) -> BucketKey:
@@ -73,11 +84,19 @@ class Prepared:
             job_id=self.job.job_id,
             index=index,
             seed=seed,
-            sampling=SamplingRow.start(self.plan, seed, self.shape_CHW, self.base.model.device),
+            sampling=self._sampling(seed),
             guidance=self.job.guidance,
             phases=self.phases,
             time_ids_6=self._time_ids(),
+            initial=self.initial,
+            colours=self.colours,
+            preview_every=self.job.preview_every,
         )
+
+    def _sampling(self, seed: int) -> SamplingRow:
+        if self.beginning is None:
+            return SamplingRow.start(self.plan, seed, self.shape_CHW, self.base.model.device)
+        return SamplingRow.begin(self.plan, seed, self.beginning)
 
     def _time_ids(self) -> torch.Tensor:
         factor = self.base.model.vae_scale_factor
@@ -98,12 +117,13 @@ class Preparation:
         """One job at a time. Raises JobError for whatever is wrong with the job's own inputs."""
         base = self.bases.get(job.base)
         shape_CHW = latent_shape(job, base)
-        plan = base.plan(job.sampler, job.steps, base.karras(job.karras, job.sampler))
+        plan = _plan(job, base)
         phases = compose(job, plan.steps, *shape_CHW[1:])
         asked = time.perf_counter()
         model_hashes = self.stacks.model_hashes(job.loras, base)
         stacks = [[self.stacks.fold(part.loras, base) for part in phase.parts] for phase in phases]
         attach_seconds = time.perf_counter() - asked
+        initial, beginning = _beginning(job, base, shape_CHW)
         return Prepared(
             job=job,
             base=base,
@@ -112,6 +132,9 @@ class Preparation:
             shape_CHW=shape_CHW,
             model_hashes=model_hashes,
             attach_seconds=attach_seconds,
+            initial=initial,
+            beginning=beginning,
+            colours=base.colours() if job.preview_every else None,
         )
 
     def _row_phases(
@@ -155,6 +178,28 @@ class Preparation:
 
 def _text_key(adapters: Mapping[Component, RowAdapter]) -> object:
     return tuple(sorted((component, adapter.key) for component, adapter in adapters.items()))
+
+
+def _plan(job: ImageJob, base: LoadedBase) -> RowPlan:
+    plan = base.plan(job.sampler, job.steps, base.karras(job.karras, job.sampler))
+    if job.initial_image is None:
+        return plan
+    try:
+        return cut_plan(plan, job.initial_image.strength)
+    except ValueError as error:
+        raise JobError(
+            str(error), kind="InvalidArgument", reason="STRENGTH_TOO_LOW", field=STRENGTH_FIELD
+        ) from error
+
+
+def _beginning(
+    job: ImageJob, base: LoadedBase, shape_CHW: tuple[int, int, int]
+) -> tuple[InitialPicture | None, Beginning | None]:
+    if job.initial_image is None:
+        return None, None
+    factor = base.model.vae_scale_factor
+    initial = read_initial(job.initial_image, shape_CHW[1] * factor, shape_CHW[2] * factor)
+    return initial, encode_initial(initial, job.initial_image.strength, base.model)
 
 
 def latent_shape(job: ImageJob, base: LoadedBase) -> tuple[int, int, int]:

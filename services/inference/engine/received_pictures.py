@@ -7,7 +7,6 @@ decoders of the formats on offer are asked.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
@@ -76,7 +75,7 @@ def _decoded(
         raise refused(field, f"is no {_listed(formats)} picture that can be decoded") from error
 
 
-def _listed(formats: Sequence[str]) -> str:
+def _listed(formats: tuple[str, ...]) -> str:
     return " or ".join(part for part in (", ".join(formats[:-1]), formats[-1]) if part)
 
 

@@ -12,6 +12,8 @@ import torch
 from lorakit.families.diffusion_base import EncodedTexts
 from lorakit.routing import RowAdapter
 from lorakit.samplers import SamplingRow
+from services.inference.engine.beginnings import InitialPicture
+from services.inference.engine.preview_colours import PreviewColours
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,12 @@ class BatchRow:
     phases: tuple[RowPhase, ...]
     time_ids_6: torch.Tensor
     """What families with micro-conditioning are told of the picture's size."""
+    initial: InitialPicture | None = None
+    """What it began from; None: noise alone."""
+    colours: PreviewColours | None = None
+    """None: nobody wants previews."""
+    preview_every: int = 0
+    """Steps from one preview to the next."""
     _phase: int = 0
 
     @property

@@ -16,6 +16,7 @@ def test_defaults(tmp_path: Path) -> None:
     assert (config.default_base, config.engine.dtype, config.engine.preload) == ("", "float32", "")
     assert config.cache_directory == tmp_path / "cache" / "inference"
     assert config.engine.threads >= 1
+    assert (config.engine.safety_checker, config.signing) == ("", None)
 
 
 def test_a_local_base_is_loaded_before_the_first_request(tmp_path: Path) -> None:
@@ -23,6 +24,22 @@ def test_a_local_base_is_loaded_before_the_first_request(tmp_path: Path) -> None
     assert config.default_base == config.engine.preload == str(tmp_path)
     named = read_config({"BRANDLOOM_HOME": str(tmp_path), "BRANDLOOM_INFERENCE_BASE_MODEL": "baseModels/x"})
     assert (named.default_base, named.engine.preload) == ("baseModels/x", "")
+
+
+def test_a_safety_checker_and_a_signer_that_are_not_there_are_faults(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_config(
+            {
+                "BRANDLOOM_HOME": str(tmp_path),
+                "BRANDLOOM_INFERENCE_SAFETY_CHECKER": str(tmp_path / "checker"),
+                "BRANDLOOM_INFERENCE_SIGNING_CERT": str(tmp_path / "signer.pem"),
+            }
+        )
+    assert [fault.split()[0] for fault in caught.value.faults] == [
+        "BRANDLOOM_INFERENCE_SAFETY_CHECKER",
+        "BRANDLOOM_INFERENCE_SIGNING_CERT",
+        "BRANDLOOM_INFERENCE_SIGNING_KEY",
+    ]
 
 
 def test_all_faults_are_reported_together(tmp_path: Path) -> None:
