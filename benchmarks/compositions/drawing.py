@@ -23,6 +23,7 @@ from services.inference.domain_jobs import BaseRef, EngineEvent, ImageJob, LoraF
 from services.inference.engine.bases import Bases
 from services.inference.engine.batch import DenoisingBatch
 from services.inference.engine.preparation import Preparation
+from services.inference.engine.safety import NoSafetyChecker
 from services.inference.engine.stacks import Stacks
 from services.inference.engine.texts import Texts
 from services.inference.engine_messages import Failure
@@ -52,7 +53,12 @@ class Drawer:
             Texts(1 << 28),
         )
         self._batch = DenoisingBatch(
-            preparation, max_rows=32, max_row_bytes=1 << 40, emit=self._emit, finish=_check
+            preparation,
+            max_rows=32,
+            max_row_bytes=1 << 40,
+            safety=NoSafetyChecker(),
+            emit=self._emit,
+            finish=_check,
         )
 
     def __enter__(self) -> Self:
