@@ -107,7 +107,7 @@ def delete(session: Session, lora: str, force: bool, etag: str) -> None:
 @click.option("--limit", type=click.IntRange(min=1), help="Stop after so many.")
 @pass_session
 def watch(session: Session, brand: str | None, after_sequence: int | None, limit: int | None) -> None:
-    """Follow changes to LoRAs of a brand, or of all brands, until Ctrl-C.
+    """Follow changes to LoRAs of a brand, or of all brands, and to base models, until Ctrl-C.
 
     A broken connection is made again, and no change is lost.
     """
@@ -120,7 +120,7 @@ def watch(session: Session, brand: str | None, after_sequence: int | None, limit
 
 
 def _change_line(change: Change) -> str:
-    lora = short(change.lora)
+    lora = short(change.lora or change.resource)
     match change.kind:
         case ChangeKind.VERSION_ADDED:
             what = f"{lora}@{change.version} is new"

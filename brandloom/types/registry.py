@@ -212,7 +212,7 @@ class Lineage:
 
 
 class ChangeKind(StrEnum):
-    """What happened to a LoRA."""
+    """What happened to a LoRA, a brand or a base model."""
 
     UNSPECIFIED = "UNSPECIFIED"
     VERSION_ADDED = "VERSION_ADDED"
@@ -221,11 +221,17 @@ class ChangeKind(StrEnum):
     LORA_CREATED = "LORA_CREATED"
     LORA_UPDATED = "LORA_UPDATED"
     LORA_DELETED = "LORA_DELETED"
+    BRAND_DELETED = "BRAND_DELETED"
+    BASE_MODEL_UPDATED = "BASE_MODEL_UPDATED"
+    BASE_MODEL_DELETED = "BASE_MODEL_DELETED"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Change:
-    """One change in the registry; `sequence` counts over all of them."""
+    """One change in the registry; `sequence` counts over all of them.
+
+    `lora` is empty where a brand or a base model has changed, which `resource` names.
+    """
 
     sequence: int
     time: datetime
@@ -233,3 +239,4 @@ class Change:
     lora: str
     version: int
     alias: str
+    resource: str = ""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from brandloom.api.inference.v1 import inference_pb2, inference_pb2_grpc
 from lorakit.base_digest import base_digest, counts
@@ -42,6 +44,17 @@ class InferenceApp:
     service: InferenceService
     registry: LiveRegistry
     metrics: ServiceMetrics
+
+
+@asynccontextmanager
+async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Does it until the end of the context, which waits for it to break off."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
 
 
 @asynccontextmanager
@@ -95,6 +108,7 @@ async def inference_app(
             max_text_rows=config.engine.max_text_rows,
             limits=config.limits,
             stopping=lambda: drain.begun,
+            configured_pins=config.warm,
         )
         metrics.registry.register(CapacityCollector(service))
         add = inference_pb2_grpc.add_InferenceServiceServicer_to_server
@@ -102,15 +116,19 @@ async def inference_app(
             common,
             metrics,
             [Registration(SERVICE_NAME, add, InferenceServicer(service))],
-            readiness={"engine": engine.ready, "store": store.ready},
+            # Not the store, nor the registry: without them what is cached is served, here and everywhere.
+            readiness={"engine": engine.ready},
             drain=drain,
             before_stop=service.admission.idle,
             readiness_poll_seconds=0.5,
             max_message_bytes=MAX_MESSAGE_BYTES,
             authenticator=authenticator,
         )
+        engine.on_ready = service.pins.engine_started
+        registry.on_change = service.pins.stir
         registry.start()
         stack.push_async_callback(registry.stop)
         engine.start()
         stack.push_async_callback(engine.stop)
+        await stack.enter_async_context(beside(service.pins.keep()))
         yield InferenceApp(server, engine, service, registry, metrics)

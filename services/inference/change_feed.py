@@ -12,7 +12,7 @@ from typing import Final, Protocol
 import structlog
 
 from servicekit.errors import ServiceError
-from services.inference.domain_changes import LoraChange, LoraName
+from services.inference.domain_changes import LoraName, RegistryChange
 
 FIRST_BACKOFF_SECONDS: Final = 0.1
 LAST_BACKOFF_SECONDS: Final = 1.0
@@ -28,7 +28,7 @@ _log = structlog.get_logger(__name__)
 class ChangeSource(Protocol):
     """Where changes are told."""
 
-    def watch(self, after: int) -> AbstractAsyncContextManager[AsyncIterator[LoraChange]]:
+    def watch(self, after: int) -> AbstractAsyncContextManager[AsyncIterator[RegistryChange]]:
         """Changes with a larger number, or (NEWS_ONLY) all from the moment on in which the context is
         entered. Waits for the registry to be there. ServiceError when the stream breaks.
         """
@@ -49,7 +49,7 @@ class ChangeFeed:
         self._source = source
         self._on_change = on_change
         self._on_unknown = on_unknown
-        self._last: LoraChange | None = None
+        self._last: RegistryChange | None = None
         """The change seen last: a stream after a gap has to begin with it."""
         self._live = False
         self._lost_at = time.monotonic()
@@ -101,7 +101,7 @@ class ChangeFeed:
             self._settled = asyncio.get_running_loop().call_later(SETTLE_SECONDS, self._gain)
             await self._take(changes)
 
-    async def _overlaps(self, changes: AsyncIterator[LoraChange]) -> bool:
+    async def _overlaps(self, changes: AsyncIterator[RegistryChange]) -> bool:
         """Whether the stream begins with the change that was seen last."""
         try:
             async with asyncio.timeout(OVERLAP_SECONDS):
@@ -109,10 +109,13 @@ class ChangeFeed:
         except TimeoutError:
             return False
 
-    async def _take(self, changes: AsyncIterator[LoraChange]) -> None:
+    async def _take(self, changes: AsyncIterator[RegistryChange]) -> None:
         async for change in changes:
             self._last = change
-            self._on_change(change.lora)
+            if change.lora is not None:
+                self._on_change(change.lora)
+            else:
+                self._on_unknown()
 
     def _gain(self) -> None:
         self._live = True

@@ -7,10 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from lorakit.errors import PromptSyntaxError
+from lorakit.prompt_syntax import parse_prompt
 from servicekit.base_models.settings import BaseModelSettings, read_base_model_settings
 from servicekit.common_config import CommonConfig, read_common_config
+from servicekit.errors import InvalidArgument
+from servicekit.names import parse
 from servicekit.settings import Settings
 from services.inference.domain import Limits
+from services.inference.domain_pins import ConfiguredPin
 from services.inference.engine_messages import EngineSettings
 from services.inference.picture_signing import ALGORITHMS, SigningSettings
 
@@ -36,6 +41,8 @@ class InferenceConfig:
     disk_budget_bytes: int
     max_file_bytes: int
     limits: Limits
+    warm: tuple[ConfiguredPin, ...]
+    """Stacks that are loaded at the start, and stay."""
     engine: EngineSettings
     signing: SigningSettings | None
     """None: pictures go out without a signed manifest."""
@@ -64,8 +71,13 @@ def read_config(environment: Mapping[str, str] = os.environ) -> InferenceConfig:
         limits=Limits(
             max_side=reader.integer("BRANDLOOM_INFERENCE_MAX_SIDE", 1024, minimum=8, maximum=2048),
             max_queued=reader.integer("BRANDLOOM_INFERENCE_MAX_QUEUED", 64, minimum=1, maximum=100_000),
+            max_pins=reader.integer("BRANDLOOM_INFERENCE_MAX_PINS", 32, minimum=0, maximum=10_000),
+            max_pins_of_brand=reader.integer(
+                "BRANDLOOM_INFERENCE_MAX_BRAND_PINS", 8, minimum=0, maximum=10_000
+            ),
             brand_share=reader.number("BRANDLOOM_INFERENCE_BRAND_SHARE", 0.5, 0.001, 1.0),
         ),
+        warm=_warm(reader),
         engine=EngineSettings(
             device=reader.text("BRANDLOOM_INFERENCE_DEVICE", "auto"),
             dtype=reader.choice("BRANDLOOM_INFERENCE_DTYPE", ("float32", "bfloat16", "float16"), "float32"),
@@ -135,6 +147,25 @@ def _signing(reader: Settings) -> SigningSettings | None:
         algorithm=algorithm,
         timestamp_url=timestamp_url,
     )
+
+
+def _warm(reader: Settings) -> tuple[ConfiguredPin, ...]:
+    """`acme: <lora:hero:0.6> <lora:neon>; globex: <lora:city@prod>`: a stack and its brand each."""
+    name = "BRANDLOOM_INFERENCE_WARM"
+    pins: list[ConfiguredPin] = []
+    for part in filter(None, map(str.strip, reader.text(name, "").split(";"))):
+        brand, _, tags = part.partition(":")
+        try:
+            parse("brands/{brand}", f"brands/{brand.strip()}", field=name)
+            parsed = parse_prompt(tags)
+        except (PromptSyntaxError, InvalidArgument) as error:
+            reader.fault(name, f"cannot be read at {part!r}: {error}")
+            continue
+        if parsed.text.strip() or not parsed.entries:
+            reader.fault(name, f"must be brand: <lora:name:weight> ...; ..., not {part!r}")
+            continue
+        pins.append(ConfiguredPin(brand=brand.strip(), tags=tags.strip()))
+    return tuple(pins)
 
 
 def _threads() -> int:

@@ -24,6 +24,7 @@ from services.inference.domain import (
 )
 from services.inference.domain_capacity import CacheUsage, Capacity, LoadedBase
 from services.inference.domain_jobs import ImageEvent, Picture, Preview, Progress, Queued, UsedLora
+from services.inference.domain_pins import PinnedStack, PinRequest
 
 DEFAULT_STEPS = 25
 DEFAULT_GUIDANCE = 5.0
@@ -188,6 +189,33 @@ def capacity_response(capacity: Capacity, *, show_sources: bool) -> inference_pb
         active_text_rows=capacity.active_text_rows,
         max_text_rows=capacity.max_text_rows,
         draining=capacity.draining,
+        pins=[_pin_message(pin) for pin in capacity.pins],
+    )
+
+
+def pin_request(message: inference_pb2.PinStackRequest) -> PinRequest:
+    """The request. Raises InvalidArgument for a parent that is no brand."""
+    return PinRequest(
+        brand=parse("brands/{brand}", message.parent, field="parent")["brand"],
+        stack=tuple(stack_entry(entry) for entry in message.stack),
+        base_model=message.base_model,
+        time_to_live_seconds=message.time_to_live.ToNanoseconds() / 1e9,
+    )
+
+
+def pin_response(pinned: PinnedStack) -> inference_pb2.PinStackResponse:
+    """A pinned stack, or one that is not any more, as the answer to its request."""
+    return inference_pb2.PinStackResponse(
+        stack=[used_message(used) for used in pinned.stack], expire_time=pinned.expire_time
+    )
+
+
+def _pin_message(pinned: PinnedStack) -> inference_pb2.PinnedStack:
+    return inference_pb2.PinnedStack(
+        parent=f"brands/{pinned.brand}",
+        stack=[used_message(used) for used in pinned.stack],
+        base_model_sha256=pinned.base_model_sha256,
+        expire_time=pinned.expire_time,
     )
 
 

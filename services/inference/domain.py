@@ -55,6 +55,9 @@ class Limits:
     """How much of the queue one brand may take."""
     max_stack: int = 32
     """LoRAs of one request."""
+    max_pins: int = 32
+    """Stacks that are kept loaded."""
+    max_pins_of_brand: int = 8
 
     @property
     def max_queued_of_brand(self) -> int:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from services.inference.domain import Limits, Sampler
 from services.inference.domain_changes import ResolutionUsage
+from services.inference.domain_pins import PinnedStack
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,8 +63,9 @@ class Capacity:
     bases: tuple[LoadedBase, ...]
     caches: tuple[CacheUsage, ...]
     samplers: tuple[Sampler, ...] = tuple(Sampler)
+    pins: tuple[PinnedStack, ...] = ()
+    resolutions: ResolutionUsage = field(default_factory=ResolutionUsage)
     active_text_rows: int = 0
     max_text_rows: int = 0
-    resolutions: ResolutionUsage = field(default_factory=ResolutionUsage)
     draining: bool = False
     """Whether it finishes what it has and takes nothing new."""

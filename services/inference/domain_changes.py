@@ -9,11 +9,12 @@ LoraName = tuple[str, str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LoraChange:
+class RegistryChange:
     """An entry of the registry's numbered log; numbers grow in the order in which changes become visible."""
 
     sequence: int
-    lora: LoraName
+    lora: LoraName | None
+    """None: a brand or a base model has changed."""
     made_at_nanoseconds: int
 
 

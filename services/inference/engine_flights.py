@@ -10,6 +10,9 @@ from typing import Any
 from servicekit import errors
 from services.inference.engine_messages import Failure
 
+FAULT_RETRY_SECONDS = 0.5
+"""After a fault that may not come again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ended:
@@ -64,4 +67,11 @@ def error_of(failure: Failure) -> errors.ServiceError:
         return errors.InvalidArgument([violation], reason=failure.reason, metadata=failure.metadata)
     if not (isinstance(kind, type) and issubclass(kind, errors.ServiceError)):
         kind = errors.Internal
+    if kind is errors.Unavailable:
+        return errors.Unavailable(
+            failure.message,
+            reason=failure.reason,
+            metadata=failure.metadata,
+            retry_after_seconds=FAULT_RETRY_SECONDS,
+        )
     return kind(failure.message, reason=failure.reason, metadata=failure.metadata)

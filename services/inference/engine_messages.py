@@ -30,6 +30,9 @@ MAX_BODY_BYTES = 128 << 20
 
 GENERATE = "generate"
 CANCEL = "cancel"
+PIN = "pin"
+"""Carries a job whose stack is to stay loaded; its job_id is the pin's key. FINISHED or FAILED answers."""
+UNPIN = "unpin"
 READY = "ready"
 STARTED = "started"
 PROGRESS = "progress"
@@ -69,6 +72,8 @@ class EngineSettings:
     text_memory_bytes: int
     max_bases: int
     """Base models held at once, for pictures and for texts each."""
+    compile_backend: str = ""
+    """torch.compile's backend for denoising models; empty: they are not compiled."""
     max_text_rows: int = 16
     """Rows in the batches of language models."""
     text_cache_bytes: int = 512 << 20
@@ -76,8 +81,6 @@ class EngineSettings:
     language_lora_memory_bytes: int = 256 << 20
     preload_text: str = ""
     """A language model to load before the first request."""
-    compile_backend: str = ""
-    """torch.compile's backend for denoising models; empty: they are not compiled."""
     preload: str = ""
     """A base model to load before the first request."""
     configs: str = ""
@@ -125,8 +128,10 @@ def decode_json(text: bytes) -> dict[str, Any]:
     return message
 
 
-def encode_job(job: ImageJob) -> tuple[dict[str, Any], bytes]:
-    """A job as a message and its body, which holds its pictures and masks one after another."""
+def encode_job(job: ImageJob, kind: str = GENERATE) -> tuple[dict[str, Any], bytes]:
+    """A job as a message (GENERATE or PIN) and its body, which holds its pictures and masks one after
+    another.
+    """
     body = bytearray()
 
     def out_of_line(value: Any) -> Any:
@@ -137,7 +142,7 @@ def encode_job(job: ImageJob) -> tuple[dict[str, Any], bytes]:
             return {name: out_of_line(part) for name, part in value.items()}
         return [out_of_line(part) for part in value] if isinstance(value, list | tuple) else value
 
-    return {"type": GENERATE, "job": out_of_line(asdict(job))}, bytes(body)
+    return {"type": kind, "job": out_of_line(asdict(job))}, bytes(body)
 
 
 def decode_job(message: Mapping[str, Any], body: bytes) -> ImageJob:

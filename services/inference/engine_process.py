@@ -6,45 +6,37 @@ When it goes away, every request in flight gets a retryable Unavailable; the nex
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
-import os
 import random
-import socket
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import structlog
 
 from servicekit import errors
-from servicekit.bound import bound_command
-from servicekit.child_environment import without_secrets
 from services.inference.domain_capacity import CacheUsage, EngineState, LoadedBase
 from services.inference.domain_jobs import EngineEvent, ImageJob
 from services.inference.domain_texts import TextEngineEvent, TextJob
+from services.inference.engine_child import EngineChild
 from services.inference.engine_flights import Ended, Flights, error_of
 from services.inference.engine_messages import (
     CANCEL,
     FAILED,
     FINISHED,
-    LENGTHS,
     PICTURE,
+    PIN,
     PREVIEW,
     PROGRESS,
     READY,
     STARTED,
     STATE,
+    UNPIN,
     EngineSettings,
     Failure,
     FrameError,
-    check_lengths,
     decode_event,
-    decode_json,
-    encode_frame,
     encode_job,
 )
 from services.inference.engine_text_messages import (
@@ -59,16 +51,9 @@ FIRST_BACKOFF_SECONDS = 0.5
 LAST_BACKOFF_SECONDS = 30.0
 HEALTHY_SECONDS = 30.0
 """An engine that lived this long had nothing wrong with its start: the backoff begins anew."""
-STOP_SECONDS = 5.0
-_ROOT = Path(__file__).resolve().parents[2]
+UNMEASURED_SECONDS = 5.0
+"""Told of a start that nobody has seen the end of."""
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(slots=True)
-class _Connection:
-    process: asyncio.subprocess.Process
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
 
 
 class EngineProcess:
@@ -83,17 +68,25 @@ class EngineProcess:
         on_restart: Callable[[], None] = lambda: None,
     ) -> None:
         """``on_step`` is told rows, forward rows and seconds of every denoising step, ``on_text_step`` the
-        figures of every step of texts, ``on_restart`` of every process after the first.
+        figures of every step of texts, ``on_restart`` of every process after the first; `on_ready` is called
+        whenever a process takes jobs.
         """
+        self.on_ready: Callable[[], None] = lambda: None
         self._settings = settings
         self._on_step = on_step
         self._on_text_step = on_text_step
         self._on_restart = on_restart
-        self._connection: _Connection | None = None
+        self._child: EngineChild | None = None
         self._flights = Flights()
         self._state = EngineState()
         self._supervisor: asyncio.Task[None] | None = None
         self._retry_seconds = FIRST_BACKOFF_SECONDS
+        self._start_seconds = UNMEASURED_SECONDS
+        """What the last start took, from the process to the first job."""
+        self._gone_at = time.monotonic()
+        """The monotonic moment at which the engine ended, or was to be started for the first time."""
+        self._ready_at = 0.0
+        """The monotonic moment at which the engine is likely to take jobs."""
         self.starts = 0
         """How often a process was started."""
 
@@ -111,7 +104,7 @@ class EngineProcess:
     @property
     def pid(self) -> int | None:
         """The engine's process id while there is one."""
-        return self._connection.process.pid if self._connection else None
+        return self._child.pid if self._child else None
 
     async def ready(self) -> bool:
         """Whether a job would be taken now."""
@@ -119,7 +112,7 @@ class EngineProcess:
 
     def require_ready(self) -> None:
         """See the port."""
-        if self._connection is None or not self._state.ready:
+        if self._child is None or not self._state.ready:
             raise self._gone("the engine is starting")
 
     def state(self) -> EngineState:
@@ -138,9 +131,21 @@ class EngineProcess:
             async for event in events:
                 yield event
 
+    async def pin(self, key: str, job: ImageJob) -> None:
+        """See the port."""
+        message, body = encode_job(replace(job, job_id=key), PIN)
+        async with aclosing(self._fly(key, message, body, undo=UNPIN)) as events:
+            async for _ in events:
+                pass
+
+    def unpin(self, key: str) -> None:
+        """See the port."""
+        self._send_soon({"type": UNPIN, "job_id": key})
+
     async def _fly(
-        self, job_id: str, message: Mapping[str, Any], body: bytes = b""
+        self, job_id: str, message: Mapping[str, Any], body: bytes = b"", *, undo: str = CANCEL
     ) -> AsyncGenerator[Any, None]:
+        """Sends a frame and gives what comes of it; ``undo`` is sent when nobody waits for it any more."""
         self.require_ready()
         self._flights.begin(job_id)
         try:
@@ -149,69 +154,56 @@ class EngineProcess:
                 yield event
         finally:
             if self._flights.forget(job_id):
-                self._send_soon({"type": CANCEL, "job_id": job_id})
+                self._send_soon({"type": undo, "job_id": job_id})
 
     async def _supervise(self) -> None:
         while True:
             began = time.monotonic()
+            self._ready_at = began + self._start_seconds
             try:
-                await self._live()
+                await self._live(began)
             except (OSError, FrameError) as error:
                 _log.error("engine failed", error=str(error))
             except Exception:  # whatever an engine says, another one is started
                 _log.exception("engine failed")
             finally:
+                pause = self._pause(time.monotonic() - began)
+                self._ready_at = time.monotonic() + pause + self._start_seconds
                 self._state = EngineState()
-                self._flights.fail_all(self._gone("the engine ended while it worked on this request"))
-            if time.monotonic() - began > HEALTHY_SECONDS:
-                self._retry_seconds = FIRST_BACKOFF_SECONDS
-            # Spread out, so that replicas whose engines died together do not start together.
-            await asyncio.sleep(self._retry_seconds * random.uniform(0.8, 1.2))  # noqa: S311
-            self._retry_seconds = min(self._retry_seconds * 2, LAST_BACKOFF_SECONDS)
+                self._fail_flights()
+            await asyncio.sleep(pause)
 
-    async def _live(self) -> None:
+    def _pause(self, lived_seconds: float) -> float:
+        """Before the next start: none after a long life, which had nothing wrong with its start."""
+        if lived_seconds > HEALTHY_SECONDS:
+            self._retry_seconds = FIRST_BACKOFF_SECONDS
+            return 0.0
+        # Spread out, so that replicas whose engines died together do not start together.
+        pause = self._retry_seconds * random.uniform(0.8, 1.2)  # noqa: S311
+        self._retry_seconds = min(self._retry_seconds * 2, LAST_BACKOFF_SECONDS)
+        return pause
+
+    async def _live(self, began: float) -> None:
         """One process from start to end."""
-        self._connection = await self._spawn()
+        child = self._child = await EngineChild.spawn(self._settings)
         self.starts += 1
         if self.starts > 1:
             self._on_restart()
-        process = self._connection.process
         try:
-            while (frame := await _read_frame(self._connection.reader)) is not None:
+            while (frame := await child.read()) is not None:
+                if frame[0]["type"] == READY:
+                    self._start_seconds = time.monotonic() - began
                 self._handle(*frame)
         finally:
-            connection, self._connection = self._connection, None
-            connection.writer.close()
-            with contextlib.suppress(OSError):
-                await connection.writer.wait_closed()
-            code = await _ended(process)
-            _log.warning("engine ended", code=code, in_flight=len(self._flights))
-
-    async def _spawn(self) -> _Connection:
-        ours, theirs = socket.socketpair()
-        environment = without_secrets(os.environ)
-        environment["PYTHONPATH"] = os.pathsep.join(
-            part for part in (str(_ROOT), environment.get("PYTHONPATH", "")) if part
-        )
-        environment |= {"OMP_NUM_THREADS": str(self._settings.threads), "TOKENIZERS_PARALLELISM": "false"}
-        with theirs:
-            try:
-                process = await asyncio.create_subprocess_exec(
-                    # Its imports take long: it is to end with this process before it can see a hang-up.
-                    *bound_command(
-                        "services.inference.engine",
-                        str(theirs.fileno()),
-                        json.dumps(asdict(self._settings)),
-                    ),
-                    pass_fds=[theirs.fileno()],
-                    env=environment,
-                    stdin=asyncio.subprocess.DEVNULL,
-                )
-            except BaseException:
-                ours.close()
-                raise
-        reader, writer = await asyncio.open_connection(sock=ours)
-        return _Connection(process, reader, writer)
+            self._child = None
+            # Those who wait are told now: the process may take its time to end.
+            in_flight = len(self._flights)
+            self._gone_at = time.monotonic()
+            self._ready_at = self._gone_at + self._retry_seconds + self._start_seconds
+            self._state = EngineState()
+            self._fail_flights()
+            code = await child.end()
+            _log.warning("engine ended", code=code, in_flight=in_flight)
 
     def _handle(self, message: Mapping[str, Any], body: bytes) -> None:
         kind = message["type"]
@@ -220,6 +212,7 @@ class EngineProcess:
         elif kind == READY:
             self._state = replace(self._state, ready=True)
             _log.info("engine ready", pid=self.pid)
+            self.on_ready()
         elif kind in (STARTED, PROGRESS, PREVIEW, PICTURE):
             self._flights.deliver(str(message.get("job_id")), decode_event(message, body))
         elif kind == FINISHED:
@@ -255,41 +248,27 @@ class EngineProcess:
         if step:
             self._on_step(step["rows"], step["forward_rows"], step["seconds"])
 
+    def _fail_flights(self) -> None:
+        self._flights.fail_all(self._gone("the engine ended while it worked on this request"))
+
     def _gone(self, message: str) -> errors.Unavailable:
+        now = time.monotonic()
+        # A start that takes longer than the last one may take as much longer again.
+        overdue = (now - self._gone_at) / 2
+        seconds = max(self._ready_at - now, overdue, FIRST_BACKOFF_SECONDS)
         return errors.Unavailable(
-            f"{message}; try again", reason="ENGINE_UNAVAILABLE", retry_after_seconds=2 * self._retry_seconds
+            f"{message}; try again", reason="ENGINE_UNAVAILABLE", retry_after_seconds=seconds
         )
 
     async def _send(self, message: Mapping[str, Any], body: bytes = b"") -> None:
-        connection = self._connection
-        if connection is None:
+        if self._child is None:
             raise self._gone("the engine is starting")
         try:
-            connection.writer.write(encode_frame(message, body))
-            await connection.writer.drain()
+            await self._child.send(message, body)
         except OSError as error:
             raise self._gone("the engine has ended") from error
 
     def _send_soon(self, message: Mapping[str, Any]) -> None:
         """Write without waiting; for a caller that is being cancelled."""
-        if self._connection is not None and not self._connection.writer.is_closing():
-            self._connection.writer.write(encode_frame(message))
-
-
-async def _read_frame(reader: asyncio.StreamReader) -> tuple[dict[str, Any], bytes] | None:
-    """The next message and its body; None when the other side hung up."""
-    try:
-        text, body = LENGTHS.unpack(await reader.readexactly(LENGTHS.size))
-        check_lengths(text, body)
-        return decode_json(await reader.readexactly(text)), await reader.readexactly(body)
-    except (asyncio.IncompleteReadError, ConnectionError):
-        return None
-
-
-async def _ended(process: asyncio.subprocess.Process) -> int:
-    """Exit code of a process that has been hung up on; killed if it does not go by itself."""
-    try:
-        return await asyncio.wait_for(process.wait(), STOP_SECONDS)
-    except TimeoutError:
-        process.kill()
-        return await process.wait()
+        if self._child is not None:
+            self._child.send_soon(message)

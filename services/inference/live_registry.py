@@ -1,6 +1,6 @@
 """The Registry port over another one, with most answers from a cache that the registry's changes keep right.
 
-An answer is kept unless one of its LoRAs changed while the question was on its way. While the changes cannot
+An answer is kept unless something of it changed while the question was on its way. While the changes cannot
 be followed every question is asked, and the cache answers those that the registry, being away, does not: for
 as long as the configured bound.
 """
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from servicekit.deadline import set_remaining_seconds
-from servicekit.errors import DeadlineExceeded, NotFound, ServiceError, Unavailable
+from servicekit.errors import DeadlineExceeded, ServiceError, Unavailable
 from services.inference.change_feed import ChangeFeed, ChangeSource
 from services.inference.domain_changes import LoraName, ResolutionUsage
 from services.inference.domain_jobs import ResolvedStack
@@ -23,11 +23,6 @@ from services.inference.resolution_cache import Known, Question, ResolutionCache
 
 REGISTRY_UNAVAILABLE: Final = "REGISTRY_UNAVAILABLE"
 RETRY_SECONDS: Final = 2.0
-CATALOGUE_REFRESH_SECONDS: Final = 10.0
-CATALOGUE_SECONDS: Final = 30.0
-"""The registry tells no changes of brands and base models: they are asked for again beside the requests, and
-before them when they are older than this.
-"""
 ASK_SECONDS: Final = 10.0
 PROBE_SECONDS: Final = 1.0
 """For a registry that may be away, while there is an old answer."""
@@ -63,14 +58,13 @@ class LiveRegistry:
         *,
         max_entries: int,
         stale_seconds: float,
-        on_change: Callable[[], None] = lambda: None,
     ) -> None:
-        """``stale_seconds``: how old an answer may be while the registry is away; ``on_change`` is called
+        """``stale_seconds``: how old an answer may be while the registry is away; `on_change` is called
         whenever answers may be others from now on.
         """
         self._origin = origin
         self._stale_seconds = stale_seconds
-        self._on_change = on_change
+        self.on_change: Callable[[], None] = lambda: None
         self._cache = ResolutionCache(max_entries)
         self._feed = ChangeFeed(origin, on_change=self._lora_changed, on_unknown=self._all_changed)
         self._following: asyncio.Task[None] | None = None
@@ -118,10 +112,8 @@ class LiveRegistry:
         if known is None:
             self._misses += 1
             return await self._ask(question, ASK_SECONDS)
-        if self._feed.live and now - known.catalogue_since < CATALOGUE_SECONDS:
+        if self._feed.live:
             self._hits += 1
-            if now - known.catalogue_since > CATALOGUE_REFRESH_SECONDS:
-                self._fly(question)
             return known.stack
         if now < self._away_until and self._fresh_enough(known):
             return self._stale(known)
@@ -136,8 +128,7 @@ class LiveRegistry:
         return answer
 
     def _fresh_enough(self, known: Known) -> bool:
-        right_at = min(max(known.loras_since, self._feed.known_until), known.catalogue_since)
-        return time.monotonic() - right_at < self._stale_seconds
+        return time.monotonic() - max(known.since, self._feed.known_until) < self._stale_seconds
 
     def _stale(self, known: Known) -> ResolvedStack:
         self._hits += 1
@@ -173,9 +164,6 @@ class LiveRegistry:
             answer = await self._origin.resolve_stack(
                 question.brand, question.references, question.base_model
             )
-        except NotFound:
-            self._cache.forget_catalogue(question)
-            raise
         finally:
             if self._flights.get(question) is flight:
                 del self._flights[question]
@@ -186,12 +174,12 @@ class LiveRegistry:
     def _lora_changed(self, lora: LoraName) -> None:
         self._cache.forget(lora)
         self._spoil(lambda flight: lora in flight.loras)
-        self._on_change()
+        self.on_change()
 
     def _all_changed(self) -> None:
         self._cache.clear()
         self._spoil(lambda _: True)
-        self._on_change()
+        self.on_change()
 
     def _spoil(self, concerned: Callable[[_Flight], bool]) -> None:
         """Who asks from now on asks anew."""

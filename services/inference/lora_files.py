@@ -12,14 +12,24 @@ import re
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from lorakit.hashes import file_sha256
 from servicekit.artifacts.port import ArtifactStore
-from servicekit.errors import FailedPrecondition
+from servicekit.errors import FailedPrecondition, Unavailable
 from services.inference.domain_capacity import CacheUsage
 
 _NAME = re.compile(r"(?P<sha256>[0-9a-f]{64})\.safetensors\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class _Stamp:
+    """By which a file is known that nobody has touched."""
+
+    size_bytes: int
+    changed_at_nanoseconds: int
+    inode: int
 
 
 class DiskCache:
@@ -32,9 +42,9 @@ class DiskCache:
         self._budget_bytes = budget_bytes
         self._max_file_bytes = max_file_bytes
         self._sizes = _found(root)
-        self._unverified = set(self._sizes)
-        """Files of an earlier run that nobody has asked for yet, which the disk may have changed, and those
-        that could not be used.
+        self._verified: dict[str, _Stamp] = {}
+        """Files that held what they should when they were last looked at, as they were then. Those of an
+        earlier run are not among them, nor those that could not be used.
         """
         self._leases: Counter[str] = Counter()
         self._fetching: dict[str, asyncio.Task[None]] = {}
@@ -59,7 +69,8 @@ class DiskCache:
 
     def doubt(self, digests: Sequence[str]) -> None:
         """See the port."""
-        self._unverified.update(sha256 for sha256 in digests if sha256 in self._sizes)
+        for sha256 in digests:
+            self._verified.pop(sha256, None)
 
     def usage(self) -> CacheUsage:
         """How full the disk cache is."""
@@ -72,7 +83,8 @@ class DiskCache:
         )
 
     async def _provide(self, sha256: str) -> None:
-        if sha256 in self._sizes and sha256 not in self._unverified and self._path(sha256).exists():
+        verified = self._verified.get(sha256)
+        if verified is not None and verified == _stamp(self._path(sha256)):
             self._hits += 1
             self._sizes.move_to_end(sha256)
             return
@@ -85,16 +97,19 @@ class DiskCache:
         await asyncio.shield(task)
 
     async def _obtain(self, sha256: str) -> None:
-        """Keeps a file of an earlier run when its bytes are what its name says; else fetches it."""
+        """Keeps a file that is here when its bytes are what its name says; else fetches it."""
         path = self._path(sha256)
-        if sha256 in self._unverified:
-            sound = path.exists() and await asyncio.to_thread(file_sha256, path) == sha256
-            self._unverified.discard(sha256)
-            if sound:
-                return
-        self._sizes.pop(sha256, None)
-        await self._store.fetch(sha256, path)
-        self._sizes[sha256] = path.stat().st_size
+        self._verified.pop(sha256, None)
+        stamp = _stamp(path)
+        if stamp is None or await asyncio.to_thread(_digest, path) != sha256:
+            self._sizes.pop(sha256, None)
+            await self._store.fetch(sha256, path)
+            stamp = _stamp(path)
+        if stamp is None:
+            raise Unavailable("a LoRA file has gone from the cache", reason="CACHE_CHANGED")
+        self._verified[sha256] = stamp
+        self._sizes[sha256] = stamp.size_bytes
+        self._sizes.move_to_end(sha256)
         self._evict()
 
     def _evict(self) -> None:
@@ -103,6 +118,7 @@ class DiskCache:
             if excess <= 0:
                 return
             excess -= self._sizes.pop(sha256)
+            self._verified.pop(sha256, None)
             self._path(sha256).unlink(missing_ok=True)
 
     def _check_sizes(self, digests: dict[str, int]) -> None:
@@ -116,6 +132,21 @@ class DiskCache:
 
     def _path(self, sha256: str) -> Path:
         return self._root / f"{sha256}.safetensors"
+
+
+def _stamp(path: Path) -> _Stamp | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return _Stamp(stat.st_size, stat.st_mtime_ns, stat.st_ino)
+
+
+def _digest(path: Path) -> str:
+    try:
+        return file_sha256(path)
+    except OSError:  # gone, or a disk that cannot read it: fetched anew
+        return ""
 
 
 def _found(root: Path) -> OrderedDict[str, int]:

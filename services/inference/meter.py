@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
@@ -28,6 +29,9 @@ class InferenceMeter:
             "queue_seconds", "Time from a request to its first row in the batch.", buckets=_SECONDS
         )
         self._requests = metrics.counter("requests", "Requests that got a place in the queue.", ["brand"])
+        self._refusals = metrics.counter(
+            "queue_refusals", "Requests that found no room in the queue, or in their brand's part.", ["queue"]
+        )
         self._pictures = metrics.counter("pictures", "Pictures handed out.", ["brand"])
         self._withheld = metrics.counter(
             "pictures_withheld", "Pictures that the safety checker kept back.", ["brand"]
@@ -65,6 +69,10 @@ class InferenceMeter:
         else:
             # Nobody has checked yet whether there is such a brand: names must not pile up.
             self._brand_queue_depth.remove(brand)
+
+    def request_refused(self, queue: str) -> None:
+        """See the port."""
+        self._refusals.labels(queue=queue).inc()
 
     def request_admitted(self, brand: str) -> None:
         """See the port."""
@@ -144,6 +152,11 @@ class CapacityCollector(Collector):
             hits.add_metric([cache.level], cache.hits)
             misses.add_metric([cache.level], cache.misses)
         yield from (used, hits, misses)
+        pins = Counter(pin.brand for pin in capacity.pins)
+        pinned = GaugeMetricFamily(f"{prefix}_pins", "Stacks that are kept loaded.", labels=["brand"])
+        for brand, number in pins.items():
+            pinned.add_metric([brand], number)
+        yield pinned
         yield from _of_resolutions(capacity.resolutions)
 
 

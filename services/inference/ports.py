@@ -76,6 +76,17 @@ class Engine(Protocol):
         """
         ...
 
+    async def pin(self, key: str, job: ImageJob) -> None:
+        """Have the job's stack loaded and keep it under that key, until it is unpinned or the engine ends.
+
+        Raises what `generate` raises, and ResourceExhausted when pins take too much.
+        """
+        ...
+
+    def unpin(self, key: str) -> None:
+        """Let a stack go; unknown ones are fine."""
+        ...
+
     def generate_text(self, job: TextJob) -> AsyncGenerator[TextEngineEvent, None]:
         """Events of one job: TextStarted, then pieces, then TextFinished. Closing it cancels the job.
 
@@ -105,6 +116,10 @@ class Meter(Protocol):
 
     def queue_changed(self, waiting: int, brand: str, of_brand: int) -> None:
         """So many requests wait, so many of them of the brand, where something has changed."""
+        ...
+
+    def request_refused(self, queue: str) -> None:
+        """There was no room: in the part of its brand (`brand`), or in the whole queue (`all`)."""
         ...
 
     def request_admitted(self, brand: str) -> None:

@@ -13,7 +13,7 @@ from brandloom.api.registry.v1 import registry_pb2, registry_pb2_grpc, resources
 from servicekit.names import parse
 from servicekit.status import from_rpc_error
 from services.inference.domain import CAUSAL_LM_FAMILY, SD15_FAMILY, SDXL_FAMILY
-from services.inference.domain_changes import LoraChange
+from services.inference.domain_changes import LoraName, RegistryChange
 from services.inference.domain_jobs import BaseRef, ResolvedLora, ResolvedStack
 
 FAMILIES = {
@@ -44,7 +44,7 @@ class RegistryClient:
         )
 
     @asynccontextmanager
-    async def watch(self, after: int) -> AsyncIterator[AsyncIterator[LoraChange]]:
+    async def watch(self, after: int) -> AsyncIterator[AsyncIterator[RegistryChange]]:
         """See ChangeSource."""
         request = registry_pb2.WatchChangesRequest(after_sequence=after)
         call = self._stub.WatchChanges(request, wait_for_ready=True)
@@ -60,12 +60,15 @@ class RegistryClient:
             call.cancel()
 
 
-async def _changes(call: Any) -> AsyncIterator[LoraChange]:
+async def _changes(call: Any) -> AsyncIterator[RegistryChange]:
     async for change in call:
-        named = parse("brands/{brand}/loras/{lora}", change.lora, field="lora")
-        yield LoraChange(
+        lora: LoraName | None = None
+        if change.lora:
+            named = parse("brands/{brand}/loras/{lora}", change.lora, field="lora")
+            lora = (named["brand"], named["lora"])
+        yield RegistryChange(
             sequence=change.sequence,
-            lora=(named["brand"], named["lora"]),
+            lora=lora,
             made_at_nanoseconds=change.time.ToNanoseconds(),
         )
 

@@ -34,10 +34,8 @@ class Known:
     """An answer put together from the cache."""
 
     stack: ResolvedStack
-    loras_since: float
-    """The monotonic moment at which the oldest of its LoRAs was asked for."""
-    catalogue_since: float
-    """The same of brand and base model, whose changes the registry does not tell."""
+    since: float
+    """The monotonic moment at which the oldest part of it was asked for."""
 
 
 _Key = tuple[str, str, str]
@@ -63,23 +61,19 @@ class ResolutionCache:
         if catalogue is None:
             return None
         self._catalogue.move_to_end((question.brand, question.base_model))
+        base, since = catalogue
         loras: list[ResolvedLora] = []
-        loras_since = float("inf")
         for name, key in _places(question):
             found = self._loras.get(name, {}).get(key)
             if found is None:
                 return None
             self._loras.move_to_end(name)
             loras.append(found[0])
-            loras_since = min(loras_since, found[1])
-        return Known(ResolvedStack(loras=tuple(loras), base=catalogue[0]), loras_since, catalogue[1])
+            since = min(since, found[1])
+        return Known(ResolvedStack(loras=tuple(loras), base=base), since)
 
     def keep(self, question: Question, answer: ResolvedStack, since: float) -> None:
         """Remember an answer to a question that was asked at that moment."""
-        before = self._catalogue.get((question.brand, question.base_model))
-        if before is not None and before[0] != answer.base:
-            # Another base model under the same name: what fitted the one need not fit the other.
-            self.clear()
         self._catalogue[question.brand, question.base_model] = (answer.base, since)
         self._catalogue.move_to_end((question.brand, question.base_model))
         while len(self._catalogue) > self._max_entries:
@@ -95,10 +89,6 @@ class ResolutionCache:
     def forget(self, lora: LoraName) -> None:
         """Whatever is known of a LoRA may have changed."""
         self._entries -= len(self._loras.pop(lora, {}))
-
-    def forget_catalogue(self, question: Question) -> None:
-        """The brand or the base model is not what it was, or not at all."""
-        self._catalogue.pop((question.brand, question.base_model), None)
 
     def clear(self) -> None:
         """Everything may have changed."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from services.inference.domain import Limits
 from services.inference.domain_capacity import Capacity
+from services.inference.domain_pins import ConfiguredPin
 from services.inference.ports import Engine, LocalBases, LoraFiles, Meter, PictureSigner, Registry
 from services.inference.service_admission import Admission
 from services.inference.service_images import ImageCases
+from services.inference.service_pins import PinCases
 from services.inference.service_queue import RequestQueue
 from services.inference.service_resolving import Resolver
 from services.inference.service_texts import TextCases
@@ -33,6 +35,7 @@ class InferenceService:
         max_text_rows: int,
         limits: Limits,
         stopping: Callable[[], bool],
+        configured_pins: Sequence[ConfiguredPin] = (),
     ) -> None:
         """Default bases: see Resolver; ``stopping``: see Admission."""
         self._registry = registry
@@ -57,6 +60,9 @@ class InferenceService:
             admission=self.admission, engine=engine, signer=signer, meter=meter, limits=limits
         )
         self.texts = TextCases(admission=self.admission, engine=engine, limits=limits)
+        self.pins = PinCases(
+            admission=self.admission, files=files, engine=engine, limits=limits, configured=configured_pins
+        )
 
     def capacity(self) -> Capacity:
         """What the service holds and can take at this moment."""
@@ -72,8 +78,9 @@ class InferenceService:
                 replace(base, default=base.sha256 in defaults) for base in (*state.bases, *state.texts.bases)
             ),
             caches=(self._files.usage(), *state.caches, *state.texts.caches),
+            pins=self.pins.list(),
+            resolutions=self._registry.usage(),
             active_text_rows=state.texts.active_rows,
             max_text_rows=self._max_text_rows,
-            resolutions=self._registry.usage(),
             draining=self._stopping(),
         )

@@ -133,6 +133,10 @@ class Admission:
             place.leave()
             self._leave()
 
+    async def resolve(self, wanted: Wanted) -> Resolution:
+        """What a request means now, and no more."""
+        return await self._resolver.resolve(wanted)
+
     @asynccontextmanager
     async def prepare(self, wanted: Wanted) -> AsyncIterator[Prepared]:
         """Versions, and files that stay on this host until the end; without a place in the queue."""

@@ -135,6 +135,7 @@ class RequestQueue:
             self._meter.request_started(now - place.since)
 
     def _full(self, line: _Line, message: str, which: str) -> Unavailable:
+        self._meter.request_refused(which)
         now = self._clock()
         measured = line.seconds_each(now) or self._all.seconds_each(now)
         seconds = line.retry_seconds(now, measured or UNMEASURED_SECONDS)

@@ -33,12 +33,12 @@ class WantedLora:
 
 
 def read_stack(
-    prompt: str, stack: Sequence[StackEntry], max_stack: int
+    prompt: str, stack: Sequence[StackEntry], max_stack: int, *, authorised: bool = False
 ) -> tuple[str, tuple[WantedLora, ...]]:
     """The prompt without tags, and the sum of tags and explicit entries.
 
     Raises InvalidArgument naming every tag and entry that cannot be read, PermissionDenied for a LoRA of a
-    brand that the caller may not use.
+    brand that the caller may not use; `authorised`: the configuration asks, which may use all.
     """
     faults: list[FieldViolation] = []
     tagged: tuple[WeightedReference, ...] = ()
@@ -58,8 +58,9 @@ def read_stack(
     wanted = _add_up((*map(_from_tag, tagged), *map(_from_entry, stack)))
     if len(wanted) > max_stack:
         raise InvalidArgument.of("prompt", f"names {len(wanted)} LoRAs, {max_stack} may be stacked")
-    for brand in {entry.reference.brand for entry in wanted} - {None}:
-        require_brand(str(brand))
+    if not authorised:
+        for brand in {entry.reference.brand for entry in wanted} - {None}:
+            require_brand(str(brand))
     return text, wanted
 
 

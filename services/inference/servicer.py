@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from copy import copy
+from dataclasses import replace
 from typing import Any, Final
 
 import grpc.aio
@@ -47,9 +48,20 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
     async def GetCapacity(  # noqa: N802
         self, request: inference_pb2.GetCapacityRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> inference_pb2.GetCapacityResponse:
-        """What the service can take now; where base models lie is told to administrators only."""
-        administrator = current_principal().administrator
-        return convert.capacity_response(self._service.capacity(), show_sources=administrator)
+        """What the service can take now; where base models lie is told to administrators only, and pins to
+        those who may use their brand.
+        """
+        principal = current_principal()
+        capacity = self._service.capacity()
+        shown = replace(capacity, pins=tuple(pin for pin in capacity.pins if principal.may_use(pin.brand)))
+        return convert.capacity_response(shown, show_sources=principal.administrator)
+
+    async def PinStack(  # noqa: N802
+        self, request: inference_pb2.PinStackRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> inference_pb2.PinStackResponse:
+        """Keeps a stack loaded."""
+        with _places_for_administrators():
+            return convert.pin_response(await self._service.pins.pin(convert.pin_request(request)))
 
 
 @contextmanager

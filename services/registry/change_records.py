@@ -11,9 +11,19 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from servicekit.clock import Clock
 from servicekit.errors import AlreadyExists
 from servicekit.request_ids import remember
-from services.registry.domain import Change, ChangeKind, LoraKey, RequestId
+from services.registry.domain import (
+    Change,
+    ChangeKind,
+    LoraKey,
+    RequestId,
+    base_model_name,
+    brand_name,
+)
 from services.registry.ports import Brands
 from services.registry.tables import ChangeCounterRow, ChangeRow, RequestIdRow
+
+_NO_BRAND = ""
+"""In rows of base models, whose id is where those of LoRAs are."""
 
 
 class SqlChangeRecords:
@@ -24,6 +34,15 @@ class SqlChangeRecords:
         self._clock = clock
 
     async def append(self, kind: ChangeKind, lora: LoraKey, *, version: int = 0, alias: str = "") -> None:
+        await self._append(kind, lora.brand, lora.lora, version, alias)
+
+    async def append_brand(self, kind: ChangeKind, brand_id: str) -> None:
+        await self._append(kind, brand_id, "", 0, "")
+
+    async def append_base_model(self, kind: ChangeKind, base_model_id: str) -> None:
+        await self._append(kind, _NO_BRAND, base_model_id, 0, "")
+
+    async def _append(self, kind: ChangeKind, brand_id: str, thing_id: str, version: int, alias: str) -> None:
         # The row stays locked until the commit: no later number can become visible before this one.
         counted = (
             update(ChangeCounterRow)
@@ -35,8 +54,8 @@ class SqlChangeRecords:
             "sequence": result.scalar_one(),
             "time": self._clock.now(),
             "kind": kind.value,
-            "brand_id": lora.brand,
-            "lora_id": lora.lora,
+            "brand_id": brand_id,
+            "lora_id": thing_id,
             "version": version,
             "alias": alias,
         }
@@ -48,7 +67,7 @@ class SqlChangeRecords:
     async def after(self, sequence: int, brands: Brands, *, limit: int) -> Sequence[Change]:
         statement = select(ChangeRow).where(ChangeRow.sequence > sequence)
         if brands is not None:
-            statement = statement.where(ChangeRow.brand_id.in_(sorted(brands)))
+            statement = statement.where(ChangeRow.brand_id.in_([_NO_BRAND, *sorted(brands)]))
         rows = await self._session.scalars(statement.order_by(ChangeRow.sequence).limit(limit))
         return [_change(row) for row in rows]
 
@@ -98,11 +117,21 @@ class SqlRequestRecords:
 
 
 def _change(row: ChangeRow) -> Change:
+    kind = ChangeKind(row.kind)
+    lora: LoraKey | None = None
+    resource = ""
+    if row.brand_id == _NO_BRAND:
+        resource = base_model_name(row.lora_id)
+    elif kind is ChangeKind.BRAND_DELETED:
+        resource = brand_name(row.brand_id)
+    else:
+        lora = LoraKey(row.brand_id, row.lora_id)
     return Change(
         sequence=row.sequence,
         time=row.time,
-        kind=ChangeKind(row.kind),
-        lora=LoraKey(row.brand_id, row.lora_id),
+        kind=kind,
+        lora=lora,
         version=row.version,
         alias=row.alias,
+        resource=resource,
     )

@@ -43,9 +43,10 @@ def change_to_proto(change: Change) -> registry_pb2.Change:
         sequence=change.sequence,
         time=timestamp(change.time),
         kind=_CHANGES[change.kind],
-        lora=str(change.lora),
+        lora=str(change.lora) if change.lora else "",
         version=change.version,
         alias=change.alias,
+        resource=change.resource,
     )
 
 

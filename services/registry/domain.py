@@ -43,6 +43,9 @@ class ChangeKind(StrEnum):
     LORA_CREATED = "lora_created"
     LORA_UPDATED = "lora_updated"
     LORA_DELETED = "lora_deleted"
+    BRAND_DELETED = "brand_deleted"
+    BASE_MODEL_UPDATED = "base_model_updated"
+    BASE_MODEL_DELETED = "base_model_deleted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,9 +256,11 @@ class Change:
     sequence: int
     time: datetime
     kind: ChangeKind
-    lora: LoraKey
+    lora: LoraKey | None = None
     version: int = 0
     alias: str = ""
+    resource: str = ""
+    """Name of the brand or base model where no LoRA has changed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

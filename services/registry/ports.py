@@ -177,6 +177,14 @@ class ChangeRecords(Protocol):
         """Numbers are in the order of commits: a reader who has seen n misses nothing before it."""
         ...
 
+    async def append_brand(self, kind: ChangeKind, brand_id: str) -> None:
+        """The same, of a brand as such."""
+        ...
+
+    async def append_base_model(self, kind: ChangeKind, base_model_id: str) -> None:
+        """The same, of a base model; readers of every brand see it."""
+        ...
+
     async def last_sequence(self) -> int:
         """0 when nothing has changed yet."""
         ...

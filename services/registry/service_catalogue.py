@@ -13,6 +13,7 @@ from servicekit.ids import new_id
 from services.registry.domain import (
     BaseModel,
     Brand,
+    ChangeKind,
     ListQuery,
     ModelFamily,
     Page,
@@ -96,6 +97,7 @@ class BrandCases:
                     metadata={"resource_name": brand.name},
                 )
             await records.brands.delete(brand_id)
+            await records.changes.append_brand(ChangeKind.BRAND_DELETED, brand_id)
 
 
 class BaseModelCases:
@@ -158,6 +160,7 @@ class BaseModelCases:
                     )
             base = replace(base, **values, update_time=self._clock.now(), etag=new_id())
             await records.base_models.replace(base)
+            await records.changes.append_base_model(ChangeKind.BASE_MODEL_UPDATED, base_model_id)
         return base
 
     async def delete(self, base_model_id: str, etag: str) -> None:
@@ -172,3 +175,4 @@ class BaseModelCases:
                     metadata={"resource_name": base_model_name(base_model_id)},
                 )
             await records.base_models.delete(base_model_id)
+            await records.changes.append_base_model(ChangeKind.BASE_MODEL_DELETED, base_model_id)

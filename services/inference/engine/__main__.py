@@ -28,6 +28,7 @@ from services.inference.domain_jobs import EngineEvent
 from services.inference.engine.bases import Bases
 from services.inference.engine.batch import DenoisingBatch, StepFigures
 from services.inference.engine.errors import JobError
+from services.inference.engine.pins import Pins
 from services.inference.engine.preparation import Preparation
 from services.inference.engine.safety import SafetyCheckerError, load_safety_checker
 from services.inference.engine.stacks import Stacks
@@ -39,8 +40,10 @@ from services.inference.engine_messages import (
     FINISHED,
     GENERATE,
     LENGTHS,
+    PIN,
     READY,
     STATE,
+    UNPIN,
     EngineSettings,
     Failure,
     FrameError,
@@ -73,14 +76,16 @@ class EngineProcess:
         )
         self._stacks = Stacks(settings.lora_memory_bytes, settings.stack_memory_bytes)
         self._texts = Texts(settings.text_memory_bytes)
+        preparation = Preparation(self._bases, self._stacks, self._texts)
         self._batch = DenoisingBatch(
-            Preparation(self._bases, self._stacks, self._texts),
+            preparation,
             max_rows=settings.max_rows,
             max_row_bytes=settings.row_memory_bytes or free_bytes(device),
             safety=load_safety_checker(settings.safety_checker, device),
             emit=self._emit,
             finish=self._finish,
         )
+        self._pins = Pins(preparation, self._batch.preparer, self._finish)
         self._language = TextWorker(settings, device, dtype, self._send)
         self._preload = settings.preload
 
@@ -109,6 +114,11 @@ class EngineProcess:
             job_id = str(message.get("job_id"))
             self._batch.cancel(job_id)
             self._language.cancel(job_id)
+        elif message["type"] == PIN:
+            job = decode_job(message, body)
+            self._pins.pin(job.job_id, job)
+        elif message["type"] == UNPIN:
+            self._pins.unpin(str(message.get("job_id")))
 
     def _read_frames(self) -> None:
         """Runs in a thread of its own, so that a hang-up ends the process even in the middle of a long

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from threading import Lock
 from typing import Generic, TypeVar
 
@@ -23,6 +23,7 @@ class ByteCache(Generic[K, V]):
         self._hits = 0
         self._misses = 0
         self._entries: OrderedDict[K, tuple[V, int]] = OrderedDict()
+        self._pins: dict[str, set[K]] = {}
         self._lock = Lock()
 
     def get(self, key: K) -> V | None:
@@ -45,9 +46,35 @@ class ByteCache(Generic[K, V]):
                 return
             self._entries[key] = (value, size_bytes)
             self._used_bytes += size_bytes
-            while self._used_bytes > self._budget_bytes:
-                _, (_, freed) = self._entries.popitem(last=False)
-                self._used_bytes -= freed
+            self._make_room()
+
+    def pin(self, owner: str, keys: Iterable[K]) -> None:
+        """Whatever is kept under these keys, now or later, makes no room for others."""
+        with self._lock:
+            self._pins.setdefault(owner, set()).update(keys)
+
+    def unpin(self, owner: str) -> None:
+        """What nobody else has pinned may make room again."""
+        with self._lock:
+            self._pins.pop(owner, None)
+            self._make_room()
+
+    @property
+    def pinned_part(self) -> float:
+        """How much of the budget pinned values take."""
+        with self._lock:
+            pinned = {key for keys in self._pins.values() for key in keys}
+            sizes = (self._entries[key][1] for key in pinned if key in self._entries)
+            return sum(sizes) / self._budget_bytes
+
+    def _make_room(self) -> None:
+        if self._used_bytes <= self._budget_bytes:
+            return
+        pinned = {key for keys in self._pins.values() for key in keys}
+        for key in [key for key in self._entries if key not in pinned]:
+            self._used_bytes -= self._entries.pop(key)[1]
+            if self._used_bytes <= self._budget_bytes:
+                return
 
     def usage(self) -> CacheUsage:
         """Budget and figures."""

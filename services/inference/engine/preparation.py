@@ -116,7 +116,7 @@ class Preparation:
     def prepare(self, job: ImageJob) -> Prepared:
         """One job at a time. Raises JobError for whatever is wrong with the job's own inputs."""
         base = self.bases.get(job.base)
-        shape_CHW = _latent_shape(job, base)
+        shape_CHW = latent_shape(job, base)
         plan = _plan(job, base)
         phases = compose(job, plan.steps, *shape_CHW[1:])
         asked = time.perf_counter()
@@ -202,7 +202,8 @@ def _beginning(
     return initial, encode_initial(initial, job.initial_image.strength, base.model)
 
 
-def _latent_shape(job: ImageJob, base: LoadedBase) -> tuple[int, int, int]:
+def latent_shape(job: ImageJob, base: LoadedBase) -> tuple[int, int, int]:
+    """[C, H, W] of the job's latents. JobError for a size that the base model does not make."""
     factor = base.model.vae_scale_factor
     width, height = job.width or base.model.resolution, job.height or base.model.resolution
     least = factor * 2 ** (len(base.model.unet.config.block_out_channels) - 1)

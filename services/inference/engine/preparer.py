@@ -8,10 +8,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import torch
 
-from services.inference.domain_jobs import ImageJob
+from services.inference.domain_jobs import BaseRef, ImageJob
 from services.inference.engine.errors import JobError, first_line, internal_failure
 from services.inference.engine.preparation import Preparation, Prepared
 from services.inference.engine_messages import Failure
@@ -34,21 +35,27 @@ class Preparer:
 
     def take(self, job: ImageJob) -> None:
         """Prepare a job; what comes of it is told."""
-        here = self._preparation.bases.loaded(job.base) is not None
-        (self._jobs if here else self._loads).submit(self._work, job)
+        self.after_loading(job.base, partial(self._prepare, job), partial(self._on_ready, job.job_id))
+
+    def after_loading(
+        self, base: BaseRef, work: Callable[[], None], failed: Callable[[Failure], None]
+    ) -> None:
+        """Have the base model loaded, then the work done in its turn among the jobs."""
+        here = self._preparation.bases.loaded(base) is not None
+        (self._jobs if here else self._loads).submit(self._load, base, work, failed)
 
     def close(self) -> None:
         """Take no more."""
         self._loads.shutdown(wait=False, cancel_futures=True)
         self._jobs.shutdown(wait=False, cancel_futures=True)
 
-    def _work(self, job: ImageJob) -> None:
+    def _load(self, base: BaseRef, work: Callable[[], None], failed: Callable[[Failure], None]) -> None:
         try:
-            self._preparation.bases.get(job.base)
+            self._preparation.bases.get(base)
         except Exception as error:
-            self._on_ready(job.job_id, _failure(error))
+            failed(_failure(error))
             return
-        self._jobs.submit(self._prepare, job)
+        self._jobs.submit(work)
 
     def _prepare(self, job: ImageJob) -> None:
         try:

@@ -48,6 +48,8 @@ class FoldedStack:
 
 
 _NO_STACK = FoldedStack({})
+PINNED_PART = 0.5
+"""Of each budget, at most: the rest is for stacks that nobody has pinned."""
 
 
 class Stacks:
@@ -69,8 +71,7 @@ class Stacks:
         """The stack's adapters for a base; JobError naming the LoRA that cannot be used."""
         if not loras:
             return _NO_STACK
-        parts = tuple(sorted((lora.sha256, lora.text_encoder_weight, lora.weight) for lora in loras))
-        key = (base.model.sha256, *parts)
+        key = _stack_key(loras, base)
         folded = self._folded.get(key)
         if folded is None:
             folded = _on_device(self._combine(loras, base), base)
@@ -83,6 +84,29 @@ class Stacks:
                 for component, modules in folded.components.items()
             }
         )
+
+    def pin(self, owner: str, loras: Sequence[LoraFile], base: LoadedBase) -> None:
+        """Fold a stack, and keep it and its files until the owner unpins all that is its own.
+
+        JobError when it cannot be used, or when pins would take too much from those who have none.
+        """
+        if not loras:
+            return
+        self._files.pin(owner, [(base.model.sha256, lora.sha256) for lora in loras])
+        self._folded.pin(owner, [_stack_key(loras, base)])
+        self.model_hashes(loras, base)
+        self.fold(loras, base)
+        if max(self._files.pinned_part, self._folded.pinned_part) > PINNED_PART:
+            raise JobError(
+                "pinned stacks would take too much of the memory for LoRAs",
+                kind="ResourceExhausted",
+                reason="PINS_TOO_LARGE",
+            )
+
+    def unpin(self, owner: str) -> None:
+        """What the owner has pinned may make room for others again."""
+        self._files.unpin(owner)
+        self._folded.unpin(owner)
 
     def _load(self, lora: LoraFile, base: LoadedBase) -> KeptLora:
         key = (base.model.sha256, lora.sha256)
@@ -100,6 +124,11 @@ class Stacks:
             raise _unusable(
                 ", ".join(lora.reference for lora in loras), "LORA_BASE_MISMATCH", error
             ) from error
+
+
+def _stack_key(loras: Sequence[LoraFile], base: LoadedBase) -> tuple[object, ...]:
+    parts = sorted((lora.sha256, lora.text_encoder_weight, lora.weight) for lora in loras)
+    return (base.model.sha256, *parts)
 
 
 def _on_device(adapter: Adapter, base: LoadedBase) -> Adapter:

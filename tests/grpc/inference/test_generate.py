@@ -162,14 +162,6 @@ async def test_what_is_not_offered_says_so(inference: Inference) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await anext(aiter(inference.stub.GenerateText(request)))
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await inference.stub.PinStack(
-            inference_pb2.PinStackRequest(
-                parent="brands/acme", stack=[inference_pb2.StackEntry(reference="hero")]
-            )
-        )
-    refusal = read_refusal(caught.value)
-    assert (refusal.code, refusal.reason) == (grpc.StatusCode.UNIMPLEMENTED, "UNIMPLEMENTED")
 
 
 async def test_an_unknown_base_model_is_not_found(inference: Inference) -> None:

@@ -10,8 +10,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from brandloom.api.registry.v1 import registry_pb2 as pb
+from brandloom.api.registry.v1 import resources_pb2
 from servicekit.channels import open_channel
 from servicekit.errors import InvalidArgument, NotFound, Unavailable
 from services.inference.domain_jobs import ResolvedStack
@@ -86,21 +88,22 @@ async def set_prod(registry: Registry, number: int) -> None:
 
 
 async def test_questions_that_were_answered_are_not_asked_again(tmp_path: Path) -> None:
-    async with filled(tmp_path) as registry, live(registry.port) as known:
+    async with filled(tmp_path) as registry:
         await registry.brand("acme")
         await add_version(registry, 1)
-        await until(lambda: known.live)
-        assert [await version(known) for _ in range(50)] == ["1"] * 50
-        assert origin_of(known).calls == 1
-        together = await asyncio.gather(*(version(known, "hero@1") for _ in range(50)))
-        assert (set(together), origin_of(known).calls) == ({"1"}, 2)
-        usage = known.usage()
-        assert (usage.hits, usage.misses, usage.entries, usage.stale_hits) == (49, 51, 2, 0)
-        assert usage.age_seconds < 0.1
-        for brand, wrong, error in (("acme", "nobody", InvalidArgument), ("nobody", "hero", NotFound)):
-            for _ in range(2):
-                with pytest.raises(error):
-                    await known.resolve_stack(brand, [wrong] if brand == "acme" else [], "")
+        async with live(registry.port) as known:
+            await until(lambda: known.live)
+            assert [await version(known) for _ in range(50)] == ["1"] * 50
+            assert origin_of(known).calls == 1
+            together = await asyncio.gather(*(version(known, "hero@1") for _ in range(50)))
+            assert (set(together), origin_of(known).calls) == ({"1"}, 2)
+            usage = known.usage()
+            assert (usage.hits, usage.misses, usage.entries, usage.stale_hits) == (49, 51, 2, 0)
+            assert usage.age_seconds < 0.1
+            for brand, wrong, error in (("acme", "nobody", InvalidArgument), ("nobody", "hero", NotFound)):
+                for _ in range(2):
+                    with pytest.raises(error):
+                        await known.resolve_stack(brand, [wrong] if brand == "acme" else [], "")
 
 
 async def test_every_change_is_seen_within_two_seconds(tmp_path: Path) -> None:
@@ -138,6 +141,43 @@ async def test_every_change_is_seen_within_two_seconds(tmp_path: Path) -> None:
         assert known.usage().entries == 0
 
 
+async def test_brands_and_base_models_are_followed_too(tmp_path: Path) -> None:
+    async with filled(tmp_path) as registry, live(registry.port) as known:
+        for brand in ("acme", "globex"):
+            await registry.brand(brand)
+        await registry.base("tiny")
+        await until(lambda: known.live)
+
+        async def source() -> str:
+            stack = await known.resolve_stack("globex", [], "baseModels/tiny")
+            assert stack.base is not None
+            return stack.base.source
+
+        async def missing() -> bool:
+            try:
+                await source()
+            except NotFound:
+                return True
+            return False
+
+        assert await source() == "demo/models/tiny"
+        moved = resources_pb2.BaseModel(name="baseModels/tiny", source="/elsewhere/tiny")
+        await registry.stub.UpdateBaseModel(
+            pb.UpdateBaseModelRequest(base_model=moved, update_mask=FieldMask(paths=["source"]))
+        )
+
+        async def elsewhere() -> bool:
+            return await source() == "/elsewhere/tiny"
+
+        await until(elsewhere, seconds=2.0)
+        await registry.stub.DeleteBaseModel(pb.DeleteBaseModelRequest(name="baseModels/tiny"))
+        await until(missing, seconds=2.0)
+        await registry.base("tiny")
+        assert await source() == "demo/models/tiny"
+        await registry.stub.DeleteBrand(pb.DeleteBrandRequest(name="brands/globex"))
+        await until(missing, seconds=2.0)
+
+
 async def test_a_change_while_the_answer_is_on_its_way_is_not_lost(tmp_path: Path) -> None:
     async with filled(tmp_path) as registry, live(registry.port) as known:
         await registry.brand("acme")
@@ -148,7 +188,7 @@ async def test_a_change_while_the_answer_is_on_its_way_is_not_lost(tmp_path: Pat
         early = asyncio.create_task(version(known))
         await origin.answered.wait()
         changes: list[None] = []
-        known._on_change = lambda: changes.append(None)
+        known.on_change = lambda: changes.append(None)
         await add_version(registry, 2)
         await until(lambda: changes)
         # Who asks now does not wait for the old answer.

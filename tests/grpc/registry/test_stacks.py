@@ -8,6 +8,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from brandloom.api.registry.v1 import registry_pb2 as pb
 from brandloom.api.registry.v1 import resources_pb2
@@ -169,6 +170,32 @@ async def test_changes_are_replayed_and_then_live(
         resumed.cancel()
     watch.cancel()
     fresh.cancel()
+
+
+async def test_changes_of_brands_and_base_models_are_told(registry: Registry) -> None:
+    watches = []
+    for brand in ("acme", "globex"):
+        await registry.brand(brand)
+    for parent in ("brands/acme", "brands/globex"):
+        watches.append(registry.stub.WatchChanges(pb.WatchChangesRequest(parent=parent, after_sequence=-1)))
+        await watches[-1].initial_metadata()
+    await registry.base("tiny")
+    moved = resources_pb2.BaseModel(name="baseModels/tiny", source="/elsewhere")
+    await registry.stub.UpdateBaseModel(
+        pb.UpdateBaseModelRequest(base_model=moved, update_mask=FieldMask(paths=["source"]))
+    )
+    await registry.stub.DeleteBaseModel(pb.DeleteBaseModelRequest(name="baseModels/tiny"))
+    await registry.stub.DeleteBrand(pb.DeleteBrandRequest(name="brands/globex"))
+    of_bases = [
+        (pb.Change.KIND_BASE_MODEL_UPDATED, "baseModels/tiny"),
+        (pb.Change.KIND_BASE_MODEL_DELETED, "baseModels/tiny"),
+    ]
+    of_globex = (pb.Change.KIND_BRAND_DELETED, "brands/globex")
+    for watch, wanted in zip(watches, (of_bases, [*of_bases, of_globex]), strict=True):
+        told = await take(watch, len(wanted))
+        assert [(change.kind, change.resource) for change in told] == wanted
+        assert {change.lora for change in told} == {""}
+        watch.cancel()
 
 
 async def test_a_stopping_server_ends_its_watches(tmp_path: Path) -> None:

@@ -29,3 +29,30 @@ def test_a_new_value_takes_the_place_of_the_old() -> None:
     cache.put("a", "A", 4)
     cache.put("a", "AA", 8)
     assert (cache.get("a"), cache.usage().used_bytes) == ("AA", 8)
+
+
+def test_pinned_values_make_no_room_until_nobody_pins_them() -> None:
+    cache: ByteCache[str, str] = ByteCache("memory", 10)
+    cache.pin("one", ["a"])  # before it is there: nothing can come between
+    cache.pin("two", ["a"])
+    cache.put("a", "A", 4)
+    for key in "bcd":
+        cache.put(key, key.upper(), 4)
+    assert (cache.get("a"), cache.get("b"), cache.get("c"), cache.get("d")) == ("A", None, None, "D")
+    assert cache.pinned_part == 0.4
+    cache.unpin("one")
+    cache.put("e", "E", 4)
+    assert cache.get("a") == "A"
+    cache.unpin("two")
+    cache.unpin("nobody")
+    for key in "fg":
+        cache.put(key, key.upper(), 4)
+    assert (cache.get("a"), cache.pinned_part, cache.usage().used_bytes) == (None, 0.0, 8)
+
+
+def test_what_finds_only_pinned_values_in_its_way_is_not_kept() -> None:
+    cache: ByteCache[str, str] = ByteCache("memory", 10)
+    cache.pin("one", ["a"])
+    cache.put("a", "A", 8)
+    cache.put("b", "B", 4)
+    assert (cache.get("a"), cache.get("b"), cache.usage().used_bytes) == ("A", None, 8)

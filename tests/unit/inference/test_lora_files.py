@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from servicekit.artifacts.local import LocalStore
-from servicekit.errors import DataLoss, FailedPrecondition, NotFound
+from servicekit.errors import DataLoss, FailedPrecondition, NotFound, Unavailable
 from services.inference.lora_files import DiskCache
 
 
@@ -110,6 +111,54 @@ async def test_a_file_damaged_between_two_runs_is_fetched_again(tmp_path: Path, 
     assert set(await asyncio.gather(*(read() for _ in range(4)))) == {b"a" * 400}
     assert store.reads == [file[0], file[0]]
     assert again.usage().used_bytes == 400
+
+
+async def test_a_file_damaged_while_the_service_runs_is_fetched_again(
+    tmp_path: Path, store: CountingStore
+) -> None:
+    cache, file = cache_of(tmp_path, store), await put(store, "a")
+    async with cache.lease([file]) as paths:
+        kept = paths[file[0]]
+    kept.chmod(0o600)
+    kept.write_bytes(b"b" * 400)
+    async with cache.lease([file]) as paths:
+        assert paths[file[0]].read_bytes() == b"a" * 400
+    assert store.reads == [file[0], file[0]]
+
+
+async def test_a_file_that_could_not_be_used_is_looked_at_again(tmp_path: Path, store: CountingStore) -> None:
+    cache, file = cache_of(tmp_path, store), await put(store, "a")
+    async with cache.lease([file]) as paths:
+        kept = paths[file[0]]
+    before = kept.stat()
+    kept.chmod(0o600)
+    with kept.open("r+b") as damaged:
+        damaged.write(b"b")
+    os.utime(kept, ns=(before.st_atime_ns, before.st_mtime_ns))  # as a failing disk does it
+    async with cache.lease([file]) as paths:
+        assert paths[file[0]].read_bytes()[:1] == b"b"
+    cache.doubt([file[0], "0" * 64])
+    async with cache.lease([file]) as paths:
+        assert paths[file[0]].read_bytes() == b"a" * 400
+    cache.doubt([file[0]])
+    async with cache.lease([file]) as paths:
+        assert paths[file[0]].read_bytes() == b"a" * 400
+    assert store.reads == [file[0], file[0]]  # sound files are kept
+
+
+async def test_what_is_here_is_served_while_the_store_is_away(tmp_path: Path, store: CountingStore) -> None:
+    cache, kept, other = cache_of(tmp_path, store), await put(store, "a"), await put(store, "b")
+    async with cache.lease([kept]):
+        pass
+    (tmp_path / "store").rename(tmp_path / "away")
+    async with cache.lease([kept]) as paths:
+        assert paths[kept[0]].read_bytes() == b"a" * 400
+    with pytest.raises(Unavailable):
+        async with cache.lease([other]):
+            pass
+    (tmp_path / "away").rename(tmp_path / "store")
+    async with cache.lease([other]) as paths:
+        assert paths[other[0]].read_bytes() == b"b" * 400
 
 
 async def test_a_file_that_somebody_removed_is_fetched_again(tmp_path: Path, store: CountingStore) -> None:

@@ -15,10 +15,14 @@ class Meter:
     def __init__(self) -> None:
         self.depths: dict[str, int] = {}
         self.waited: list[float] = []
+        self.refused: list[str] = []
 
     def queue_changed(self, waiting: int, brand: str, of_brand: int) -> None:
         self.depths[brand] = of_brand
         self.depths[""] = waiting
+
+    def request_refused(self, queue: str) -> None:
+        self.refused.append(queue)
 
     def request_started(self, waited_seconds: float) -> None:
         self.waited.append(waited_seconds)
@@ -55,6 +59,7 @@ def test_no_brand_takes_more_than_its_share() -> None:
     assert queue.waiting_by_brand == {"acme": 3, "globex": 3}
     places[0].started()
     queue.join("initech")
+    assert meter.refused == ["brand", "all"]
     assert meter.depths == {"acme": 3, "globex": 2, "initech": 1, "": 6}
 
 

@@ -122,6 +122,9 @@ def test_every_family_format_and_kind_has_a_number() -> None:
     for kind in ChangeKind:
         change = Change(sequence=1, time=MOMENT, kind=kind, lora=HERO)
         assert convert_answers.change_to_proto(change).kind > 0
+    of_brand = Change(sequence=1, time=MOMENT, kind=ChangeKind.BRAND_DELETED, resource="brands/acme")
+    told = convert_answers.change_to_proto(of_brand)
+    assert (told.lora, told.resource) == ("", "brands/acme")
 
 
 def test_resources_become_messages() -> None:

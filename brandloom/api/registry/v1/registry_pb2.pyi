@@ -434,7 +434,7 @@ class WatchChangesRequest(_message.Message):
     def __init__(self, parent: _Optional[str] = ..., after_sequence: _Optional[int] = ...) -> None: ...
 
 class Change(_message.Message):
-    __slots__ = ("sequence", "time", "kind", "lora", "version", "alias")
+    __slots__ = ("sequence", "time", "kind", "lora", "version", "alias", "resource")
     class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         KIND_UNSPECIFIED: _ClassVar[Change.Kind]
@@ -444,6 +444,9 @@ class Change(_message.Message):
         KIND_LORA_CREATED: _ClassVar[Change.Kind]
         KIND_LORA_UPDATED: _ClassVar[Change.Kind]
         KIND_LORA_DELETED: _ClassVar[Change.Kind]
+        KIND_BRAND_DELETED: _ClassVar[Change.Kind]
+        KIND_BASE_MODEL_UPDATED: _ClassVar[Change.Kind]
+        KIND_BASE_MODEL_DELETED: _ClassVar[Change.Kind]
     KIND_UNSPECIFIED: Change.Kind
     KIND_VERSION_ADDED: Change.Kind
     KIND_ALIAS_SET: Change.Kind
@@ -451,16 +454,21 @@ class Change(_message.Message):
     KIND_LORA_CREATED: Change.Kind
     KIND_LORA_UPDATED: Change.Kind
     KIND_LORA_DELETED: Change.Kind
+    KIND_BRAND_DELETED: Change.Kind
+    KIND_BASE_MODEL_UPDATED: Change.Kind
+    KIND_BASE_MODEL_DELETED: Change.Kind
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     LORA_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     ALIAS_FIELD_NUMBER: _ClassVar[int]
+    RESOURCE_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     time: _timestamp_pb2.Timestamp
     kind: Change.Kind
     lora: str
     version: int
     alias: str
-    def __init__(self, sequence: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., kind: _Optional[_Union[Change.Kind, str]] = ..., lora: _Optional[str] = ..., version: _Optional[int] = ..., alias: _Optional[str] = ...) -> None: ...
+    resource: str
+    def __init__(self, sequence: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., kind: _Optional[_Union[Change.Kind, str]] = ..., lora: _Optional[str] = ..., version: _Optional[int] = ..., alias: _Optional[str] = ..., resource: _Optional[str] = ...) -> None: ...
