@@ -52,6 +52,10 @@ test-slow: $(INSTALLED) test-servers ## Run the longer tests too.
 bench-train: $(INSTALLED) ## Time packed training beside PEFT's (writes benchmarks/results/).
 	$(BIN)/python -m benchmarks.train
 
+.PHONY: bench-serve
+bench-serve: $(INSTALLED) ## Time the engine beside stock libraries' serving (writes benchmarks/results/).
+	$(BIN)/python -m benchmarks.serve
+
 .PHONY: bench-compositions
 bench-compositions: $(INSTALLED) ## Measure which composition keeps each LoRA of a stack best (writes benchmarks/results/).
 	$(BIN)/python -m benchmarks.compositions

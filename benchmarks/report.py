@@ -21,7 +21,8 @@ class Result:
     """Which of the ratios that the docs define: R4, R5 ..."""
     case: str
     value: float
-    goal: float
+    goal: float | None
+    """None: the ratio is told, no goal is set."""
     at_most: bool = False
     """Whether the goal is a ceiling: memory, latency."""
     ours: float
@@ -33,7 +34,9 @@ class Result:
 
     @property
     def reached(self) -> bool:
-        """Whether the goal is met."""
+        """Whether the goal is met, if there is one."""
+        if self.goal is None:
+            return True
         return self.value <= self.goal if self.at_most else self.value >= self.goal
 
 
@@ -41,6 +44,12 @@ def write(results: Sequence[Result], name: str) -> Path:
     """Writes `benchmarks/results/<name>.json` and prints the table."""
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps([asdict(result) for result in results], indent=1) + "\n")
+    show(results, name)
+    return path
+
+
+def show(results: Sequence[Result], name: str) -> None:
+    """Prints the table."""
     table = Table(title=f"{name} ({results[0].hardware})", title_justify="left")
     for heading in ("ratio", "case", "value", "goal", "ours", "theirs", "unit", "peer", "runs"):
         table.add_column(heading, overflow="fold")
@@ -50,7 +59,7 @@ def write(results: Sequence[Result], name: str) -> Path:
             result.ratio,
             result.case,
             f"[{'green' if result.reached else 'red'}]{result.value:.2f}[/]",
-            f"{sign} {result.goal:.2f}",
+            "" if result.goal is None else f"{sign} {result.goal:.2f}",
             f"{result.ours:.4g}",
             f"{result.theirs:.4g}",
             result.unit,
@@ -58,4 +67,3 @@ def write(results: Sequence[Result], name: str) -> Path:
             str(result.runs),
         )
     Console(width=160).print(table)
-    return path

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-Round = Callable[[], None]
+Round = Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,11 @@ class Times:
         return self.theirs / self.ours
 
 
-def compare(ours: Round, theirs: Round, *, device: str, seconds: float, least_runs: int = 7) -> Times:
-    """A B A B for about `seconds`, after two rounds each that do not count."""
-    for _ in range(2):
+def compare(
+    ours: Round, theirs: Round, *, device: str, seconds: float, least_runs: int = 7, warm_ups: int = 2
+) -> Times:
+    """A B A B for about `seconds`, after `warm_ups` rounds each that do not count."""
+    for _ in range(warm_ups):
         ours()
         theirs()
     mine: list[float] = []

@@ -14,9 +14,12 @@ from __future__ import annotations
 
 from brandloom._async_client import AsyncClient
 from brandloom._base_digest import base_model_digest
+from brandloom._batch.lines import read_batch
 from brandloom._client import Client
 from brandloom._connect import connect, connect_async
+from brandloom._stack_text import parse_stack_entry
 from brandloom.errors import ApiError, BrandloomError, JobFailed
+from brandloom.types.batch import BatchImage, BatchLine, BatchResult
 from brandloom.types.common import (
     Advice,
     Artifact,
@@ -137,6 +140,9 @@ from brandloom.types.training_spec import (
 )
 
 __all__ = [
+    "BatchImage",
+    "BatchLine",
+    "BatchResult",
     "Completion",
     "CompletionEvent",
     "CompletionSettings",
@@ -249,6 +255,8 @@ __all__ = [
     "VersionEvent",
     "VersionFile",
     "base_model_digest",
+    "parse_stack_entry",
+    "read_batch",
     "connect",
     "connect_async",
 ]

@@ -150,6 +150,7 @@ class Images(Waiting[AsyncImages]):
     generate = blocking(AsyncImages.generate)
     stream = iterating(AsyncImages.stream)
     sweep = iterating(AsyncImages.sweep)
+    batch = iterating(AsyncImages.batch)
     capacity = blocking(AsyncImages.capacity)
 
 

@@ -10,7 +10,6 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
 import torch
 from torch import Tensor
@@ -35,9 +34,9 @@ from lorakit.formats import (
 from lorakit.hashes import legacy_hash_of_bytes
 from lorakit.module_shape import Component, ModuleShape
 from lorakit.peft_config import CONFIG_FILE
-from lorakit.safetensors_header import SafetensorsHeader
 from lorakit.safetensors_writer import RawTensor, header_bytes, in_file_order, write_atomically
-from lorakit.tensor_bytes import from_raw, to_raw
+from lorakit.tensor_bytes import to_raw
+from lorakit.tensor_file import is_finite, read_tensors
 
 BaseModules = Mapping[Component, Mapping[str, ModuleShape]]
 """What an adapter may sit on: component -> module path -> shape."""
@@ -122,11 +121,10 @@ def load_adapter(path: Path, *, base_modules: BaseModules, digest: str | None = 
     description = inspect(header, alphas=read_alphas(path, header), file=path.name)
     places = _places(description, base_modules, path.name)
     components: dict[Component, dict[str, LoraWeights]] = {}
-    with path.open("rb") as stream:
-        for module, (component, module_path) in zip(description.modules, places, strict=True):
-            shape = base_modules[component][module_path]
-            weights = _read_weights(stream, header, module, shape, path.name)
-            components.setdefault(component, {})[module_path] = weights
+    tensors = read_tensors(path, header)
+    for module, (component, module_path) in zip(description.modules, places, strict=True):
+        shape = base_modules[component][module_path]
+        components.setdefault(component, {})[module_path] = _weights(tensors, module, shape, path.name)
     return Adapter(components, description.family, description.metadata, digest)
 
 
@@ -217,11 +215,10 @@ def _check_shapes(
         )
 
 
-def _read_weights(
-    stream: BinaryIO, header: SafetensorsHeader, module: ModuleDescription, shape: ModuleShape, file: str
+def _weights(
+    tensors: Mapping[str, Tensor], module: ModuleDescription, shape: ModuleShape, file: str
 ) -> LoraWeights:
-    down = _read_tensor(stream, header, module.keys["down"], file)
-    up = _read_tensor(stream, header, module.keys["up"], file)
+    down, up = tensors[module.keys["down"]], tensors[module.keys["up"]]
     # A 1x1 convolution and a Linear over channels are the same numbers; tools differ in which they write.
     kernel = shape.kernel_size
     if kernel is None and down.shape[2:] in ((), (1, 1)):
@@ -238,24 +235,12 @@ def _read_weights(
     return LoraWeights(down, up, float(rank) if module.alpha is None else module.alpha)
 
 
-def _read_tensor(stream: BinaryIO, header: SafetensorsHeader, key: str, file: str) -> Tensor:
-    entry = header.tensors[key]
-    stream.seek(header.data_offset + entry.begin)
-    data = stream.read(entry.end - entry.begin)
-    if len(data) != entry.end - entry.begin:
-        raise LoraFormatError("is truncated", file=file, key=key)
-    tensor = from_raw(data, entry.dtype, entry.shape)
-    if not torch.isfinite(tensor).all():
-        raise LoraFormatError("holds numbers that are not finite", file=file, key=key)
-    return tensor
-
-
 def _kohya_tensors(adapter: Adapter, dtype: torch.dtype) -> Iterator[RawTensor]:
     for component, path, weights in adapter.each():
         name = written_kohya_name(component, path, adapter.family)
         for part, tensor in (("lora_down", weights.down_RD), ("lora_up", weights.up_OR)):
             cast = tensor.detach().to(dtype)
-            if not torch.isfinite(cast).all():
+            if not is_finite(cast):
                 raise LoraFormatError(
                     f"holds numbers that are not finite in {dtype}", key=f"{name}.{part}.weight"
                 )

@@ -23,10 +23,10 @@ IMPLEMENTATION = "https://github.com/Stability-AI/generative-models"
 BASE_DIGEST_KEY = "brandloom_base_model_sha256"
 """Of files for language models."""
 
-_ARCHITECTURES = MappingProxyType(
+ARCHITECTURES = MappingProxyType(
     {"sd15": "stable-diffusion-v1/lora", "sdxl": "stable-diffusion-xl-v1-base/lora"}
 )
-_BASE_VERSIONS = MappingProxyType({"sd15": "sd_v1", "sdxl": "sdxl_base_v1-0"})
+BASE_VERSIONS = MappingProxyType({"sd15": "sd_v1", "sdxl": "sdxl_base_v1-0"})
 # Directories of an absolute path, on POSIX or Windows; not the slashes of a URL or of "and/or".
 _DIRECTORIES = re.compile(r"""(?<![\w.:/\\])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\"'<>|]+[/\\])+""")
 
@@ -118,7 +118,7 @@ def build_metadata(facts: TrainingFacts) -> dict[str, str]:
 
     Raises LoraFormatError for a family that ModelSpec has no architecture for.
     """
-    if facts.family not in _ARCHITECTURES:
+    if facts.family not in ARCHITECTURES:
         raise LoraFormatError(f"no ModelSpec architecture for the family {facts.family!r}")
     values = {**_training_values(facts), **_model_spec_values(facts)}
     return {
@@ -190,7 +190,7 @@ def _training_values(facts: TrainingFacts) -> dict[str, Any]:
     size = facts.resolution
     return {
         "ss_v2": False,
-        "ss_base_model_version": _BASE_VERSIONS[facts.family],
+        "ss_base_model_version": BASE_VERSIONS[facts.family],
         "ss_network_module": NETWORK_MODULE,
         "ss_network_dim": facts.rank,
         "ss_network_alpha": facts.alpha,
@@ -247,7 +247,7 @@ def _bucket_values(buckets: BucketFacts | None) -> dict[str, Any]:
 def _model_spec_values(facts: TrainingFacts) -> dict[str, Any]:
     spec = {
         "sai_model_spec": MODEL_SPEC_VERSION,
-        "architecture": _ARCHITECTURES[facts.family],
+        "architecture": ARCHITECTURES[facts.family],
         "implementation": IMPLEMENTATION,
         "title": facts.title,
         "description": facts.description,

@@ -9,10 +9,10 @@ from tempfile import TemporaryDirectory
 
 import torch
 
+from benchmarks.bases import MEDIUM, SD15, TINY, Size, save_base
 from benchmarks.hardware import describe
 from benchmarks.report import Result, write
 from benchmarks.timing import compare
-from benchmarks.train.bases import MEDIUM, SD15, TINY, Size, save_base
 from benchmarks.train.load import Load
 from benchmarks.train.memory import measure
 from benchmarks.train.peft_jobs import PeftJobs

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.train.bases import SIZES, Size
+from benchmarks.bases import SIZES, Size
 from benchmarks.train.load import Load
 from lorakit.allocator import keep_freed_memory
 from lorakit.families.sd15 import load_base

@@ -6,6 +6,7 @@ from typing import Any, Final, Unpack
 
 from brandloom import _names
 from brandloom._convert.fields import enum_to_number, to_proto
+from brandloom._stack_text import parse_stack_entry
 from brandloom.api.inference.v1 import inference_pb2
 from brandloom.types.image_settings import ImageSettings, Stack
 from brandloom.types.inference import Box, Mask, StackEntry
@@ -36,8 +37,8 @@ def image_request(
 
 
 def stack_entries(stack: Stack) -> list[inference_pb2.StackEntry]:
-    """The entries as messages; a reference alone has weight 1."""
-    return [_entry(StackEntry(entry) if isinstance(entry, str) else entry) for entry in stack]
+    """The entries as messages; a text is read as `parse_stack_entry` does."""
+    return [_entry(parse_stack_entry(entry) if isinstance(entry, str) else entry) for entry in stack]
 
 
 def _entry(entry: StackEntry) -> inference_pb2.StackEntry:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, Unpack
 
 from brandloom import _names
+from brandloom._batch.run import BatchRun, batch_lines, check_in_flight
 from brandloom._convert.events import generation_event, sweep_event
 from brandloom._convert.fields import enum_to_number, from_proto
 from brandloom._convert.images import image_request, stack_entries
 from brandloom._download import save_stream
 from brandloom._files import OnProgress
+from brandloom._peft_config import write_config_beside
 from brandloom._transport import Link
 from brandloom.api.inference.v1 import inference_pb2
 from brandloom.api.registry.v1 import registry_pb2
+from brandloom.types.batch import BatchLine, BatchResult
 from brandloom.types.image_settings import ImageSettings, PictureSettings, Stack
 from brandloom.types.inference import (
     Capacity,
@@ -48,8 +53,7 @@ class AsyncImages:
     async def stream(
         self, brand: str | Brand, prompt: str, **settings: Unpack[ImageSettings]
     ) -> AsyncIterator[GenerationEvent]:
-        """The same as it goes: Queued, then GenerationProgress and Preview, and each GeneratedImage when it is
-        ready.
+        """The same as it goes: Queued, then GenerationProgress and Preview, and each GeneratedImage.
 
         Leaving the iteration cancels the request.
         """
@@ -68,7 +72,7 @@ class AsyncImages:
         weights: Sequence[float] = (),
         **settings: Unpack[PictureSettings],
     ) -> AsyncIterator[SweepEvent]:
-        """A picture for every prompt, seed and factor on the stack's weights, each a SweepCell when it is ready;
+        """A picture for every prompt, seed and factor on the stack's weights, each a SweepCell when ready;
         at the end a SweepSheet of all.
 
         No seeds: one that is drawn. No weights: the factor 1. Leaving the iteration cancels the request.
@@ -83,6 +87,36 @@ class AsyncImages:
             event = sweep_event(message)
             if event is not None:
                 yield event
+
+    async def batch(
+        self,
+        brand: str | Brand,
+        prompts: str | Path | Sequence[BatchLine | str],
+        folder: str | Path,
+        *,
+        in_flight: int = 8,
+        patience_seconds: float = 600.0,
+        **settings: Unpack[ImageSettings],
+    ) -> AsyncIterator[BatchResult]:
+        """Pictures for a file of prompts (see `brandloom.read_batch`), or for prompts at hand, in a folder.
+
+        `in_flight` requests are under way at a time; one that finds no room is sent again when the service
+        says so, for `patience_seconds` at most. A line's own settings override `settings`. The folder gets
+        the pictures and a results.jsonl; a second run makes only what is missing. Each line's BatchResult
+        comes when it is done, or has failed. Leaving the iteration ends what is under way. Raises
+        ConfigurationError naming every faulty line before anything is made.
+        """
+        run = BatchRun(
+            stream=self.stream,
+            brand=brand,
+            folder=Path(folder),
+            in_flight=check_in_flight(in_flight),
+            patience_seconds=patience_seconds,
+        )
+        lines = await asyncio.to_thread(batch_lines, prompts)
+        async with aclosing(run.results(lines, settings)) as results:
+            async for result in results:
+                yield result
 
     async def capacity(self) -> Capacity:
         """What the service holds, does and can take."""
@@ -124,8 +158,8 @@ class AsyncStacks:
     ) -> Path:
         """Writes the whole stack as one LoRA file that other tools can load; gives its path.
 
-        A stack for a language model is PEFT's `adapter_model.safetensors`, with its `adapter_config.json` in the
-        header.
+        Into a folder it goes under its own name. A stack for a language model is PEFT's
+        `adapter_model.safetensors`, and gets its `adapter_config.json` beside it.
         """
         request = inference_pb2.ExportStackRequest(
             parent=_names.brand(brand),
@@ -133,7 +167,9 @@ class AsyncStacks:
             base_model=_names.base_model(base_model) if base_model else "",
             precision=enum_to_number(_PRECISIONS, precision),
         )
-        return await save_stream(self._inference.stream("ExportStack", request), destination, on_progress)
+        path = await save_stream(self._inference.stream("ExportStack", request), destination, on_progress)
+        await asyncio.to_thread(write_config_beside, path)
+        return path
 
     async def pin(
         self,

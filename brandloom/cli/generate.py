@@ -1,4 +1,4 @@
-"""`brandloom generate` and `brandloom capacity`."""
+"""`brandloom generate`."""
 
 from __future__ import annotations
 
@@ -7,42 +7,30 @@ from typing import Any
 
 import click
 
-from brandloom import (
-    Capacity,
-    GeneratedImage,
-    GenerationProgress,
-    Queued,
-    Sampler,
-    SigmaSchedule,
-    StackEntry,
-)
+from brandloom import GeneratedImage, GenerationProgress, Preview, Queued
 from brandloom._names import short
 from brandloom.cli.framework import Command
-from brandloom.cli.plain import size
+from brandloom.cli.picture_options import picture_options, picture_settings
 from brandloom.cli.progress import counting
-from brandloom.cli.session import Session, facts, pass_session, table
-from brandloom.cli.stack import StackParameter
-
-_SAMPLERS = [member.lower() for member in Sampler if member is not Sampler.UNSPECIFIED]
+from brandloom.cli.session import Session, pass_session, table
 
 
 @click.command(cls=Command)
 @click.argument("brand")
 @click.argument("prompt")
-@click.option(
-    "--lora", "stack", multiple=True, type=StackParameter(), help="Repeatable: hero, hero@prod:0.6."
-)
-@click.option("--negative-prompt", default="", help="What shall not be in the picture.")
 @click.option("--count", default=1, show_default=True, type=click.IntRange(1, 64), help="Pictures to make.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Picture i uses seed + i.")
-@click.option("--steps", default=0, help="Denoising steps (default: 25).")
-@click.option("--guidance", type=float, help="How much the prompt counts (default: 5).")
-@click.option("--sampler", type=click.Choice(_SAMPLERS), help="Default: dpmpp_2m.")
-@click.option("--karras", is_flag=True, help="Karras' spacing of the noise levels.")
-@click.option("--width", default=0, help="Pixels, a multiple of 8 (default: the base's own).")
-@click.option("--height", default=0, help="Pixels, a multiple of 8 (default: the base's own).")
-@click.option("--clip-skip", default=0, help="Layers of the text encoder to skip from its end.")
-@click.option("--base-model", default="", help="Name of a base model (default: the service's own).")
+@picture_options
+@click.option(
+    "--preview-every",
+    type=click.IntRange(1, 150),
+    help="Write a small preview after every so many steps (with --previews-dir).",
+)
+@click.option(
+    "--previews-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for previews: 00-step-005.png (default interval: 5 steps).",
+)
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
@@ -55,88 +43,72 @@ def generate(
     /,
     brand: str,
     prompt: str,
-    stack: tuple[StackEntry, ...],
     count: int,
     seed: int | None,
-    guidance: float | None,
-    sampler: str | None,
-    karras: bool,
+    preview_every: int | None,
+    previews_dir: Path | None,
     output: Path,
-    **settings: Any,
+    **options: Any,
 ) -> None:
     """Make pictures with a stack of LoRAs.
 
     \b
     brandloom generate acme '<lora:hero:0.6> riding a motorcycle' --count 4
+    brandloom generate acme 'a cat' --lora hero:0.8:steps=0-60% --lora neon:box=50%,0,100%,100%
     """
     if output.suffix.lower() == ".png" and count > 1:
         raise click.UsageError("--output names one file, but --count asks for several pictures")
+    if preview_every and previews_dir is None:
+        raise click.UsageError("--preview-every needs --previews-dir, where the previews go")
+    settings = picture_settings(**options)
     if output.suffix.lower() != ".png":
         output.mkdir(parents=True, exist_ok=True)
+    if previews_dir is not None:
+        previews_dir.mkdir(parents=True, exist_ok=True)
     events = session.client.images.stream(
         brand,
         prompt,
-        stack=stack,
         count=count,
         seed=seed,
-        guidance_scale=guidance,
-        sampler=Sampler(sampler.upper()) if sampler else Sampler.UNSPECIFIED,
-        sigma_schedule=SigmaSchedule.KARRAS if karras else SigmaSchedule.UNSPECIFIED,
+        preview_every=(preview_every or _PREVIEW_STEPS) if previews_dir else 0,
         **settings,
     )
     made: list[dict[str, object]] = []
+    previews: list[Path] = []
     stack_used: Queued | None = None
     with counting(session, "generating") as report:
         for event in events:
             match event:
                 case Queued():
                     stack_used = event
-                    _tell(session, event)
+                    tell_queued(session, event)
                 case GenerationProgress():
                     report(event.step, event.total_steps)
+                case Preview():
+                    previews.append(event.save(previews_dir or output))
                 case GeneratedImage():
-                    path = event.save(output)
-                    made.append({"path": path, "seed": event.seed, "sha256": event.sha256})
+                    made.append(_kept(session, event, output))
     session.show(
-        {"images": made, "request": stack_used},
+        {"images": made, "previews": previews, "request": stack_used},
         lambda result: table(("picture", "seed"), [(image["path"], image["seed"]) for image in made]),
     )
 
 
-def _tell(session: Session, event: Queued) -> None:
+_PREVIEW_STEPS = 5
+
+
+def _kept(session: Session, image: GeneratedImage, output: Path) -> dict[str, object]:
+    if image.withheld:
+        session.note(f"the picture of seed {image.seed} was withheld by the service's safety checker")
+        return {"path": "(withheld)", "seed": image.seed, "sha256": "", "withheld": True}
+    return {"path": image.save(output), "seed": image.seed, "sha256": image.sha256}
+
+
+def tell_queued(session: Session, event: Queued) -> None:
+    """How many wait before a request, and the LoRAs that it uses."""
     if event.position:
         session.note(f"{event.position} requests before this one")
     for lora in event.stack:
         text_encoder = lora.text_encoder_weight
         apart = "" if text_encoder == lora.weight else f" ({text_encoder:g} in the text encoder)"
         session.note(f"with {short(lora.version)} at {lora.weight:g}{apart}")
-
-
-@click.command(cls=Command)
-@pass_session
-def capacity(session: Session) -> None:
-    """Show what the inference service holds, does and can take."""
-    session.show(session.client.images.capacity(), _capacity)
-
-
-def _capacity(now: Capacity) -> Any:
-    # The service tells administrators alone where a base lies.
-    bases = [
-        "  ".join(part for part in (base.source, base.sha256[:12], "default" if base.default else "") if part)
-        for base in now.bases
-    ]
-    caches = [
-        (cache.level, size(cache.used_bytes), size(cache.budget_bytes), cache.hits, cache.misses)
-        for cache in now.caches
-    ]
-    return facts(
-        [
-            ("engine", "ready" if now.engine_ready else "not ready"),
-            ("rows", f"{now.active_rows} of {now.max_rows}"),
-            ("queue", f"{now.queued_requests} of {now.max_queued_requests}"),
-            ("largest", f"{now.max_width}x{now.max_height} pixels"),
-            ("samplers", ", ".join(sampler.lower() for sampler in now.samplers)),
-            ("bases", "\n".join(bases)),
-            ("caches", table(("cache", "used", "budget", "hits", "misses"), caches) if caches else ""),
-        ]
-    )

@@ -12,11 +12,13 @@ from brandloom.cli import exit_codes
 from brandloom.cli.alias import alias
 from brandloom.cli.base_models import base_models
 from brandloom.cli.brands import brands
+from brandloom.cli.capacity import capacity
 from brandloom.cli.complete import complete
 from brandloom.cli.completion import completion
 from brandloom.cli.datasets import datasets
 from brandloom.cli.framework import Group
-from brandloom.cli.generate import capacity, generate
+from brandloom.cli.generate import generate
+from brandloom.cli.generate_batch import generate_batch
 from brandloom.cli.images import images
 from brandloom.cli.jobs import jobs
 from brandloom.cli.label_jobs import label_jobs
@@ -27,6 +29,7 @@ from brandloom.cli.revisions import revisions
 from brandloom.cli.services import services
 from brandloom.cli.session import Session, pass_session
 from brandloom.cli.stack import stack
+from brandloom.cli.sweep import sweep
 from brandloom.cli.texts import texts
 from brandloom.cli.train import train
 from brandloom.cli.versions import versions
@@ -92,6 +95,8 @@ for command in (
     alias,
     stack,
     generate,
+    generate_batch,
+    sweep,
     complete,
     pictures,
     capacity,

@@ -2,40 +2,59 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
 
 import click
 
-from brandloom import StackEntry
+from brandloom import ExportPrecision, Pin, StackEntry, parse_stack_entry
+from brandloom._names import short
 from brandloom.cli.framework import Group
-from brandloom.cli.plain import size, words
+from brandloom.cli.plain import moment, size, words
+from brandloom.cli.progress import transfer
 from brandloom.cli.session import Session, pass_session, table
+from brandloom.errors import ConfigurationError
+
+_DURATION: Final = re.compile(r"(?P<count>\d{1,6})(?P<unit>[smhd])")
+_UNITS: Final = {
+    "s": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+}
+_PRECISIONS = [member.lower() for member in ExportPrecision if member is not ExportPrecision.UNSPECIFIED]
 
 
 class StackParameter(click.ParamType[StackEntry]):
-    """`hero`, `hero@prod:0.6`, `hero:0.6:0.3` (of two weights the text encoder's is the first)."""
+    """`hero`, `hero@prod:0.6`, `hero:0.6:steps=20%-80%` ...: what `brandloom.parse_stack_entry` reads."""
 
     name = "LORA[:WEIGHT]"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> StackEntry:
-        """The entry; a usage error when a weight is no number."""
+        """The entry; a usage error saying what cannot be read."""
         if isinstance(value, StackEntry):
             return value
-        reference, *weights = value.split(":")
         try:
-            numbers = [float(weight) for weight in weights]
-        except ValueError:
-            raise click.BadParameter(f"{value!r}: a weight must be a number", ctx, param) from None
-        match numbers:
-            case []:
-                return StackEntry(reference)
-            case [weight]:
-                return StackEntry(reference, weight)
-            case [text_encoder_weight, weight]:
-                return StackEntry(reference, weight, text_encoder_weight)
-        raise click.BadParameter(
-            f"{value!r} is not LORA, LORA:WEIGHT or LORA:TEXT_ENCODER_WEIGHT:UNET_WEIGHT", ctx, param
-        )
+            return parse_stack_entry(value)
+        except ConfigurationError as error:
+            raise click.BadParameter(str(error), ctx, param) from None
+
+
+class DurationParameter(click.ParamType[timedelta]):
+    """`90s`, `15m`, `2h` or `1d`."""
+
+    name = "DURATION"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """The duration; a usage error for a text that is none."""
+        if isinstance(value, timedelta):
+            return value
+        match = _DURATION.fullmatch(value)
+        if match is None:
+            raise click.BadParameter(f"{value!r} is no duration: write 90s, 15m, 2h or 1d", ctx, param)
+        return int(match["count"]) * _UNITS[match["unit"]]
 
 
 @click.group(cls=Group)
@@ -69,3 +88,71 @@ def resolve(session: Session, brand: str, references: tuple[str, ...], base_mode
             ],
         ),
     )
+
+
+@stack.command()
+@click.argument("brand")
+@click.argument("entries", nargs=-1, required=True, type=StackParameter(), metavar="LORA[:WEIGHT]...")
+@click.option("--base-model", default="", help="Name of a base model (default: the service's own).")
+@click.option("--precision", type=click.Choice(_PRECISIONS), help="Of the file's numbers (default: float16).")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path(),
+    help="A file, or a folder for the stack's own name (default: this folder).",
+)
+@pass_session
+def export(
+    session: Session,
+    brand: str,
+    entries: tuple[StackEntry, ...],
+    base_model: str,
+    precision: str | None,
+    output: Path,
+) -> None:
+    """Write a stack as one LoRA file for other tools.
+
+    \b
+    brandloom stack export acme hero@prod:0.8 neon:0.6 --output hero-neon.safetensors
+    """
+    if not output.suffix:
+        output.mkdir(parents=True, exist_ok=True)
+    with transfer(session, "exporting") as report:
+        path = session.client.stacks.export(
+            brand,
+            entries,
+            output,
+            base_model=base_model,
+            precision=ExportPrecision(precision.upper()) if precision else ExportPrecision.UNSPECIFIED,
+            on_progress=report,
+        )
+    session.show({"path": path}, lambda result: str(path))
+
+
+@stack.command()
+@click.argument("brand")
+@click.argument("entries", nargs=-1, required=True, type=StackParameter(), metavar="LORA[:WEIGHT]...")
+@click.option("--for", "duration", type=DurationParameter(), help="How long: 90s, 15m, 2h, 1d.")
+@click.option("--release", is_flag=True, help="Let go of it instead.")
+@click.option("--base-model", default="", help="Name of a base model (default: the service's own).")
+@pass_session
+def pin(
+    session: Session,
+    brand: str,
+    entries: tuple[StackEntry, ...],
+    duration: timedelta | None,
+    release: bool,
+    base_model: str,
+) -> None:
+    """Keep a stack's files loaded for a time, so that its next picture starts at once."""
+    if release == (duration is not None):
+        raise click.UsageError("give either --for or --release")
+    kept = session.client.stacks.pin(
+        brand, entries, time_to_live=duration or timedelta(0), base_model=base_model
+    )
+    session.show(kept, _pinned)
+
+
+def _pinned(kept: Pin) -> str:
+    stack = " + ".join(f"{short(used.version)} at {used.weight:g}" for used in kept.stack)
+    return f"{stack}: kept until {moment(kept.expire_time)}" if kept.expire_time else f"{stack}: not kept"

@@ -9,14 +9,15 @@ from brandloom.types.inference import Composition, InitialImage, Sampler, SigmaS
 from brandloom.types.registry import BaseModel
 
 Stack = Sequence[StackEntry | str]
-"""LoRAs by reference: `"hero@prod"` with weight 1, or `StackEntry("hero@prod", 0.6)`."""
+"""LoRAs: `StackEntry("hero@prod", 0.6)`, or as one writes them: `"hero@prod:0.6:steps=20%-80%"`."""
 
 
 class PictureSettings(TypedDict, total=False):
     """What all pictures of a request share. Left out, 0 and None mean the service's own defaults.
 
-    `width` and `height` are in pixels, multiples of 8; `clip_skip` is layers of the text encoder to skip from its
-    end; `switch_every` is steps, for Composition.SWITCH; of a brand's requests those of larger `priority` go first.
+    `width` and `height` are in pixels, multiples of 8; `clip_skip` is layers of the text encoder to skip from
+    its end; `switch_every` is steps, for Composition.SWITCH; of a brand's requests those of larger `priority`
+    go first.
     """
 
     stack: Stack

@@ -40,8 +40,8 @@ class Mask:
 class StackEntry:
     """One LoRA of a stack: `StackEntry("hero@prod", 0.6)`.
 
-    `text_encoder_weight` None: as `weight`. `window`: the steps in which it works, None: all. `region`: where in
-    the picture it works, None: everywhere.
+    `text_encoder_weight` None: as `weight`. `window`: the steps in which it works, None: all. `region`: where
+    in the picture it works, None: everywhere.
     """
 
     reference: str
@@ -55,8 +55,8 @@ class StackEntry:
 class InitialImage:
     """A picture to begin from: the bytes of a PNG, JPEG or WebP file.
 
-    `strength` says how much of it is made anew, above 0 to 1; None: 0.75. Where `mask_png` is bright it is made
-    anew, where it is dark it stays (inpainting); empty: all of it is.
+    `strength` says how much of it is made anew, above 0 to 1; None: 0.75. Where `mask_png` is bright it is
+    made anew, where it is dark it stays (inpainting); empty: all of it is.
     """
 
     image: bytes
@@ -74,8 +74,8 @@ class InitialImage:
 class Composition(StrEnum):
     """How the LoRAs of a stack work together; UNSPECIFIED is ADD.
 
-    ADD: their weighted sum. SWITCH: one at a time, the next one every `switch_every` steps. COMPOSITE: every one
-    by itself, and the mean of what they say (Zhong et al., arXiv 2402.16843).
+    ADD: their weighted sum. SWITCH: one at a time, the next one every `switch_every` steps. COMPOSITE: every
+    one by itself, and the mean of what they say (Zhong et al., arXiv 2402.16843).
     """
 
     UNSPECIFIED = "UNSPECIFIED"

@@ -23,7 +23,7 @@ from lorakit.families.language_layers import ATTENTION, target_of
 from lorakit.families.language_tokenizer import load_tokenizer, max_tokens
 from lorakit.module_shape import ModuleShape
 
-__all__ = ["FAMILY", "LanguageModel", "load_language_model", "target_modules"]
+__all__ = ["FAMILY", "LanguageModel", "load_language_model", "make_linear", "target_modules"]
 
 FAMILY = "causal_lm"
 
@@ -78,7 +78,7 @@ def load_language_model(
     tokenizer = load_tokenizer(path)
     model = _load_model(path, dtype)
     model.requires_grad_(False).eval()
-    _make_linear(model)
+    make_linear(model)
     words = model.get_input_embeddings().num_embeddings
     if len(tokenizer) > words:
         raise BaseModelError(f"{path}: the tokenizer has {len(tokenizer)} words, the model {words}")
@@ -139,7 +139,7 @@ def _load_model(path: Path, dtype: torch.dtype) -> Any:
     return model
 
 
-def _make_linear(model: nn.Module) -> None:
+def make_linear(model: nn.Module) -> None:
     """GPT-2 calls its linear layers convolutions and keeps their weights transposed."""
     for path, layer in list(model.named_modules()):
         if isinstance(layer, Conv1D):

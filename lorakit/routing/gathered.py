@@ -39,12 +39,14 @@ class _Slots:
 
     def write(self, slot: int, key: Hashable, weights: LoraWeights) -> None:
         """Put an adapter into a slot; what is left of the rank is zero, which is exact."""
-        rank = weights.rank
-        scale = weights.alpha / rank
-        self.down_NRD[slot, :rank] = weights.down_RD.flatten(1)
-        self.down_NRD[slot, rank:] = 0
-        self.up_NOR[slot, :, :rank] = weights.up_OR.flatten(1).float().mul(scale)
-        self.up_NOR[slot, :, rank:] = 0
+        rank, up_OR = weights.rank, weights.up_OR.flatten(1)
+        down_RD, buffer_OR = self.down_NRD[slot], self.up_NOR[slot]
+        down_RD[:rank].copy_(weights.down_RD.flatten(1))
+        # Folded stacks have a scale of 1.
+        buffer_OR[:, :rank].copy_(up_OR if weights.scale == 1.0 else up_OR.float().mul(weights.scale))
+        if rank < down_RD.shape[0]:
+            down_RD[rank:] = 0
+            buffer_OR[:, rank:] = 0
         self.keys[slot] = key
 
 

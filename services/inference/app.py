@@ -29,6 +29,7 @@ from services.inference.picture_signing import C2paSigner, NoSigner
 from services.inference.registry_client import RegistryClient
 from services.inference.service import InferenceService
 from services.inference.servicer import InferenceServicer
+from services.inference.stack_exporter import ProcessStackExporter
 
 MAX_MESSAGE_BYTES = 32 << 20
 """A 2048 x 2048 PNG of noise has about 12 MB."""
@@ -41,6 +42,7 @@ class InferenceApp:
 
     server: ServiceServer
     engine: EngineProcess
+    stack_exporter: ProcessStackExporter
     service: InferenceService
     registry: LiveRegistry
     metrics: ServiceMetrics
@@ -78,6 +80,10 @@ async def inference_app(
             on_text_step=meter.text_step_taken,
             on_restart=meter.engine_restarted,
         )
+        exporter = ProcessStackExporter(
+            config.cache_directory / "exports", configs=config.base_models.configs
+        )
+        stack.push_async_callback(exporter.close)
         registry = LiveRegistry(
             RegistryClient(channel),
             max_entries=config.resolutions,
@@ -101,6 +107,7 @@ async def inference_app(
             ),
             engine=engine,
             signer=C2paSigner(config.signing) if config.signing else NoSigner(),
+            exporter=exporter,
             meter=meter,
             default_base=config.default_base,
             default_text_base=config.default_text_base,
@@ -131,4 +138,4 @@ async def inference_app(
         engine.start()
         stack.push_async_callback(engine.stop)
         await stack.enter_async_context(beside(service.pins.keep()))
-        yield InferenceApp(server, engine, service, registry, metrics)
+        yield InferenceApp(server, engine, exporter, service, registry, metrics)

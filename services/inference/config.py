@@ -122,6 +122,25 @@ def _default_base(reader: Settings, name: str) -> str:
     return str(path)
 
 
+def _warm(reader: Settings) -> tuple[ConfiguredPin, ...]:
+    """`acme: <lora:hero:0.6> <lora:neon>; globex: <lora:city@prod>`: a stack and its brand each."""
+    name = "BRANDLOOM_INFERENCE_WARM"
+    pins: list[ConfiguredPin] = []
+    for part in filter(None, map(str.strip, reader.text(name, "").split(";"))):
+        brand, _, tags = part.partition(":")
+        try:
+            parse("brands/{brand}", f"brands/{brand.strip()}", field=name)
+            parsed = parse_prompt(tags)
+        except (PromptSyntaxError, InvalidArgument) as error:
+            reader.fault(name, f"cannot be read at {part!r}: {error}")
+            continue
+        if parsed.text.strip() or not parsed.entries:
+            reader.fault(name, f"must be brand: <lora:name:weight> ...; ..., not {part!r}")
+            continue
+        pins.append(ConfiguredPin(brand=brand.strip(), tags=tags.strip()))
+    return tuple(pins)
+
+
 def _safety_checker(reader: Settings) -> str:
     name = "BRANDLOOM_INFERENCE_SAFETY_CHECKER"
     value = reader.text(name, "")
@@ -147,25 +166,6 @@ def _signing(reader: Settings) -> SigningSettings | None:
         algorithm=algorithm,
         timestamp_url=timestamp_url,
     )
-
-
-def _warm(reader: Settings) -> tuple[ConfiguredPin, ...]:
-    """`acme: <lora:hero:0.6> <lora:neon>; globex: <lora:city@prod>`: a stack and its brand each."""
-    name = "BRANDLOOM_INFERENCE_WARM"
-    pins: list[ConfiguredPin] = []
-    for part in filter(None, map(str.strip, reader.text(name, "").split(";"))):
-        brand, _, tags = part.partition(":")
-        try:
-            parse("brands/{brand}", f"brands/{brand.strip()}", field=name)
-            parsed = parse_prompt(tags)
-        except (PromptSyntaxError, InvalidArgument) as error:
-            reader.fault(name, f"cannot be read at {part!r}: {error}")
-            continue
-        if parsed.text.strip() or not parsed.entries:
-            reader.fault(name, f"must be brand: <lora:name:weight> ...; ..., not {part!r}")
-            continue
-        pins.append(ConfiguredPin(brand=brand.strip(), tags=tags.strip()))
-    return tuple(pins)
 
 
 def _threads() -> int:

@@ -165,7 +165,7 @@ class ImageRequest:
         if self.initial_image is not None:
             faults += _outside("initial_image.strength", self.initial_image.strength, 0, 1)
         for index, entry in enumerate(self.stack):
-            faults += _faults_of_entry(f"stack[{index}]", entry, self.composition)
+            faults += faults_of_entry(f"stack[{index}]", entry, self.composition)
         if faults:
             raise InvalidArgument(faults)
 
@@ -184,7 +184,8 @@ def _wrong_side(field: str, pixels: int, limits: Limits) -> Sequence[FieldViolat
     return _outside(field, pixels, SIZE_STEP, limits.max_side)
 
 
-def _faults_of_entry(place: str, entry: StackEntry, composition: Composition) -> Sequence[FieldViolation]:
+def faults_of_entry(place: str, entry: StackEntry, composition: Composition) -> Sequence[FieldViolation]:
+    """What is wrong with an entry of a stack; ``place`` is its field."""
     faults: list[FieldViolation] = []
     for name in ("weight", "text_encoder_weight"):
         faults += _outside(f"{place}.{name}", getattr(entry, name), -MAX_WEIGHT, MAX_WEIGHT)

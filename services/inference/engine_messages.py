@@ -72,13 +72,13 @@ class EngineSettings:
     text_memory_bytes: int
     max_bases: int
     """Base models held at once, for pictures and for texts each."""
-    compile_backend: str = ""
-    """torch.compile's backend for denoising models; empty: they are not compiled."""
     max_text_rows: int = 16
     """Rows in the batches of language models."""
     text_cache_bytes: int = 512 << 20
     """For keys and values of these rows."""
     language_lora_memory_bytes: int = 256 << 20
+    compile_backend: str = ""
+    """torch.compile's backend for denoising models; empty: they are not compiled."""
     preload_text: str = ""
     """A language model to load before the first request."""
     preload: str = ""

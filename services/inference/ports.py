@@ -9,6 +9,7 @@ from typing import Protocol
 
 from services.inference.domain_capacity import CacheUsage, EngineState
 from services.inference.domain_changes import ResolutionUsage
+from services.inference.domain_export import ExportedFile, ExportOrder
 from services.inference.domain_jobs import BaseRef, EngineEvent, ImageJob, ResolvedStack, UsedLora
 from services.inference.domain_texts import TextEngineEvent, TextJob
 
@@ -108,6 +109,18 @@ class PictureSigner(Protocol):
 
     async def sign(self, png: bytes, job: ImageJob, stack: Sequence[UsedLora]) -> bytes:
         """The PNG with the statement, its text chunks as they were; Unavailable if it cannot be signed."""
+        ...
+
+
+class StackExporter(Protocol):
+    """Writes stacks as single files of weights."""
+
+    def export(self, order: ExportOrder) -> AbstractAsyncContextManager[ExportedFile]:
+        """The file, which stays until the context ends.
+
+        FailedPrecondition for a LoRA or a base that cannot be used, InvalidArgument where nothing is left to
+        write or the precision does not hold it, Unavailable when too many wait or the writer goes away.
+        """
         ...
 
 

@@ -8,12 +8,23 @@ from dataclasses import replace
 from services.inference.domain import Limits
 from services.inference.domain_capacity import Capacity
 from services.inference.domain_pins import ConfiguredPin
-from services.inference.ports import Engine, LocalBases, LoraFiles, Meter, PictureSigner, Registry
+from services.inference.ports import (
+    Engine,
+    LocalBases,
+    LoraFiles,
+    Meter,
+    PictureSigner,
+    Registry,
+    StackExporter,
+)
 from services.inference.service_admission import Admission
+from services.inference.service_export import ExportCases
 from services.inference.service_images import ImageCases
+from services.inference.service_pictures import PictureMaker
 from services.inference.service_pins import PinCases
 from services.inference.service_queue import RequestQueue
 from services.inference.service_resolving import Resolver
+from services.inference.service_sweep import SweepCases
 from services.inference.service_texts import TextCases
 
 
@@ -28,6 +39,7 @@ class InferenceService:
         files: LoraFiles,
         engine: Engine,
         signer: PictureSigner,
+        exporter: StackExporter,
         meter: Meter,
         default_base: str,
         default_text_base: str,
@@ -56,9 +68,10 @@ class InferenceService:
             meter=meter,
             stopping=stopping,
         )
-        self.images = ImageCases(
-            admission=self.admission, engine=engine, signer=signer, meter=meter, limits=limits
-        )
+        maker = PictureMaker(engine=engine, signer=signer, meter=meter)
+        self.images = ImageCases(admission=self.admission, maker=maker, limits=limits)
+        self.sweeps = SweepCases(admission=self.admission, maker=maker, limits=limits, max_rows=max_rows)
+        self.exports = ExportCases(admission=self.admission, exporter=exporter, limits=limits)
         self.texts = TextCases(admission=self.admission, engine=engine, limits=limits)
         self.pins = PinCases(
             admission=self.admission, files=files, engine=engine, limits=limits, configured=configured_pins

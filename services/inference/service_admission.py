@@ -11,14 +11,14 @@ async with self._admission.admit(wanted) as admitted:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from servicekit.errors import ServiceError, Unavailable
-from services.inference.domain_jobs import BaseRef, LoraFile, Queued
+from services.inference.domain_jobs import BaseRef, LoraFile, Queued, UsedLora
 from services.inference.ports import Engine, LocalBases, LoraFiles, Meter
 from services.inference.service_queue import Place, RequestQueue
 from services.inference.service_resolving import Resolution, Resolver, Wanted
@@ -40,6 +40,10 @@ class Prepared:
     @property
     def lora_files(self) -> tuple[LoraFile, ...]:
         """The stack as an engine's job names it."""
+        return self.files_of(self.resolution.stack)
+
+    def files_of(self, stack: Sequence[UsedLora]) -> tuple[LoraFile, ...]:
+        """LoRAs of the stack, used in another way, as an engine's job names them."""
         return tuple(
             LoraFile(
                 reference=used.reference,
@@ -50,7 +54,7 @@ class Prepared:
                 window=used.window,
                 region=used.region,
             )
-            for used in self.resolution.stack
+            for used in stack
         )
 
     async def located_base(self) -> BaseRef:

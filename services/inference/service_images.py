@@ -2,51 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
-import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from servicekit.errors import InvalidArgument
 from services.inference.domain import MAX_SEED, PICTURE_FAMILIES, ImageRequest, Limits
-from services.inference.domain_jobs import (
-    BaseRef,
-    ImageEvent,
-    ImageJob,
-    Picture,
-    Preview,
-    Progress,
-    RawPicture,
-    Started,
-    UsedLora,
-)
-from services.inference.picture_text import with_texts
-from services.inference.ports import Engine, Meter, PictureSigner
-from services.inference.service_admission import Admission, Admitted, Prepared
+from services.inference.domain_jobs import ImageEvent
+from services.inference.service_admission import Admission
+from services.inference.service_pictures import PictureMaker, image_job
 from services.inference.service_resolving import Wanted
-from services.inference.service_stacks import placed, read_stack, tags_of
+from services.inference.service_stacks import placed, read_stack
 
 
 class ImageCases:
     """Resolves what a request names, has the engine make its pictures, and says what they were made from."""
 
-    def __init__(
-        self,
-        *,
-        admission: Admission,
-        engine: Engine,
-        signer: PictureSigner,
-        meter: Meter,
-        limits: Limits,
-    ) -> None:
+    def __init__(self, *, admission: Admission, maker: PictureMaker, limits: Limits) -> None:
         self._admission = admission
-        self._engine = engine
-        self._signer = signer
-        self._meter = meter
+        self._maker = maker
         self._limits = limits
 
-    async def generate(self, request: ImageRequest) -> AsyncIterator[ImageEvent]:
+    async def generate(self, request: ImageRequest) -> AsyncGenerator[ImageEvent, None]:
         """Queued, then progress and pictures in the order in which they get done.
 
         Raises InvalidArgument, NotFound, FailedPrecondition and Unavailable.
@@ -63,95 +40,12 @@ class ImageCases:
         async with self._admission.admit(wanted) as admitted:
             seed = secrets.randbelow(MAX_SEED + 1) if request.seed is None else request.seed
             yield admitted.queued(seed)
-            base = await admitted.prepared.located_base()
-            job = image_job(request, text, seed, base, admitted.prepared)
+            prepared = admitted.prepared
+            job = image_job(request, text, seed, await prepared.located_base(), prepared.lora_files)
+            made = self._maker.make(request, job, prepared.resolution.stack, admitted.started)
             try:
-                async for event in self._run(request, job, admitted):
-                    yield event
+                async with aclosing(made):
+                    async for event in made:
+                        yield event
             except InvalidArgument as error:
                 raise placed(error, request.stack, loras) from error
-
-    async def _run(
-        self, request: ImageRequest, job: ImageJob, admitted: Admitted
-    ) -> AsyncIterator[ImageEvent]:
-        started: Started | None = None
-        steps = 0
-        async with aclosing(self._engine.generate(job)) as events:
-            async for event in events:
-                if isinstance(event, Started):
-                    started = event
-                    await admitted.started()
-                    self._meter.stack_attached(event.attach_seconds)
-                elif isinstance(event, RawPicture):
-                    assert started is not None
-                    stack = admitted.prepared.resolution.stack
-                    yield await self._finished(event, request, job, started, stack)
-                else:
-                    if isinstance(event, Progress):
-                        self._meter.rows_stepped(request.brand, event.step - steps)
-                        steps = event.step
-                    assert isinstance(event, Progress | Preview)
-                    yield event
-
-    async def _finished(
-        self,
-        raw: RawPicture,
-        request: ImageRequest,
-        job: ImageJob,
-        started: Started,
-        stack: tuple[UsedLora, ...],
-    ) -> Picture:
-        """The picture as it leaves: with what it says of itself, or withheld."""
-        if raw.withheld:
-            self._meter.picture_withheld(request.brand)
-            return _picture(raw, b"")
-        tags = tags_of(request.stack)
-        png = with_texts(
-            raw,
-            brand=request.brand,
-            full_prompt=f"{request.prompt} {tags}" if tags else request.prompt,
-            job=job,
-            started=started,
-            stack=stack,
-        )
-        png = await self._signer.sign(png, job, stack)
-        self._meter.picture_made(request.brand)
-        return _picture(raw, png)
-
-
-def image_job(request: ImageRequest, text: str, seed: int, base: BaseRef, prepared: Prepared) -> ImageJob:
-    """The request as the engine takes it; ``text`` is its prompt without tags."""
-    return ImageJob(
-        job_id=uuid.uuid4().hex,
-        brand=request.brand,
-        base=base,
-        prompt=text,
-        negative_prompt=request.negative_prompt,
-        loras=prepared.lora_files,
-        steps=request.steps,
-        guidance=request.guidance,
-        sampler=request.sampler,
-        karras=request.karras,
-        seed=seed,
-        width=request.width,
-        height=request.height,
-        count=request.count,
-        clip_skip=request.clip_skip,
-        composition=request.composition,
-        switch_every=request.switch_every,
-        initial_image=request.initial_image,
-        preview_every=request.preview_every,
-        priority=request.priority,
-    )
-
-
-def _picture(raw: RawPicture, png: bytes) -> Picture:
-    return Picture(
-        index=raw.index,
-        seed=raw.seed,
-        width=raw.width,
-        height=raw.height,
-        png=png,
-        sha256=hashlib.sha256(png).hexdigest() if png else "",
-        withheld=raw.withheld,
-    )

@@ -18,7 +18,7 @@ from services.inference.domain_jobs import ImageJob, UsedLora
 from services.inference.domain_pins import ConfiguredPin, PinnedStack, PinRequest
 from services.inference.ports import Engine, LoraFiles
 from services.inference.service_admission import Admission
-from services.inference.service_images import image_job
+from services.inference.service_pictures import image_job
 from services.inference.service_resolving import Resolution, Wanted
 from services.inference.service_stacks import read_stack
 
@@ -211,7 +211,7 @@ class PinCases:
             prepared = await leases.enter_async_context(self._admission.prepare(wanted))
             self._require_disk(sum(size for _, size in prepared.resolution.sizes))
             request = ImageRequest(brand=wanted.brand, prompt="")
-            job = image_job(request, "", 0, await prepared.located_base(), prepared)
+            job = image_job(request, "", 0, await prepared.located_base(), prepared.lora_files)
             await self._engine.pin(key, job)
             return _Loaded(key, job, prepared.resolution, leases.pop_all())
         raise AssertionError("an ExitStack swallows nothing")

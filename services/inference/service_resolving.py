@@ -92,7 +92,8 @@ class Resolver:
             return ResolvedStack(loras=(), base=None)
 
     def _default_of(self, wanted: Wanted) -> str:
-        return self._default_text_base if CAUSAL_LM_FAMILY in wanted.families else self._default_base
+        # What may be of any family is for pictures unless it says otherwise.
+        return self._default_text_base if wanted.families == (CAUSAL_LM_FAMILY,) else self._default_base
 
     async def _base(self, wanted: Wanted, resolved: ResolvedStack) -> BaseRef:
         base = resolved.base or await self._local_bases.describe(self._default_of(wanted))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ class TextCases:
         self._engine = engine
         self._limits = limits
 
-    async def generate(self, request: TextRequest) -> AsyncIterator[TextEvent]:
+    async def generate(self, request: TextRequest) -> AsyncGenerator[TextEvent, None]:
         """Queued, then the text in pieces, then TextFinished.
 
         Raises InvalidArgument, NotFound, FailedPrecondition and Unavailable.

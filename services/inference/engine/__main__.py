@@ -26,8 +26,9 @@ from lorakit.device_memory import free_bytes
 from servicekit.logs import configure_logs
 from services.inference.domain_jobs import EngineEvent
 from services.inference.engine.bases import Bases
-from services.inference.engine.batch import DenoisingBatch, StepFigures
+from services.inference.engine.batch import DenoisingBatch
 from services.inference.engine.errors import JobError
+from services.inference.engine.picture_jobs import StepFigures
 from services.inference.engine.pins import Pins
 from services.inference.engine.preparation import Preparation
 from services.inference.engine.safety import SafetyCheckerError, load_safety_checker

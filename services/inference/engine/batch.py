@@ -13,7 +13,6 @@ import queue
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from services.inference.domain_jobs import EngineEvent, ImageJob, Preview, Progress, RawPicture
@@ -21,6 +20,7 @@ from services.inference.engine.admission import Room, next_candidate
 from services.inference.engine.bucket import Bucket
 from services.inference.engine.decoding import Decoder
 from services.inference.engine.errors import first_line, internal_failure
+from services.inference.engine.picture_jobs import PictureJob, StepFigures
 from services.inference.engine.preparation import BucketKey, Preparation, Prepared
 from services.inference.engine.preparer import Preparer
 from services.inference.engine.previews import Previewer
@@ -33,48 +33,6 @@ PROGRESS_SECONDS = 0.1
 LEAST_PREPARED = 4
 """Jobs that are made ready ahead of their turn, or as many as the batch has rows if that is more."""
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StepFigures:
-    """What one round of steps did."""
-
-    rows: int
-    forward_rows: int
-    seconds: float
-
-
-@dataclass(slots=True, eq=False)
-class _Job:
-    job: ImageJob
-    arrival: int
-    preparing: bool = False
-    prepared: Prepared | None = None
-    joined: int = 0
-    """Rows that have joined the batch so far."""
-    active: int = 0
-    finished: int = 0
-    steps_done: int = 0
-    told_at: float = 0.0
-
-    @property
-    def brand(self) -> str:
-        return self.job.brand
-
-    @property
-    def priority(self) -> int:
-        return self.job.priority
-
-    @property
-    def total_steps(self) -> int:
-        """Denoising steps over all its pictures."""
-        steps = self.prepared.plan.steps if self.prepared else self.job.steps
-        return steps * self.job.count
-
-    @property
-    def waits(self) -> bool:
-        """Whether a row of it could join."""
-        return self.prepared is not None and self.joined < self.job.count
 
 
 class DenoisingBatch:
@@ -102,7 +60,7 @@ class DenoisingBatch:
         self.preparer = Preparer(preparation, partial(self._later, self._ready))
         self.decoder = Decoder(partial(self._later, self._decoded), safety)
         self._previewer = Previewer(partial(self._later, self._previewed), safety)
-        self._jobs: dict[str, _Job] = {}
+        self._jobs: dict[str, PictureJob] = {}
         self._buckets: dict[BucketKey, Bucket] = {}
         self.row_bytes: dict[BucketKey, int] = {}
         """What a forward row takes at its peak, once one has been through."""
@@ -169,7 +127,7 @@ class DenoisingBatch:
         self._inbox.put(partial(heed, *words))
 
     def _queue(self, job: ImageJob) -> None:
-        self._jobs[job.job_id] = _Job(job, next(self._arrivals))
+        self._jobs[job.job_id] = PictureJob(job, next(self._arrivals))
 
     def _drop(self, job_id: str) -> None:
         if self._jobs.pop(job_id, None) is not None:
@@ -237,7 +195,7 @@ class DenoisingBatch:
             rows[entry.brand] += prepared.branches
             self._join(entry, prepared)
 
-    def _join(self, entry: _Job, prepared: Prepared) -> None:
+    def _join(self, entry: PictureJob, prepared: Prepared) -> None:
         bucket = self._buckets.get(prepared.bucket_key)
         if bucket is None:
             bucket = Bucket(prepared.base, forward_row_bytes=self.row_bytes.get(prepared.bucket_key, 0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -149,9 +150,12 @@ def _placed(weights: LoraWeights, device: torch.device, dtype: torch.dtype) -> L
 def _read(lora: LoraFile, base: LoadedBase) -> KeptLora:
     path = Path(lora.path)
     try:
-        adapter = load_adapter(path, base_modules=base.shapes, digest=lora.sha256)
-        # Computed, not taken from the metadata: whoever made the file could have written anything there.
-        return KeptLora(adapter, model_hash(path))
+        # Computed, not taken from the metadata: whoever made the file could have written anything there. On
+        # another thread, for hashing takes as long as all the rest.
+        with ThreadPoolExecutor(1, "hash") as other:
+            digest = other.submit(model_hash, path)
+            adapter = load_adapter(path, base_modules=base.shapes, digest=lora.sha256)
+            return KeptLora(adapter, digest.result())
     except LoraMismatchError as error:
         raise _unusable(lora.reference, "LORA_BASE_MISMATCH", error) from error
     except (LoraFormatError, OSError) as error:
