@@ -43,7 +43,9 @@ def results(bench: Bench) -> Iterator[Result]:
         _service(bench, setting, threads) as addresses,
         asyncio.Runner() as runner,
     ):
-        client = brandloom.connect_async(home=addresses.pop("home"), **addresses)
+        client = brandloom.connect_async(
+            registry=addresses["registry"], inference=addresses["inference"], home=addresses["home"]
+        )
         runner.run(_fill(client, bench, setting, pool))
         times = bench.compare(
             lambda: runner.run(_generate(client, requests)),
