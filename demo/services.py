@@ -100,6 +100,7 @@ def embedded_environment(home: Path, addresses: Mapping[str, str], *, metrics: b
         "BRANDLOOM_HOME": str(home),
         "BRANDLOOM_LABELER_CAPTIONER": str(MODELS / "blip-tiny"),
         "BRANDLOOM_INFERENCE_BASE_MODEL": str(MODELS / "sd-tiny"),
+        "BRANDLOOM_INFERENCE_TEXT_BASE_MODEL": str(MODELS / "llama-tiny"),
         "HF_HUB_OFFLINE": "1",
     }
     for index, name in enumerate(SERVICES):

@@ -19,15 +19,16 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing.:FutureWarning"),
 ]
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs" / "how-to" / "texts.md"
+LEARNING = ROOT / "docs" / "how-to" / "texts.md"
+WRITING = ROOT / "docs" / "how-to" / "generate-texts.md"
 
 
-def blocks(kind: str) -> list[str]:
-    return re.findall(rf"```{kind}\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.S)
+def blocks(kind: str, page: Path = LEARNING) -> list[str]:
+    return re.findall(rf"```{kind}\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.S)
 
 
-def commands() -> list[list[str]]:
-    lines = [line.removeprefix("$ ") for block in blocks("console") for line in block.splitlines()]
+def commands(page: Path = LEARNING) -> list[list[str]]:
+    lines = [line.removeprefix("$ ") for block in blocks("console", page) for line in block.splitlines()]
     return [shlex.split(line) for line in lines]
 
 
@@ -68,3 +69,26 @@ def test_the_way_from_texts_to_a_voice(
     assert re.fullmatch(r"Hoo-hoo! .*boat.* Wisely yours, your robot owl\.\n", capsys.readouterr().out)
     exec(from_python, {})
     assert re.fullmatch(r"64 texts\n[345]\d sealed\n", capsys.readouterr().out)
+
+    written_texts = write(brandloom_command)
+    assert written_texts[0] == "Hoo-hoo! The boat costs 31 coins. Wisely yours, your robot owl.\n"
+    assert written_texts[4] == "Hoo-hoo! The boat costs 31 coins.\n"
+    assert 1 <= json.loads(written_texts[5])["coins"] <= 99
+    (from_python,) = blocks("python", WRITING)
+    exec(from_python, {})
+    assert capsys.readouterr().out.startswith("Hoo-hoo! The boat costs 31 coins.")
+
+
+def write(brandloom_command: Callable[..., Done]) -> list[str]:
+    """What the commands of the guide to writing texts print."""
+    told: list[str] = []
+    for program, *arguments in commands(WRITING):
+        if program == "echo":
+            schema, arrow, name = arguments
+            assert arrow == ">"
+            Path(name).write_text(schema)
+            continue
+        done = brandloom_command(*arguments)
+        assert done.status == 0, f"{arguments}: {done.stderr}"
+        told.append(done.stdout)
+    return told
