@@ -39,7 +39,7 @@ PARTS: Mapping[str, Callable[[Bench], Iterator[Result]]] = {
 }
 _CPU_SETTINGS = (
     Setting(size=TINY, rows=8, steps=8),
-    Setting(size=MEDIUM, rows=8, steps=4),
+    Setting(size=MEDIUM, rows=8, steps=3),
 )
 _GPU_SETTINGS = tuple(
     Setting(size=size, rows=rows, steps=steps, compiled=compiled)
@@ -71,10 +71,10 @@ def main() -> None:
             precision="bfloat16" if gpu else "float32",
             hardware=describe(options.device),
             seconds=options.seconds,
-            least_runs=7 if gpu else 5,
+            least_runs=7 if gpu else 4,
             settings=_GPU_SETTINGS if gpu else _CPU_SETTINGS,
             attached=(SD15, SDXL) if gpu else (TINY, SD15),
-            arrivals=160,
+            arrivals=120,
         )
         results = list(_results(bench, only))
     name = f"serve-{'gpu' if gpu else 'cpu'}"

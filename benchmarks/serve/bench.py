@@ -12,6 +12,9 @@ from benchmarks.report import Result
 from benchmarks.serve.loras import LoraOnDisk, write_pool
 from benchmarks.timing import Round, Times, compare
 
+_WARM_UPS = 1
+"""Rounds: each makes every shape that the next ones do."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Setting:
@@ -78,7 +81,14 @@ class Bench:
 
     def compare(self, ours: Round, theirs: Round) -> Times:
         """Median seconds of both, in turn."""
-        return compare(ours, theirs, device=self.device, seconds=self.seconds, least_runs=self.least_runs)
+        return compare(
+            ours,
+            theirs,
+            device=self.device,
+            seconds=self.seconds,
+            least_runs=self.least_runs,
+            warm_ups=_WARM_UPS,
+        )
 
     def speedup(self, ratio: str, setting: Setting, goal: float, peer: str, times: Times) -> Result:
         """How many more pictures a second ours makes than the peer."""

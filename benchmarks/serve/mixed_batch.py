@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
 from safetensors.torch import load_file
@@ -34,11 +34,12 @@ class MixedBatchPeer:
         self._pipeline, self._requests = pipeline, requests
         first, *others = dict.fromkeys(lora for request in requests for lora in request.loras)
         config = LoraConfig(r=rank, lora_alpha=rank, target_modules=_TARGETS)
-        self._unet = cast(Any, get_peft_model(pipeline.pipe.unet, config, adapter_name=first.name))
+        wrap: Any = get_peft_model  # its type is that of another wrapper's layers
+        self._unet: Any = wrap(pipeline.pipe.unet, config, adapter_name=first.name)
         for lora in others:
             self._unet.add_adapter(lora.name, config)
         for lora in (first, *others):
-            self._load(lora)
+            self._fill(lora)
         for row, request in enumerate(requests):
             self._unet.base_model.add_weighted_adapter(
                 [lora.name for lora in request.loras], request.weights, f"row{row}", combination_type="cat"
@@ -51,7 +52,7 @@ class MixedBatchPeer:
         """All at once."""
         return self._pipeline.pictures(self._requests, self._predict)
 
-    def _load(self, lora: LoraOnDisk) -> None:
+    def _fill(self, lora: LoraOnDisk) -> None:
         weights = {
             f"base_model.model.{key.removeprefix('unet.')}": weight
             for key, weight in load_file(lora.diffusers).items()
