@@ -11,11 +11,14 @@ import functools
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import CancelledError
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeVar, overload
 
 P = ParamSpec("P")
 R = TypeVar("R")
 G = TypeVar("G")
+
+_CLEANING_SECONDS: Final = 10.0
+_POLL_SECONDS: Final = 0.01
 
 
 class LoopThread:
@@ -57,9 +60,8 @@ class LoopThread:
                     return
                 yield item
         finally:
-            close = getattr(source, "aclose", None)
-            if close is not None and self.running:
-                self.run(close())
+            if self.running:
+                self.run(_close(source))
 
     def close(self) -> None:
         """Cancels what still runs and ends the thread."""
@@ -71,6 +73,15 @@ class LoopThread:
 
 async def _next(source: AsyncIterator[R]) -> R:
     return await anext(source)
+
+
+async def _close(source: Any) -> None:
+    """Ends a generator; one that was interrupted (Ctrl-C) is first let clean up, which may take a moment."""
+    async with asyncio.timeout(_CLEANING_SECONDS):
+        while getattr(source, "ag_running", False):  # noqa: ASYNC110 - a generator tells nobody when it rests
+            await asyncio.sleep(_POLL_SECONDS)
+    if hasattr(source, "aclose"):
+        await source.aclose()
 
 
 async def _cancel_others() -> None:

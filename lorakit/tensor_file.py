@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,9 +28,10 @@ def read_tensors(path: Path, header: SafetensorsHeader) -> dict[str, Tensor]:
             raise LoraFormatError(f"tensors of {entry.dtype} are not read", file=path.name, key=entry.name)
     # Not zeroed first, as a bytearray would be.
     data = torch.empty(header.total_size - header.data_offset, dtype=torch.uint8)
+    buffer: Any = data.numpy()  # which is one, though Python 3.11 has no type for it
     with path.open("rb") as stream:
         stream.seek(header.data_offset)
-        if stream.readinto(data.numpy()) != len(data):
+        if stream.readinto(buffer) != len(data):
             raise LoraFormatError("is truncated", file=path.name)
     return dict(_views(data, entries, path.name))
 

@@ -17,6 +17,7 @@ from services.inference.domain_jobs import BaseRef, EngineEvent, ImageJob, LoraF
 from services.inference.engine.bases import Bases
 from services.inference.engine.batch import DenoisingBatch
 from services.inference.engine.preparation import Preparation
+from services.inference.engine.safety import NoSafetyChecker
 from services.inference.engine.stacks import Stacks
 from services.inference.engine.texts import Texts
 from services.inference.engine_messages import Failure
@@ -40,16 +41,20 @@ class OurEngine:
         lora_memory_bytes: int = LORA_MEMORY_BYTES,
         compiled: bool = False,
     ) -> None:
-        bases = Bases(torch.device(device), getattr(torch, precision), 1)
+        bases = Bases(
+            torch.device(device),
+            getattr(torch, precision),
+            1,
+            compile_backend="inductor" if compiled else "",
+        )
         self._base = bases.preload(str(directory))
-        if compiled:
-            self._base.model.unet.compile()
         # Half for files, half for folded stacks.
         self._stacks = Stacks(lora_memory_bytes // 2, lora_memory_bytes // 2)
         self._batch = DenoisingBatch(
             Preparation(bases, self._stacks, Texts(_TEXT_MEMORY_BYTES)),
             max_rows=max_rows,
             max_row_bytes=free_bytes(self._base.model.device),
+            safety=NoSafetyChecker(),
             emit=self._take,
             finish=self._end,
         )

@@ -133,12 +133,22 @@ class DiffusionBase(ABC):
         timesteps_B: torch.Tensor,
         texts: EncodedTexts,
         time_ids_B6: torch.Tensor,
+        *,
+        tokens_BN: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """What the UNet says, [B, C, H, W]; only families with micro-conditioning see `time_ids_B6`."""
+        """What the UNet says, [B, C, H, W]; only families with micro-conditioning see `time_ids_B6`.
+
+        Where `tokens_BN` is false, the texts' context is no token, and is not attended to.
+        """
         pooled_BP = texts.pooled_BP
         added = None if pooled_BP is None else {"text_embeds": pooled_BP, "time_ids": time_ids_B6}
         predicted_BCHW: torch.Tensor = self.unet(
-            z_BCHW, timesteps_B, texts.context_BND, added_cond_kwargs=added, return_dict=False
+            z_BCHW,
+            timesteps_B,
+            texts.context_BND,
+            encoder_attention_mask=tokens_BN,
+            added_cond_kwargs=added,
+            return_dict=False,
         )[0]
         return predicted_BCHW
 

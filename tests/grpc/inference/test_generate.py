@@ -157,13 +157,6 @@ async def test_an_unknown_brand_is_not_found(inference: Inference, fields: dict[
     assert "brands/nobody" in refusal.message
 
 
-async def test_what_is_not_offered_says_so(inference: Inference) -> None:
-    request = inference_pb2.GenerateTextRequest(parent="brands/acme", prompt="a fox")
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await anext(aiter(inference.stub.GenerateText(request)))
-    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
-
-
 async def test_an_unknown_base_model_is_not_found(inference: Inference) -> None:
     refusal = await refused(inference, base_model="baseModels/nothing")
     assert refusal.code is grpc.StatusCode.NOT_FOUND
@@ -245,8 +238,8 @@ async def test_capacity_tells_bases_caches_and_samplers(inference: Inference) ->
     capacity = await inference.stub.GetCapacity(inference_pb2.GetCapacityRequest())
     assert capacity.engine_ready
     assert [(base.sha256, base.default) for base in capacity.bases] == [(inference.base.sha256, True)]
-    assert {cache.level for cache in capacity.caches} == {"disk", "memory", "device", "text_embeddings"}
-    assert all(cache.used_bytes > 0 for cache in capacity.caches)
+    used = {cache.level for cache in capacity.caches if cache.used_bytes > 0}
+    assert used == {"disk", "memory", "device", "text_embeddings"}
     assert len(capacity.samplers) == 4
     scraped = generate_latest(inference.app.metrics.registry).decode()
     for name in (

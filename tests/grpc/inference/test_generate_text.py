@@ -315,3 +315,24 @@ async def test_an_engine_that_dies_is_told_of_and_comes_back(texts: Texts) -> No
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
     await texts.engine_ready()
     assert (await texts.generate()).messages[-1].HasField("finished")
+
+
+async def test_a_stack_of_texts_is_exported_for_peft(texts: Texts) -> None:
+    stack = [
+        inference_pb2.StackEntry(reference="voice", weight=0.5),
+        inference_pb2.StackEntry(reference="shout"),
+    ]
+    request = inference_pb2.ExportStackRequest(parent="brands/acme", stack=stack)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await anext(aiter(texts.stub.ExportStack(request)))
+    # What names no base is for pictures.
+    assert "base" in read_refusal(caught.value).message
+    request.base_model = "baseModels/words"
+    chunks = [chunk async for chunk in texts.stub.ExportStack(request)]
+    assert chunks[0].file_name == "adapter_model.safetensors"
+    data = b"".join(chunk.data for chunk in chunks)
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    config = json.loads(header["__metadata__"]["lora_adapter_metadata"])
+    assert (config["peft_type"], config["base_model_name_or_path"]) == ("LORA", "baseModels/words")
+    assert config["r"] == 12
+    assert any(name.endswith("lora_A.weight") for name in header)

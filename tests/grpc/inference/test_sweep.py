@@ -6,6 +6,8 @@ import asyncio
 import hashlib
 import io
 from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -13,12 +15,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import brandloom
 from brandloom.api.inference.v1 import inference_pb2
 from brandloom.api.registry.v1 import registry_pb2, resources_pb2
 from lorakit.picture_metadata import parse_infotext, parse_record, read_png
 from tests.fixtures.tiny_loras import write_lora
 from tests.grpc.inference.harness import Inference
-from tests.grpc.registry.harness import Refusal, read_refusal
+from tests.grpc.registry.harness import TOKEN, Refusal, read_refusal
 from tests.waiting import until
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
@@ -236,3 +239,48 @@ async def test_a_sweep_shares_the_engine_with_others(inference: Inference) -> No
     answer = await inference.generate(prompt="a hat")
     assert answer.images
     assert len((await running).cells) == 24
+
+
+async def test_the_client_sweeps_exports_pins_and_makes_batches(inference: Inference, tmp_path: Path) -> None:
+    async with brandloom.connect_async(
+        inference=f"127.0.0.1:{inference.port}", registry=f"127.0.0.1:{inference.registry.port}", token=TOKEN
+    ) as client:
+        events = [
+            event
+            async for event in client.images.sweep(
+                "acme", ["a fox", "a hat"], seeds=[1, 2], weights=[0.5, 1], stack=["hero@prod:0.8"], steps=2
+            )
+        ]
+        cells = [event for event in events if isinstance(event, brandloom.SweepCell)]
+        assert len(cells) == 8
+        assert isinstance(events[-1], brandloom.SweepSheet)
+        assert pixels(events[-1].png).ndim == 3
+        file = await client.stacks.export("acme", ["hero:0.8", "neon:0.3:0.5"], tmp_path)
+        assert file.name == "hero+neon.safetensors"
+        stack = ["hero:0.8:steps=0-50%", "neon:box=0,0,50%,1"]
+        pin = await client.stacks.pin("acme", ["hero:0.8"], time_to_live=timedelta(minutes=5))
+        assert pin.expire_time is not None
+        now = await client.images.capacity()
+        assert [kept.parent for kept in now.pins] == ["brands/acme"]
+        gone = await client.stacks.pin("acme", ["hero:0.8"], time_to_live=timedelta(0))
+        assert gone.expire_time is None
+        # The queue takes two requests: most of these are told when to come back, and do.
+        prompts = [f"a fox number {number}" for number in range(24)]
+        made = [
+            result
+            async for result in client.images.batch(
+                "acme", prompts, tmp_path / "batch", in_flight=12, stack=stack, steps=2, seed=5
+            )
+        ]
+        assert [result.error for result in made] == [None] * 24
+        assert {used.version for result in made for used in result.stack} == {
+            "brands/acme/loras/hero/versions/1",
+            "brands/acme/loras/neon/versions/1",
+        }
+        again = [
+            result
+            async for result in client.images.batch(
+                "acme", [*prompts, "one more"], tmp_path / "batch", stack=stack, steps=2, seed=5
+            )
+        ]
+        assert [result.made_before for result in again] == [True] * 24 + [False]

@@ -66,7 +66,7 @@ def test_switch_is_the_stock_pipeline_with_one_adapter_after_another(world: Stoc
 
 def scores(world: StockWorld, job: ImageJob, row: SamplingRow) -> torch.Tensor:
     """What the stock pipeline's models say for a row's next step with a job's stack, guided."""
-    world._set_weights(job, None)
+    world.set_weights(job)
     pipeline = world.pipeline
     with torch.inference_mode():
         prompt, negative = pipeline.encode_prompt(job.prompt, "cpu", 1, True, job.negative_prompt)

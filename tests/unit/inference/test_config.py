@@ -54,3 +54,31 @@ def test_all_faults_are_reported_together(tmp_path: Path) -> None:
             }
         )
     assert len(caught.value.faults) == 4
+
+
+def test_stacks_to_load_at_the_start(tmp_path: Path) -> None:
+    written = " acme: <lora:hero:0.6> <lora:neon>;; globex : <lora:acme/city@prod:0.5:1> ; "
+    config = read_config({"BRANDLOOM_HOME": str(tmp_path), "BRANDLOOM_INFERENCE_WARM": written})
+    assert [(pin.brand, pin.tags) for pin in config.warm] == [
+        ("acme", "<lora:hero:0.6> <lora:neon>"),
+        ("globex", "<lora:acme/city@prod:0.5:1>"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "acme",
+        "acme: hero",
+        "acme: <lora:hero> a fox",
+        "Acme: <lora:hero>",
+        "<lora:hero>",
+        "acme: <lora:hero:x>",
+    ],
+)
+def test_stacks_that_cannot_be_read_are_told(tmp_path: Path, written: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_config({"BRANDLOOM_HOME": str(tmp_path), "BRANDLOOM_INFERENCE_WARM": f"ok: <lora:a>; {written}"})
+    (fault,) = caught.value.faults
+    assert fault.startswith("BRANDLOOM_INFERENCE_WARM ")
+    assert repr(written) in fault

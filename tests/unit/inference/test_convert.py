@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from brandloom.api.inference.v1 import inference_pb2
@@ -10,6 +13,7 @@ from services.inference import convert
 from services.inference.domain import Limits, Sampler, StackEntry
 from services.inference.domain_capacity import CacheUsage, Capacity, LoadedBase
 from services.inference.domain_jobs import Picture, Progress, Queued, UsedLora
+from services.inference.domain_pins import PinnedStack
 
 
 def test_what_is_left_out_gets_its_default() -> None:
@@ -99,3 +103,21 @@ def test_capacity_becomes_a_message() -> None:
     assert message.bases[0].default
     assert (message.caches[0].level, message.caches[0].hits, message.caches[0].misses) == ("disk", 3, 4)
     assert len(message.samplers) == 4
+
+
+def test_pins_come_and_go_with_their_times() -> None:
+    message = inference_pb2.PinStackRequest(
+        parent="brands/acme",
+        stack=[inference_pb2.StackEntry(reference="hero", weight=0.5)],
+        time_to_live=timedelta(minutes=1.5),
+    )
+    request = convert.pin_request(message)
+    assert (request.brand, request.base_model, request.time_to_live_seconds) == ("acme", "", 90.0)
+    assert request.stack == (StackEntry(reference="hero", weight=0.5, text_encoder_weight=0.5),)
+    assert convert.pin_request(inference_pb2.PinStackRequest(parent="brands/acme")).time_to_live_seconds == 0
+    used = UsedLora(reference="hero", version="v", sha256="ab", text_encoder_weight=0.5, weight=0.5)
+    moment = datetime(2026, 5, 1, tzinfo=UTC)
+    pinned = PinnedStack(brand="acme", stack=(used,), base_model_sha256="cd", expire_time=moment)
+    answer = convert.pin_response(pinned)
+    assert (answer.expire_time.ToDatetime(UTC), answer.stack[0].sha256) == (moment, "ab")
+    assert not convert.pin_response(replace(pinned, expire_time=None)).HasField("expire_time")

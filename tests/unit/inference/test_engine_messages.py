@@ -79,6 +79,12 @@ def test_an_event_comes_out_as_it_went_in(event: messages.EngineEvent) -> None:
     assert messages.decode_event(message, body) == event
 
 
+def test_a_pin_is_a_job_of_another_kind() -> None:
+    message, body = unpack(messages.encode_frame(*messages.encode_job(JOB, messages.PIN)))
+    assert message["type"] == messages.PIN != messages.GENERATE
+    assert messages.decode_job(message, body) == JOB
+
+
 @pytest.mark.parametrize("text", [b"", b"[]", b"{", b"{}", b'{"type": 3}', b"\xff", b"\x80\x04N."])
 def test_what_is_no_message_is_refused(text: bytes) -> None:
     with pytest.raises(messages.FrameError):

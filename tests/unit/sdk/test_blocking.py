@@ -125,6 +125,27 @@ def test_an_interrupted_wait_cancels_the_work() -> None:
     loop.close()
 
 
+def test_an_interrupted_iteration_lets_its_source_clean_up() -> None:
+    cleaned: list[bool] = []
+
+    async def numbers() -> AsyncIterator[int]:
+        yield 1
+        try:
+            await asyncio.sleep(60)
+            yield 2
+        finally:
+            await asyncio.sleep(0.05)
+            cleaned.append(True)
+
+    loop = LoopThread()
+    with pytest.raises(KeyboardInterrupt):
+        for number in loop.iterate(numbers()):
+            assert number == 1
+            threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    assert cleaned == [True]
+    loop.close()
+
+
 def test_closing_twice_is_harmless_and_leaves_no_thread() -> None:
     client = _client.Client(settings())
     client.close()
