@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
 from safetensors.torch import load_file
@@ -32,10 +32,13 @@ class MixedBatchPeer:
 
     def __init__(self, pipeline: StockPipeline, requests: Sequence[StackRequest], rank: int) -> None:
         self._pipeline, self._requests = pipeline, requests
-        loras = dict.fromkeys(lora for request in requests for lora in request.loras)
-        self._unet: Any = None
-        for lora in loras:
-            self._load(lora, rank)
+        first, *others = dict.fromkeys(lora for request in requests for lora in request.loras)
+        config = LoraConfig(r=rank, lora_alpha=rank, target_modules=_TARGETS)
+        self._unet = cast(Any, get_peft_model(pipeline.pipe.unet, config, adapter_name=first.name))
+        for lora in others:
+            self._unet.add_adapter(lora.name, config)
+        for lora in (first, *others):
+            self._load(lora)
         for row, request in enumerate(requests):
             self._unet.base_model.add_weighted_adapter(
                 [lora.name for lora in request.loras], request.weights, f"row{row}", combination_type="cat"
@@ -48,12 +51,7 @@ class MixedBatchPeer:
         """All at once."""
         return self._pipeline.pictures(self._requests, self._predict)
 
-    def _load(self, lora: LoraOnDisk, rank: int) -> None:
-        config = LoraConfig(r=rank, lora_alpha=rank, target_modules=_TARGETS)
-        if self._unet is None:
-            self._unet = get_peft_model(self._pipeline.pipe.unet, config, adapter_name=lora.name)
-        else:
-            self._unet.add_adapter(lora.name, config)
+    def _load(self, lora: LoraOnDisk) -> None:
         weights = {
             f"base_model.model.{key.removeprefix('unet.')}": weight
             for key, weight in load_file(lora.diffusers).items()

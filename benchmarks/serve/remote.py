@@ -43,7 +43,8 @@ def results(bench: Bench) -> Iterator[Result]:
             _service(bench, setting, threads) as addresses,
             asyncio.Runner() as runner,
         ):
-            client = brandloom.connect_async(home=addresses.pop("home"), **addresses)
+            home = addresses.pop("home")
+            client = brandloom.connect_async(home=home, **addresses)  # type: ignore[arg-type]
             runner.run(_fill(client, bench, setting, pool))
             times = bench.compare(
                 lambda runner=runner, client=client, requests=requests: runner.run(  # type: ignore[misc]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -34,14 +35,38 @@ class Candidate(Protocol):
 C = TypeVar("C", bound=Candidate)
 
 
-def next_candidate(candidates: Iterable[C], rows_of_brands: Mapping[str, int]) -> C:
-    """Of the brand with the fewest rows; in it of the largest priority, then of the job with the fewest rows
-    (so that a request for many pictures holds up no other), then who came first.
-    """
-    return min(
-        candidates,
-        key=lambda job: (rows_of_brands.get(job.brand, 0), -job.priority, job.active, job.arrival),
-    )
+class Turns:
+    """Remembers which brand was served when."""
+
+    def __init__(self) -> None:
+        self._served: dict[str, int] = {}
+        self._count = itertools.count(1)
+
+    def next(self, candidates: Iterable[C], rows_of_brands: Mapping[str, int]) -> C | None:
+        """Of the brand with the fewest rows, or of those with as few the one served longest ago; in it of the
+        largest priority, then of the job with the fewest rows (so that a request for many pictures holds up
+        no other), then who came first. None if there is no candidate.
+        """
+        waiting = list(candidates)
+        oldest: dict[str, int] = {}
+        for job in waiting:
+            oldest[job.brand] = min(job.arrival, oldest.get(job.brand, job.arrival))
+        return min(
+            waiting,
+            key=lambda job: (
+                rows_of_brands.get(job.brand, 0),
+                self._served.get(job.brand, 0),
+                oldest[job.brand],
+                -job.priority,
+                job.active,
+                job.arrival,
+            ),
+            default=None,
+        )
+
+    def serve(self, brand: str) -> None:
+        """It has got a row."""
+        self._served[brand] = next(self._count)
 
 
 @dataclass(slots=True)

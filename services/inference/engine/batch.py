@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from services.inference.domain_jobs import EngineEvent, ImageJob, Preview, Progress, RawPicture
-from services.inference.engine.admission import Room, next_candidate
+from services.inference.engine.admission import Room, Turns
 from services.inference.engine.bucket import Bucket
 from services.inference.engine.decoding import Decoder
 from services.inference.engine.errors import first_line, internal_failure
@@ -64,6 +64,7 @@ class DenoisingBatch:
         self._buckets: dict[BucketKey, Bucket] = {}
         self.row_bytes: dict[BucketKey, int] = {}
         """What a forward row takes at its peak, once one has been through."""
+        self._turns = Turns()
         self._arrivals = itertools.count()
         self._step_seconds = 0.0
 
@@ -164,9 +165,9 @@ class DenoisingBatch:
         rows.update(entry.brand for entry in ahead)
         waiting = [entry for entry in self._jobs.values() if not entry.preparing]
         for _ in range(max(self._max_rows, LEAST_PREPARED) - len(ahead)):
-            if not waiting:
+            entry = self._turns.next(waiting, rows)
+            if entry is None:
                 return
-            entry = next_candidate(waiting, rows)
             waiting.remove(entry)
             rows[entry.brand] += 1
             entry.preparing = True
@@ -180,8 +181,7 @@ class DenoisingBatch:
                 of_row = self._prepared(row)
                 room.take(of_row.branches, of_row.forward_rows * self.row_bytes.get(key, 0))
         rows = self._rows_of_brands()
-        while waiting := [entry for entry in self._jobs.values() if entry.waits]:
-            entry = next_candidate(waiting, rows)
+        while entry := self._turns.next((job for job in self._jobs.values() if job.waits), rows):
             prepared = entry.prepared
             assert prepared is not None
             key = prepared.bucket_key
@@ -202,6 +202,7 @@ class DenoisingBatch:
             self._buckets[prepared.bucket_key] = bucket
         if entry.joined == 0:
             self._emit(entry.job.job_id, prepared.started())
+        self._turns.serve(entry.brand)
         bucket.join(prepared.row(entry.joined))
         entry.joined += 1
         entry.active += 1

@@ -5,21 +5,22 @@ Whatever goes wrong with a job's own inputs fails that job alone.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import torch
 
 from services.inference.domain_texts import TextEngineEvent, TextJob, TextPiece, TextStarted
+from services.inference.engine.admission import Turns
 from services.inference.engine.errors import JobError, internal_failure
 from services.inference.engine.text_batch import Scored, TextBatch
 from services.inference.engine.text_preparation import PreparedText, TextPreparation
-from services.inference.engine.text_queue import next_in_turn
 from services.inference.engine.text_rows import TextRow
 from services.inference.engine.text_sampling import finite_rows
 from services.inference.engine_messages import Failure
@@ -45,9 +46,22 @@ class TextFigures:
 @dataclass(slots=True, eq=False)
 class _Job:
     job: TextJob
+    arrival: int
     preparing: Future[PreparedText] | None = None
     prepared: PreparedText | None = None
     row: TextRow | None = None
+
+    @property
+    def brand(self) -> str:
+        return self.job.brand
+
+    @property
+    def priority(self) -> int:
+        return self.job.priority
+
+    @property
+    def active(self) -> int:
+        return 0 if self.row is None else 1
 
 
 @dataclass(slots=True)
@@ -69,6 +83,8 @@ class TextLoop:
         default_factory=lambda: ThreadPoolExecutor(PREPARING_THREADS, thread_name_prefix="prepare-text")
     )
     _tokens: Counter[str] = field(default_factory=Counter)
+    _turns: Turns = field(default_factory=Turns)
+    _arrivals: Iterator[int] = field(default_factory=itertools.count)
 
     @property
     def active_rows(self) -> int:
@@ -87,7 +103,7 @@ class TextLoop:
 
     def submit(self, job: TextJob) -> None:
         """Queue a job."""
-        self._jobs[job.job_id] = _Job(job)
+        self._jobs[job.job_id] = _Job(job, next(self._arrivals))
 
     def cancel(self, job_id: str) -> None:
         """Forget a job and its row; unknown ones are fine, for it may just have ended."""
@@ -134,7 +150,7 @@ class TextLoop:
                 and entry.prepared is None
                 and busy[entry.job.base.sha256] < PREPARING_OF_ONE_BASE
             )
-            chosen = next_in_turn(waiting, _job_of, self._rows_of_brand(prepared_too=True))
+            chosen = self._turns.next(waiting, self._rows_of_brand(prepared_too=True))
             if chosen is None:
                 return
             chosen.preparing = self._threads.submit(self.preparation.prepare, chosen.job)
@@ -158,7 +174,7 @@ class TextLoop:
         """
         while self.active_rows < self.max_rows:
             waiting = (entry for entry in self._jobs.values() if entry.prepared and entry.row is None)
-            entry = next_in_turn(waiting, _job_of, self._rows_of_brand())
+            entry = self._turns.next(waiting, self._rows_of_brand())
             if entry is None or entry.prepared is None or not self._has_room(entry.prepared):
                 return
             batch = self._batches.get(entry.prepared.base.sha256)
@@ -171,6 +187,7 @@ class TextLoop:
                 _log.exception("a text could not join")
                 self._fail(entry.job.job_id, internal_failure(f"no room for the text: {_first_line(error)}"))
                 continue
+            self._turns.serve(entry.brand)
             entry.row = row
             self.emit(entry.job.job_id, TextStarted(prompt_tokens=len(entry.prepared.prompt_ids)))
 
@@ -257,10 +274,6 @@ class TextLoop:
             if not self._batches[sha256].rows:
                 del self._batches[sha256]
         return entry is not None
-
-
-def _job_of(entry: _Job) -> TextJob:
-    return entry.job
 
 
 def _not_finite() -> JobError:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.inference.engine.admission import Room, next_candidate
+from services.inference.engine.admission import Room, Turns
 
 
 @dataclass(slots=True)
@@ -25,9 +25,10 @@ class Waiting:
 def served(jobs: list[Waiting], rows: int) -> list[Waiting]:
     """Who gets so many rows, when none leaves."""
     brands: Counter[str] = Counter()
+    turns = Turns()
     order: list[Waiting] = []
-    while len(order) < rows and (waiting := [job for job in jobs if job.active < job.wanted]):
-        job = next_candidate(waiting, brands)
+    while len(order) < rows and (job := turns.next((job for job in jobs if job.active < job.wanted), brands)):
+        turns.serve(job.brand)
         job.active += 1
         brands[job.brand] += 1
         order.append(job)
@@ -46,6 +47,17 @@ def test_priority_decides_within_a_brand_and_not_between_brands() -> None:
     low, high = Waiting("acme", priority=-5, arrival=0), Waiting("acme", priority=5, arrival=1)
     other = Waiting("other", priority=-100, arrival=2)
     assert served([low, high, other], 3) == [high, other, low]
+
+
+def test_brands_take_turns_where_there_is_one_row_only() -> None:
+    """Nobody has a row when the next one is free: who was served longest ago comes next."""
+    waiting = [Waiting("flood", arrival=number) for number in range(5)] + [Waiting("other", arrival=9)]
+    turns, order = Turns(), []
+    while job := turns.next(waiting, {}):
+        turns.serve(job.brand)
+        waiting.remove(job)
+        order.append(job.brand)
+    assert order == ["flood", "other", "flood", "flood", "flood", "flood"]
 
 
 def test_a_request_for_many_pictures_holds_up_no_other() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from services.inference.domain_jobs import BaseRef
 from services.inference.domain_texts import ChatMessage, FinishReason, TextPiece, TextStarted
 from services.inference.engine import text_batch, text_stacks
 from services.inference.engine.text_batch import TextBatch
-from services.inference.engine.text_queue import next_in_turn
 from tests.fixtures.text_loop import TextHarness
 from tests.fixtures.tiny_lm import save_tiny_lm
 
@@ -174,21 +172,6 @@ def test_keys_and_values_stay_within_their_budget(directory: Path) -> None:
     assert (failure.reason, failure.field) == ("TEXT_TOO_LONG", "max_tokens")
     assert str(64 * token_bytes) in failure.message
     assert small.ends["fits"] is None
-
-
-def test_brands_take_turns_and_priorities_count_within_one(harness: TextHarness) -> None:
-    jobs = [harness.job(f"a{index}", priority=index % 2) for index in range(3)]
-    jobs.append(harness.job("b0", brand="other", priority=-5))
-    rows: Counter[str] = Counter()
-    order = []
-    while jobs:
-        chosen = next_in_turn(jobs, lambda job: job, rows)
-        assert chosen is not None
-        jobs.remove(chosen)
-        rows[chosen.brand] += 1
-        order.append(chosen.job_id)
-    assert order == ["a1", "b0", "a0", "a2"]
-    assert next_in_turn(jobs, lambda job: job, rows) is None
 
 
 def test_one_brand_cannot_keep_another_waiting(directory: Path) -> None:
