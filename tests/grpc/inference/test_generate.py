@@ -157,6 +157,13 @@ async def test_an_unknown_brand_is_not_found(inference: Inference, fields: dict[
     assert "brands/nobody" in refusal.message
 
 
+async def test_texts_need_a_base_where_there_is_no_default(inference: Inference) -> None:
+    request = inference_pb2.GenerateTextRequest(parent="brands/acme", prompt="a fox")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await anext(aiter(inference.stub.GenerateText(request)))
+    assert list(read_refusal(caught.value).fields) == ["base_model"]
+
+
 async def test_an_unknown_base_model_is_not_found(inference: Inference) -> None:
     refusal = await refused(inference, base_model="baseModels/nothing")
     assert refusal.code is grpc.StatusCode.NOT_FOUND

@@ -54,7 +54,8 @@ def test_the_services_take_their_settings(service: str, tmp_path: Path) -> None:
     settings = {name: str(value) for name, value in COMPOSE[service]["environment"].items()}
     # The models' folder is there in the container only.
     settings = {name: value.replace("/models/", f"{tmp_path}/") for name, value in settings.items()}
-    (tmp_path / "sd-tiny").mkdir()
+    for name in ("sd-tiny", "llama-tiny"):
+        (tmp_path / name).mkdir()
     READERS[service]({"BRANDLOOM_HOME": str(tmp_path), **settings})
 
 
