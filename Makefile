@@ -41,8 +41,8 @@ test-servers: ## Install the servers that tests use, where apt can (an S3 gatewa
 	@bash tests/servers/install.sh
 
 .PHONY: test
-test: $(INSTALLED) test-servers ## Run the everyday tests.
-	$(BIN)/python -m pytest
+test: $(INSTALLED) test-servers ## Run the everyday tests, as many files at a time as there are cores (four at most).
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 .PHONY: test-slow
 test-slow: $(INSTALLED) test-servers ## Run the longer tests too.

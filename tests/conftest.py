@@ -10,6 +10,9 @@ from hypothesis import HealthCheck, settings
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# Tests run beside one another, and so do the services that they start: threads beyond the cores that are
+# idle make every step many times slower.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A busy machine is slow, which is no fault of the code: only what a test asserts may fail it.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
