@@ -35,13 +35,18 @@ C = TypeVar("C", bound=Candidate)
 
 
 def next_candidate(candidates: Iterable[C], rows_of_brands: Mapping[str, int]) -> C:
-    """Of the brand with the fewest rows; in it of the largest priority, then of the job with the fewest rows
-    (so that a request for many pictures holds up no other), then who came first.
+    """Of the brand with the fewest rows, then of the one that waits longest; in it of the largest priority,
+    then of the job with the fewest rows (so that a request for many pictures holds up no other), then who
+    came first.
     """
-    return min(
-        candidates,
-        key=lambda job: (rows_of_brands.get(job.brand, 0), -job.priority, job.active, job.arrival),
+    brands: dict[str, list[C]] = {}
+    for job in candidates:
+        brands.setdefault(job.brand, []).append(job)
+    brand = min(
+        brands,
+        key=lambda name: (rows_of_brands.get(name, 0), min(job.arrival for job in brands[name])),
     )
+    return min(brands[brand], key=lambda job: (-job.priority, job.active, job.arrival))
 
 
 @dataclass(slots=True)

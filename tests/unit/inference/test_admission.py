@@ -48,6 +48,11 @@ def test_priority_decides_within_a_brand_and_not_between_brands() -> None:
     assert served([low, high, other], 3) == [high, other, low]
 
 
+def test_no_brand_comes_first_for_its_priorities() -> None:
+    patient, pushing = Waiting("patient", priority=-100, arrival=0), Waiting("pushing", priority=100, arrival=1)
+    assert served([pushing, patient], 1) == [patient]
+
+
 def test_a_request_for_many_pictures_holds_up_no_other() -> None:
     many, one = Waiting("acme", wanted=50, arrival=0), Waiting("acme", arrival=1)
     assert served([many, one], 2) == [many, one]
