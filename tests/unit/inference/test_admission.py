@@ -49,7 +49,10 @@ def test_priority_decides_within_a_brand_and_not_between_brands() -> None:
 
 
 def test_no_brand_comes_first_for_its_priorities() -> None:
-    patient, pushing = Waiting("patient", priority=-100, arrival=0), Waiting("pushing", priority=100, arrival=1)
+    patient, pushing = (
+        Waiting("patient", priority=-100, arrival=0),
+        Waiting("pushing", priority=100, arrival=1),
+    )
     assert served([pushing, patient], 1) == [patient]
 
 
