@@ -28,7 +28,7 @@ Decoded = Callable[[BatchRow, RawPicture | Failure], None]
 """Told of every row, from the decoder's thread."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Finished:
     base: LoadedBase
     row: BatchRow

@@ -30,6 +30,7 @@ from services.inference.engine import decoding
 from services.inference.engine.bases import Bases
 from services.inference.engine.batch import UNDECODED
 from services.inference.engine.bucket import Bucket
+from services.inference.engine.errors import JobError
 from services.inference.engine.preparation import Preparation
 from services.inference.engine.stacks import Stacks
 from tests.fixtures.picture_engine import PictureEngine
@@ -386,3 +387,14 @@ def test_a_picture_that_cannot_be_written_fails_its_own_job_alone(
     assert failure is not None
     assert failure.reason == "ENGINE_DECODE_FAILED"
     assert harness.ends["b"] is None
+
+
+def test_a_stack_too_large_to_keep_is_not_pinned(
+    directory: Path, base: sd15.BaseModel, tmp_path: Path
+) -> None:
+    lora = lora_file(write_lora(base, tmp_path / "hero.safetensors", seed=1))
+    with Harness(directory, base.sha256, lora_bytes=1) as harness:
+        loaded = harness.preparation.bases.get(harness.job("x").base)
+        with pytest.raises(JobError) as caught:
+            harness.preparation.stacks.pin("pin", (lora,), loaded)
+    assert caught.value.failure.reason == "PINS_TOO_LARGE"
