@@ -18,6 +18,8 @@ MAX_CHARACTERS = 250_000
 MAX_STOPS = 16
 MAX_STOP_LENGTH = 100
 """Characters."""
+LEAST_DIVISOR = 1e-6
+"""Scores divided by less are no numbers any more."""
 USER = "user"
 ROLES = ("system", USER, "assistant")
 
@@ -153,18 +155,14 @@ def _faults_of_prompt(prompt: str, messages: Sequence[ChatMessage]) -> Sequence[
 def _faults_of_sampling(sampling: Sampling) -> Sequence[FieldViolation]:
     faults = [
         *_outside("max_tokens", sampling.max_tokens, 1, MAX_TOKENS),
-        *_outside("temperature", sampling.temperature, 0, 10),
         *_outside("min_p", sampling.min_p, 0, 1),
         *_outside("top_k", sampling.top_k, 0, 2**31 - 1),
     ]
+    if sampling.temperature != 0:
+        faults += _outside("temperature", sampling.temperature, LEAST_DIVISOR, 10, unit=" or 0")
     if not 0 < sampling.top_p <= 1:
         faults.append(FieldViolation("top_p", f"must be above 0 and at most 1, not {sampling.top_p}"))
-    if not 0 < sampling.repetition_penalty <= 10:
-        faults.append(
-            FieldViolation(
-                "repetition_penalty", f"must be above 0 and at most 10, not {sampling.repetition_penalty}"
-            )
-        )
+    faults += _outside("repetition_penalty", sampling.repetition_penalty, LEAST_DIVISOR, 10)
     if len(sampling.stop) > MAX_STOPS:
         faults.append(FieldViolation("stop", f"at most {MAX_STOPS} are taken, not {len(sampling.stop)}"))
     for index, stop in enumerate(sampling.stop):

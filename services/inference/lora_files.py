@@ -20,6 +20,7 @@ from servicekit.artifacts.port import ArtifactStore
 from servicekit.errors import FailedPrecondition, Unavailable
 from services.inference.domain_capacity import CacheUsage
 
+DISK_RETRY_SECONDS = 1.0
 _NAME = re.compile(r"(?P<sha256>[0-9a-f]{64})\.safetensors\Z")
 
 
@@ -103,7 +104,7 @@ class DiskCache:
         stamp = _stamp(path)
         if stamp is None or await asyncio.to_thread(_digest, path) != sha256:
             self._sizes.pop(sha256, None)
-            await self._store.fetch(sha256, path)
+            await self._fetch(sha256, path)
             stamp = _stamp(path)
         if stamp is None:
             raise Unavailable("a LoRA file has gone from the cache", reason="CACHE_CHANGED")
@@ -112,8 +113,20 @@ class DiskCache:
         self._sizes.move_to_end(sha256)
         self._evict()
 
-    def _evict(self) -> None:
-        excess = sum(self._sizes.values()) - self._budget_bytes
+    async def _fetch(self, sha256: str, path: Path) -> None:
+        try:
+            await self._store.fetch(sha256, path)
+        except OSError as error:
+            # Full, most likely, with less room than the budget says: the next try finds what is not in use.
+            self._evict(budget_bytes=0)
+            raise Unavailable(
+                f"a LoRA file cannot be written to the cache: {error.strerror}",
+                reason="CACHE_DISK_FAULT",
+                retry_after_seconds=DISK_RETRY_SECONDS,
+            ) from error
+
+    def _evict(self, *, budget_bytes: int | None = None) -> None:
+        excess = sum(self._sizes.values()) - (self._budget_bytes if budget_bytes is None else budget_bytes)
         for sha256 in [digest for digest in self._sizes if self._leases[digest] == 0]:
             if excess <= 0:
                 return

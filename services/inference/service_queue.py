@@ -31,6 +31,22 @@ class _Line:
     left_at: deque[float] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
     promised_at: deque[float] = field(default_factory=deque)
     """When those are to come back who found no room and have not been due yet."""
+    empty_since: float = 0.0
+
+    def enter(self, now: float) -> None:
+        """One more waits."""
+        if self.waiting == 0:
+            # Time in which nobody waited says nothing of the line's speed.
+            self.left_at = deque(
+                (moment + now - self.empty_since for moment in self.left_at), maxlen=_REMEMBERED
+            )
+        self.waiting += 1
+
+    def leave(self, now: float) -> None:
+        """One less."""
+        self.waiting -= 1
+        self.left_at.append(now)
+        self.empty_since = now
 
     def retry_seconds(self, now: float, seconds_each: float) -> float:
         """When a place is free that nobody else has been promised, where one gets free every so often."""
@@ -108,11 +124,12 @@ class RequestQueue:
         if self._all.waiting >= self._limits.max_queued:
             raise self._full(self._all, f"{self._all.waiting} requests wait already", "all")
         self._last += 1
-        place = Place(brand, self._last, self._clock(), self)
+        now = self._clock()
+        place = Place(brand, self._last, now, self)
         self._brands[brand] = line
         self._places[place.number] = place
         for counted in (self._all, line):
-            counted.waiting += 1
+            counted.enter(now)
         self._meter.queue_changed(self._all.waiting, brand, line.waiting)
         return place
 
@@ -126,8 +143,7 @@ class RequestQueue:
         line = self._brands[place.brand]
         del self._places[place.number]
         for counted in (self._all, line):
-            counted.waiting -= 1
-            counted.left_at.append(now)
+            counted.leave(now)
         if line.waiting == 0:
             del self._brands[place.brand]
         self._meter.queue_changed(self._all.waiting, place.brand, line.waiting)

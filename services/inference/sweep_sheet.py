@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import math
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -241,10 +242,10 @@ def _wrapped(text: str, width: int, size: int) -> tuple[str, ...]:
 def _cut(line: str, width: float, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
     if font.getlength(line) <= width:
         return line
-    kept = line.removesuffix(" ...")
-    while kept and font.getlength(kept + "...") > width:
-        kept = kept[:-1]
-    return kept.rstrip() + "..."
+    text = line.removesuffix(" ...")
+    # Halved, not shortened letter by letter: a word may be as long as a prompt.
+    kept = bisect_right(range(1, len(text) + 1), width, key=lambda end: font.getlength(text[:end] + "..."))
+    return text[:kept].rstrip() + "..."
 
 
 @lru_cache(maxsize=64)

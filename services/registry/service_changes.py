@@ -27,9 +27,12 @@ class ChangeCases:
         self._poller: asyncio.Task[None] | None = None
         self._grown = asyncio.Condition()
         self._last = 0
+        self._restored = 0
+        """How often the log has become shorter: it is another one then."""
 
     async def open(self, brand_id: str, after: int) -> AsyncIterator[Change]:
-        """Changes with a larger number, then those to come, without end; negative: only those to come.
+        """Changes with a larger number, then those to come; negative: only those to come. It ends only when
+        another log takes the place of this one, as with a restored database: numbers then mean other things.
 
         An empty brand stands for all brands of the caller.
         """
@@ -38,8 +41,9 @@ class ChangeCases:
 
     async def _follow(self, brands: Brands, sent: int) -> AsyncIterator[Change]:
         self._enter()
+        restored = self._restored
         try:
-            while True:
+            while restored == self._restored:
                 seen = max(sent, await self._last_sequence())
                 while sent < seen:
                     async with self._store.snapshot() as records:
@@ -49,13 +53,13 @@ class ChangeCases:
                     last = batch[-1].sequence if batch else seen
                     # A short batch was the end of the log, at a moment when it held `seen` at least.
                     sent = last if len(batch) == BATCH else max(seen, last)
-                await self._wait_beyond(sent)
+                await self._wait_beyond(sent, restored)
         finally:
             self._leave()
 
-    async def _wait_beyond(self, sequence: int) -> None:
+    async def _wait_beyond(self, sequence: int, restored: int) -> None:
         async with self._grown:
-            await self._grown.wait_for(lambda: self._last > sequence)
+            await self._grown.wait_for(lambda: self._last > sequence or self._restored != restored)
 
     async def _last_sequence(self) -> int:
         async with self._store.snapshot() as records:
@@ -70,6 +74,7 @@ class ChangeCases:
                 last = self._last
             async with self._grown:
                 if last != self._last:
+                    self._restored += last < self._last
                     self._last = last
                     self._grown.notify_all()
             await asyncio.sleep(self._poll_seconds)

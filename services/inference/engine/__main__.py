@@ -133,6 +133,10 @@ class EngineProcess:
         except (FrameError, OSError) as error:
             _log.error("the service's socket is broken: %s", error)
             code = 1
+        except Exception:
+            # Deaf to the service it would keep its callers waiting; the service starts another.
+            _log.exception("a frame could not be heeded")
+            code = 1
         os._exit(code)
 
     def _emit(self, job_id: str, event: EngineEvent) -> None:

@@ -86,6 +86,9 @@ class Bases:
     """torch.compile's backend for the UNet; empty: it is not compiled."""
     _loaded: OrderedDict[str, LoadedBase] = field(default_factory=OrderedDict)
     _lock: Lock = field(default_factory=Lock)
+    """Guards the table."""
+    _loading: Lock = field(default_factory=Lock)
+    """Held while a model is loaded: there may be room for one only."""
 
     def loaded(self, ref: BaseRef) -> LoadedBase | None:
         """The base of that digest if it is here, now the one used last."""
@@ -100,18 +103,11 @@ class Bases:
 
         JobError if its files are missing, broken or of another digest.
         """
-        loaded = self.loaded(ref)
-        if loaded is None:
-            loaded = self._load(ref.source, ref.name, ref.path or ref.source)
-            if loaded.model.sha256 != ref.sha256:
-                raise JobError(
-                    f"the files of {ref.name} are not those it was registered with: they have the digest "
-                    f"{loaded.model.sha256}, not {ref.sha256}",
-                    reason="BASE_MODEL_CHANGED",
-                    metadata={"base_model": ref.name},
-                )
-            self._keep(loaded)
-        return loaded
+        found = self.loaded(ref)
+        if found is not None:
+            return found
+        with self._loading:
+            return self.loaded(ref) or self._load_checked(ref)
 
     def preload(self, source: str) -> LoadedBase:
         """Load a base before anyone asks for it. Raises JobError."""
@@ -126,6 +122,18 @@ class Bases:
                 HeldBase(sha256=digest, family=loaded.model.family, source=loaded.source)
                 for digest, loaded in self._loaded.items()
             ]
+
+    def _load_checked(self, ref: BaseRef) -> LoadedBase:
+        loaded = self._load(ref.source, ref.name, ref.path or ref.source)
+        if loaded.model.sha256 != ref.sha256:
+            raise JobError(
+                f"the files of {ref.name} are not those it was registered with: they have the digest "
+                f"{loaded.model.sha256}, not {ref.sha256}",
+                reason="BASE_MODEL_CHANGED",
+                metadata={"base_model": ref.name},
+            )
+        self._keep(loaded)
+        return loaded
 
     def _keep(self, loaded: LoadedBase) -> None:
         with self._lock:

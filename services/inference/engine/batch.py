@@ -31,7 +31,9 @@ from services.inference.engine_messages import Failure
 PROGRESS_SECONDS = 0.1
 """Least time between two words about one job's progress."""
 LEAST_PREPARED = 4
-"""Jobs that are made ready ahead of their turn, or as many as the batch has rows if that is more."""
+"""Jobs of one base that are made ready ahead, or as many as the batch has rows if that is more."""
+UNDECODED = 4
+"""Times the rows of the batch: where so many wait to be decoded, no others join."""
 _log = logging.getLogger(__name__)
 
 
@@ -57,7 +59,9 @@ class DenoisingBatch:
         self._emit = emit
         self._finish = finish
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self.preparer = Preparer(preparation, partial(self._later, self._ready))
+        self.preparer = Preparer(
+            preparation, partial(self._later, self._ready), wanted=lambda job_id: job_id in self._jobs
+        )
         self.decoder = Decoder(partial(self._later, self._decoded), safety)
         self._previewer = Previewer(partial(self._later, self._previewed), safety)
         self._jobs: dict[str, PictureJob] = {}
@@ -163,18 +167,24 @@ class DenoisingBatch:
         ahead = [entry for entry in self._jobs.values() if entry.preparing and entry.joined == 0]
         rows = self._rows_of_brands()
         rows.update(entry.brand for entry in ahead)
+        # Counted by base: one that takes minutes to load holds up no jobs of others.
+        of_base = Counter(entry.job.base.sha256 for entry in ahead)
+        most = max(self._max_rows, LEAST_PREPARED)
         waiting = [entry for entry in self._jobs.values() if not entry.preparing]
-        for _ in range(max(self._max_rows, LEAST_PREPARED) - len(ahead)):
+        while waiting := [entry for entry in waiting if of_base[entry.job.base.sha256] < most]:
             entry = self._turns.next(waiting, rows)
-            if entry is None:
-                return
+            assert entry is not None
             waiting.remove(entry)
             rows[entry.brand] += 1
+            of_base[entry.job.base.sha256] += 1
             entry.preparing = True
             self.preparer.take(entry.job)
 
     def _admit(self) -> None:
-        """Fill the batch."""
+        """Fill the batch, unless the decoder has fallen behind."""
+        undecoded = sum(entry.undecoded for entry in self._jobs.values())
+        if undecoded >= UNDECODED * self._max_rows:
+            return
         room = Room(self._max_rows, self._max_row_bytes)
         for key, bucket in self._buckets.items():
             for row in bucket.rows:

@@ -59,6 +59,11 @@ class ByteCache(Generic[K, V]):
             self._pins.pop(owner, None)
             self._make_room()
 
+    def holds(self, keys: Iterable[K]) -> bool:
+        """Whether all of these are here; no use of them."""
+        with self._lock:
+            return all(key in self._entries for key in keys)
+
     @property
     def pinned_part(self) -> float:
         """How much of the budget pinned values take."""

@@ -28,7 +28,7 @@ Decoded = Callable[[BatchRow, RawPicture | Failure], None]
 """Told of every row, from the decoder's thread."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Finished:
     base: LoadedBase
     row: BatchRow
@@ -80,14 +80,16 @@ class Decoder:
             flags = self._safety.flags(images)
         except Exception as error:
             # Out of memory, most likely: these pictures are lost, the engine is not.
-            _log.exception("pictures could not be decoded")
-            failure = internal_failure(f"decoding failed: {first_line(error)}", reason="ENGINE_DECODE_FAILED")
             for entry in together:
-                self._on_decoded(entry.row, failure)
+                self._on_decoded(entry.row, _failure(error))
             return
         for entry, picture_CHW, image, flag in zip(together, pictures, images, flags, strict=True):
-            found = _picture(entry.row, image, withheld=flag)
-            self._on_decoded(entry.row, found if torch.isfinite(picture_CHW).all() else _broken(entry.row))
+            try:
+                finite = bool(torch.isfinite(picture_CHW).all())
+                found = _picture(entry.row, image, withheld=flag) if finite else _broken(entry.row)
+            except Exception as error:
+                found = _failure(error)
+            self._on_decoded(entry.row, found)
 
 
 @torch.inference_mode()
@@ -99,6 +101,11 @@ def _pictures(together: Sequence[_Finished]) -> list[torch.Tensor]:
         made_CHW if entry.row.initial is None else entry.row.initial.put_back(made_CHW)
         for entry, made_CHW in zip(together, decoded_BCHW, strict=True)
     ]
+
+
+def _failure(error: Exception) -> Failure:
+    _log.error("a picture could not be decoded", exc_info=error)
+    return internal_failure(f"decoding failed: {first_line(error)}", reason="ENGINE_DECODE_FAILED")
 
 
 def _broken(row: BatchRow) -> Failure:

@@ -52,3 +52,8 @@ class PictureJob:
     def waits(self) -> bool:
         """Whether a row of it could join."""
         return self.prepared is not None and self.joined < self.job.count
+
+    @property
+    def undecoded(self) -> int:
+        """Rows that have left the batch and are no pictures yet."""
+        return self.joined - self.active - self.finished

@@ -36,7 +36,7 @@ class Pins:
     def pin(self, key: str, job: ImageJob) -> None:
         """Load and keep the job's stack under that key; what comes of it is told."""
         self._wanted.add(key)
-        self._preparer.after_loading(job.base, partial(self._load, key, job), partial(self._finish, key))
+        self._preparer.after_loading(job.base, partial(self._load, key, job), partial(self._end, key))
 
     def unpin(self, key: str) -> None:
         """Let a stack go, loaded or not; unknown ones are fine."""
@@ -57,6 +57,9 @@ class Pins:
         except Exception as error:
             _log.exception("a stack could not be pinned")
             failure = internal_failure(f"the stack could not be pinned: {first_line(error)}")
+        self._end(key, failure)
+
+    def _end(self, key: str, failure: Failure | None) -> None:
         if failure is not None or key not in self._wanted:
             self.unpin(key)
         self._finish(key, failure)

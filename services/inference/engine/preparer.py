@@ -26,15 +26,17 @@ Ready = Callable[[str, Prepared | Failure], None]
 class Preparer:
     """Takes jobs in the order in which they are to be prepared."""
 
-    def __init__(self, preparation: Preparation, on_ready: Ready) -> None:
+    def __init__(self, preparation: Preparation, on_ready: Ready, *, wanted: Callable[[str], bool]) -> None:
+        """``wanted`` says of a job whether anybody still waits for it; asked from a thread of its own."""
         self._preparation = preparation
         self._on_ready = on_ready
+        self._wanted = wanted
         # The loop has the other threads.
         self._jobs = ThreadPoolExecutor(1, "preparer", initializer=torch.set_num_threads, initargs=(1,))
         self._loads = ThreadPoolExecutor(1, "base-loader", initializer=torch.set_num_threads, initargs=(1,))
 
     def take(self, job: ImageJob) -> None:
-        """Prepare a job; what comes of it is told."""
+        """Prepare a job, unless it was cancelled when its turn comes; what comes of it is told."""
         self.after_loading(job.base, partial(self._prepare, job), partial(self._on_ready, job.job_id))
 
     def after_loading(
@@ -58,6 +60,8 @@ class Preparer:
         self._jobs.submit(work)
 
     def _prepare(self, job: ImageJob) -> None:
+        if not self._wanted(job.job_id):
+            return
         try:
             self._on_ready(job.job_id, self._preparation.prepare(job))
         except Exception as error:

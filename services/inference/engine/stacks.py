@@ -93,11 +93,13 @@ class Stacks:
         """
         if not loras:
             return
-        self._files.pin(owner, [(base.model.sha256, lora.sha256) for lora in loras])
-        self._folded.pin(owner, [_stack_key(loras, base)])
+        files, folded = [(base.model.sha256, lora.sha256) for lora in loras], [_stack_key(loras, base)]
+        self._files.pin(owner, files)
+        self._folded.pin(owner, folded)
         self.model_hashes(loras, base)
         self.fold(loras, base)
-        if max(self._files.pinned_part, self._folded.pinned_part) > PINNED_PART:
+        kept = self._files.holds(files) and self._folded.holds(folded)
+        if not kept or max(self._files.pinned_part, self._folded.pinned_part) > PINNED_PART:
             raise JobError(
                 "pinned stacks would take too much of the memory for LoRAs",
                 kind="ResourceExhausted",

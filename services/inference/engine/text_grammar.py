@@ -6,7 +6,9 @@ V words.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
     from llguidance._lib import JsonCompileOptions
 
 REASON = "JSON_SCHEMA_UNSUPPORTED"
+MAX_MULTIPLES = 20_000
+"""Of all `multipleOf`, added and as their least common multiple: llguidance has a state for each remainder,
+which none of its own limits bounds.
+"""
 # Free white space would let a model go on with nothing else; a schema's own options are not for callers.
 _OPTIONS: JsonCompileOptions = {
     "whitespace_flexible": False,
@@ -49,6 +55,7 @@ class Grammar:
             if not isinstance(members, dict):
                 raise ValueError("it is no JSON object")
             members.pop("x-guidance", None)
+            _check_multiples(members)
             grammar = LLMatcher.grammar_from_json_schema(members, overrides=_OPTIONS)
         except (ValueError, RecursionError) as error:
             raise _refused(str(error)) from error
@@ -71,6 +78,28 @@ class Grammar:
     def _check(self) -> None:
         if self._matcher.is_error():
             raise _refused(self._matcher.get_error())
+
+
+def _check_multiples(schema: dict[str, Any]) -> None:
+    """ValueError for a schema that would take minutes and gigabytes."""
+    multiples = list(_multiples(schema))
+    if max(sum(multiples), math.lcm(*multiples)) > MAX_MULTIPLES:
+        raise ValueError("its multipleOf have too many remainders")
+
+
+def _multiples(schema: dict[str, Any]) -> Iterator[int]:
+    """The digits of every `multipleOf`, wherever it is."""
+    waiting: list[Any] = [schema]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            multiple = part.get("multipleOf")
+            number = Decimal(str(multiple)) if type(multiple) in (int, float) else Decimal(0)
+            if number.is_finite() and number:
+                yield abs(int(number.scaleb(-min(0, int(number.as_tuple().exponent)))))
+            waiting += part.values()
+        elif isinstance(part, list):
+            waiting += part
 
 
 def _refused(why: str) -> JobError:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import grpc
@@ -208,3 +210,21 @@ async def test_a_stopping_server_ends_its_watches(tmp_path: Path) -> None:
         with pytest.raises(grpc.aio.AioRpcError) as ended:
             await watch.read()
         assert ended.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_a_restored_database_ends_the_watches(tmp_path: Path) -> None:
+    """Its numbers begin again further back: who went on waiting for larger ones would miss changes."""
+    file = tmp_path / "registry.db"
+    async with running_registry(tmp_path, f"sqlite+aiosqlite:///{file}") as running:
+        await running.brand("acme")
+        await running.upload(kohya_file())
+        watch = running.stub.WatchChanges(pb.WatchChangesRequest())
+        await take(watch, 2)
+        with closing(sqlite3.connect(file)) as database:
+            database.execute("DELETE FROM changes WHERE sequence > 1")
+            database.execute("UPDATE change_counter SET value = 1")
+            database.commit()
+        assert await asyncio.wait_for(watch.read(), 10) is grpc.aio.EOF
+        again = running.stub.WatchChanges(pb.WatchChangesRequest())
+        assert len(await take(again, 1)) == 1
+        again.cancel()

@@ -60,6 +60,14 @@ def test_brands_take_turns_where_there_is_one_row_only() -> None:
     assert order == ["flood", "other", "flood", "flood", "flood", "flood"]
 
 
+def test_no_brand_comes_first_for_its_priorities() -> None:
+    patient, pushing = (
+        Waiting("patient", priority=-100, arrival=0),
+        Waiting("pushing", priority=100, arrival=1),
+    )
+    assert served([pushing, patient], 1) == [patient]
+
+
 def test_a_request_for_many_pictures_holds_up_no_other() -> None:
     many, one = Waiting("acme", wanted=50, arrival=0), Waiting("acme", arrival=1)
     assert served([many, one], 2) == [many, one]

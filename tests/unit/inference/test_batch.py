@@ -26,7 +26,12 @@ from services.inference.domain_jobs import (
     RawPicture,
     Started,
 )
+from services.inference.engine import decoding
+from services.inference.engine.bases import Bases
+from services.inference.engine.batch import UNDECODED
 from services.inference.engine.bucket import Bucket
+from services.inference.engine.errors import JobError
+from services.inference.engine.preparation import Preparation
 from services.inference.engine.stacks import Stacks
 from tests.fixtures.picture_engine import PictureEngine
 from tests.fixtures.tiny_loras import random_adapter, write_lora
@@ -287,3 +292,109 @@ def test_a_lora_that_is_slow_to_read_holds_up_no_step(
     go_on.set()
     harness.run()
     assert harness.ends == {"plain": None, "stacked": None}
+
+
+def test_a_base_that_is_slow_to_load_holds_up_no_other(
+    harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness.run(harness.job("first"))
+    go_on = threading.Event()
+    load = Bases._load
+
+    def slow(bases: Bases, *args: Any) -> Any:
+        assert go_on.wait(60)
+        return load(bases, *args)
+
+    monkeypatch.setattr(Bases, "_load", slow)
+    other = replace(harness.job("x").base, sha256="1" * 64, source=str(tmp_path / "nothing"))
+    for number in range(20):
+        harness.batch.submit(harness.job(f"slow {number}", base=other))
+    harness.batch.step(idle_seconds=0.0)
+    harness.batch.submit(harness.job("quick", brand="zenith"))
+    for _ in range(200):
+        harness.batch.step(idle_seconds=0.1)
+        if "quick" in harness.ends:
+            break
+    go_on.set()
+    assert harness.ends == {"first": None, "quick": None}
+
+
+def test_what_was_cancelled_is_not_prepared(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared: list[str] = []
+    begun, go_on = threading.Event(), threading.Event()
+    prepare = Preparation.prepare
+
+    def noted(preparation: Preparation, job: ImageJob) -> Any:
+        begun.set()
+        assert go_on.wait(60)
+        prepared.append(job.job_id)
+        return prepare(preparation, job)
+
+    monkeypatch.setattr(Preparation, "prepare", noted)
+    harness.batch.submit(harness.job("first"))
+    harness.batch.step(idle_seconds=0.0)
+    assert begun.wait(60)
+    for number in range(3):
+        harness.batch.submit(harness.job(f"gone {number}"))
+    harness.batch.step(idle_seconds=0.0)
+    for number in range(3):
+        harness.batch.cancel(f"gone {number}")
+    harness.batch.step(idle_seconds=0.0)
+    go_on.set()
+    harness.run(harness.job("last"))
+    assert prepared == ["first", "last"]
+
+
+def test_no_row_joins_while_too_many_wait_to_be_decoded(
+    directory: Path, base: sd15.BaseModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+    pictures = decoding._pictures
+
+    def slow(together: Any) -> Any:
+        assert go_on.wait(60)
+        return pictures(together)
+
+    monkeypatch.setattr(decoding, "_pictures", slow)
+    with Harness(directory, base.sha256, max_rows=1) as harness:
+        harness.batch.submit(harness.job("many", count=12))
+        while len(harness.latents) < UNDECODED:
+            harness.batch.step(idle_seconds=0.1)
+        for _ in range(5):
+            harness.batch.step(idle_seconds=0.0)
+        assert len(harness.latents) == UNDECODED
+        go_on.set()
+        harness.run()
+        assert harness.ends == {"many": None}
+
+
+def test_a_picture_that_cannot_be_written_fails_its_own_job_alone(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[object] = []
+    encode = decoding.encode_png
+
+    def fails_once(image: Any) -> bytes:
+        written.append(image)
+        if len(written) == 1:
+            raise MemoryError
+        return encode(image)
+
+    monkeypatch.setattr(decoding, "encode_png", fails_once)
+    harness.run(harness.job("a"))
+    harness.run(harness.job("b"))
+    failure = harness.ends["a"]
+    assert failure is not None
+    assert failure.reason == "ENGINE_DECODE_FAILED"
+    assert harness.ends["b"] is None
+
+
+def test_a_stack_too_large_to_keep_is_not_pinned(
+    directory: Path, base: sd15.BaseModel, tmp_path: Path
+) -> None:
+    lora = lora_file(write_lora(base, tmp_path / "hero.safetensors", seed=1))
+    with Harness(directory, base.sha256, lora_bytes=1) as harness:
+        loaded = harness.preparation.bases.get(harness.job("x").base)
+        with pytest.raises(JobError) as caught:
+            harness.preparation.stacks.pin("pin", (lora,), loaded)
+    assert caught.value.failure.reason == "PINS_TOO_LARGE"

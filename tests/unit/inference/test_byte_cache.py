@@ -56,3 +56,12 @@ def test_what_finds_only_pinned_values_in_its_way_is_not_kept() -> None:
     cache.put("a", "A", 8)
     cache.put("b", "B", 4)
     assert (cache.get("a"), cache.get("b"), cache.usage().used_bytes) == ("A", None, 8)
+
+
+def test_what_is_held_is_told_without_being_used() -> None:
+    cache: ByteCache[str, str] = ByteCache("memory", 10)
+    cache.put("a", "A", 4)
+    cache.put("b", "B", 11)
+    assert cache.holds(["a"])
+    assert not cache.holds(["a", "b"])
+    assert (cache.usage().hits, cache.usage().misses) == (0, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import os
 from collections.abc import AsyncIterator
@@ -195,3 +196,33 @@ async def test_a_file_too_large_to_serve_is_not_fetched(tmp_path: Path, store: C
         async with cache_of(tmp_path, store).lease([file]):
             pass
     assert store.reads == []
+
+
+class FullDiskStore(CountingStore):
+    """A store whose reader has no room for more than one file."""
+
+    async def fetch(self, sha256: str, destination: Path) -> Path:
+        if list(destination.parent.glob("*.safetensors")):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return await super().fetch(sha256, destination)
+
+
+async def test_a_full_disk_is_told_of_and_gets_room(tmp_path: Path) -> None:
+    store = FullDiskStore(tmp_path / "store")
+    cache = cache_of(tmp_path, store)
+    kept, other = await put(store, "a"), await put(store, "b")
+    async with cache.lease([kept]):
+        for _ in range(2):
+            with pytest.raises(Unavailable) as caught:
+                async with cache.lease([other]):
+                    pass
+            assert caught.value.reason == "CACHE_DISK_FAULT"
+            assert caught.value.retry_after_seconds
+        async with cache.lease([kept]) as paths:
+            assert paths[kept[0]].read_bytes() == b"a" * 400
+    with pytest.raises(Unavailable):
+        async with cache.lease([other]):
+            pass
+    async with cache.lease([other]) as paths:
+        assert paths[other[0]].read_bytes() == b"b" * 400
+    assert cache.usage().used_bytes == 400

@@ -113,3 +113,14 @@ def test_a_queue_that_stands_says_so_within_bounds() -> None:
     queue.join("acme")
     clock.now += 1000.0
     assert [refusal(queue, "acme").retry_after_seconds for _ in range(50)] == [LONGEST_SECONDS] * 50
+
+
+def test_idle_time_does_not_count_as_slowness() -> None:
+    queue, _, clock = queue_of(1, 1.0)
+    for _ in range(3):
+        place = queue.join("acme")
+        clock.now += 2.0
+        place.started()
+    clock.now += 3600.0
+    queue.join("acme")
+    assert refusal(queue, "acme").retry_after_seconds == pytest.approx(2.0)

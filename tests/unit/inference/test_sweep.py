@@ -58,10 +58,11 @@ def drawn(request: SweepRequest, width: int = 16, height: int = 16) -> tuple[Swe
         (a_sweep(32, 32), (16, 16)),
         (a_sweep(16, 8, tuple(float(n) for n in range(8))), (64, 64)),
         (a_sweep([LONG] * 32, 1, (1.0,) * 32), (256, 32)),
+        (a_sweep(["a" * 8000] * 8, 2), (64, 64)),
         (a_sweep(), (16, 16)),
         (a_sweep(1, 1, (0.0,) * 32), (1024, 64)),
     ],
-    ids=["grid", "lines", "seeds", "prompts", "many", "bands", "long", "one", "wide"],
+    ids=["grid", "lines", "seeds", "prompts", "many", "bands", "long", "unbroken", "one", "wide"],
 )
 def test_every_cell_has_a_place_of_its_own_on_a_sheet_of_bounded_size(
     request_: SweepRequest, size: tuple[int, int]

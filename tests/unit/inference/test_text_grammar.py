@@ -26,6 +26,7 @@ SCHEMAS: list[dict[str, Any]] = [
     {"type": "array", "items": {"type": "number", "minimum": 0}, "minItems": 2, "maxItems": 3},
     {"type": "string", "pattern": "^[a-c]{2,5}$"},
     {"type": "boolean"},
+    {"type": "number", "multipleOf": 0.25, "minimum": 0, "maximum": 3},
     {"anyOf": [{"type": "null"}, {"const": {"k": [1, "ü"]}}]},
 ]
 
@@ -69,6 +70,10 @@ def test_whatever_is_written_satisfies_the_schema(words: LLTokenizer, schema: di
         ('{"not": {"type": "string"}}', "not"),
         ('{"$ref": "http://example.com/x"}', "example.com"),
         ('{"type": "string", "x-guidance": {"lenient": true}, "not": {}}', "not"),
+        ('{"type": "integer", "multipleOf": 99999999}', "multipleOf"),
+        ('{"type": "number", "multipleOf": 1234.5678}', "multipleOf"),
+        ('{"allOf": [{"type": "integer", "multipleOf": 997}, {"multipleOf": 991}]}', "multipleOf"),
+        ('{"items": {"type": "integer", "multipleOf": 1' + "0" * 400 + "}}", "multipleOf"),
         ("[]", "schema cannot be used"),
         ("no JSON", "schema cannot be used"),
     ],

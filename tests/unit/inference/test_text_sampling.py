@@ -16,7 +16,7 @@ from transformers.generation.logits_process import (
     TopPLogitsWarper,
 )
 
-from services.inference.domain_texts import Sampling
+from services.inference.domain_texts import LEAST_DIVISOR, Sampling
 from services.inference.engine.text_sampling import Chooser, filter_scores, finite_rows
 
 WORDS = 50
@@ -92,6 +92,13 @@ def test_a_temperature_of_zero_takes_the_likeliest() -> None:
     penalised = replace(sampling, repetition_penalty=10.0)
     chooser = Chooser.start(penalised, [int(scores().argmax())], WORDS, CPU)
     assert int(chooser.choose(scores())) != int(scores().argmax())
+
+
+def test_the_least_divisors_leave_numbers() -> None:
+    sampling = Sampling(temperature=LEAST_DIVISOR, repetition_penalty=LEAST_DIVISOR)
+    chooser = Chooser.start(sampling, range(WORDS), WORDS, CPU)
+    assert filter_scores(1000 * scores(), sampling, chooser._seen_V).isfinite().all()
+    assert int(chooser.choose(1000 * scores())) == int(scores().argmax())
 
 
 def test_scores_that_are_no_numbers_are_found() -> None:

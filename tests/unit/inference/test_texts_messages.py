@@ -122,6 +122,9 @@ def test_events_become_messages() -> None:
         ),
         ({"sampling": Sampling(max_tokens=0)}, ["max_tokens"]),
         ({"sampling": Sampling(temperature=float("nan"), top_p=0.0)}, ["temperature", "top_p"]),
+        # Scores divided by so little are infinite, and any word is drawn.
+        ({"sampling": Sampling(temperature=1e-40)}, ["temperature"]),
+        ({"sampling": Sampling(repetition_penalty=1e-40)}, ["repetition_penalty"]),
         ({"sampling": Sampling(repetition_penalty=0.0, min_p=2.0)}, ["min_p", "repetition_penalty"]),
         ({"sampling": Sampling(stop=("",))}, ["stop[0]"]),
         ({"sampling": Sampling(stop=("x",) * 17)}, ["stop"]),
