@@ -31,6 +31,7 @@ from services.inference.engine.bases import Bases
 from services.inference.engine.batch import UNDECODED
 from services.inference.engine.bucket import Bucket
 from services.inference.engine.errors import JobError
+from services.inference.engine.pictures import encode_png
 from services.inference.engine.preparation import Preparation
 from services.inference.engine.stacks import Stacks
 from tests.fixtures.picture_engine import PictureEngine
@@ -372,13 +373,12 @@ def test_a_picture_that_cannot_be_written_fails_its_own_job_alone(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[object] = []
-    encode = decoding.encode_png
 
     def fails_once(image: Any) -> bytes:
         written.append(image)
         if len(written) == 1:
             raise MemoryError
-        return encode(image)
+        return encode_png(image)
 
     monkeypatch.setattr(decoding, "encode_png", fails_once)
     harness.run(harness.job("a"))
