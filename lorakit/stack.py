@@ -46,11 +46,30 @@ def combine(stack: Stack, *, dtype: torch.dtype = torch.float32) -> Adapter:
     return Adapter(components, families[0] if families else UNKNOWN)
 
 
+def weigh(adapter: Adapter, text_encoder_weight: float, main_weight: float) -> Adapter:
+    """A stack of one LoRA: its own tensors, with the weight in alpha. A weight of 0 leaves no trace.
+
+    Raises ValueError for a weight that is not finite.
+    """
+    _check_finite(text_encoder_weight, main_weight)
+    components: dict[Component, dict[str, LoraWeights]] = {}
+    for component, path, weights in adapter.each():
+        weight = text_encoder_weight if component in _TEXT_ENCODERS else main_weight
+        if weight != 0.0:
+            weighed = LoraWeights(weights.down_RD, weights.up_OR, weights.alpha * weight)
+            components.setdefault(component, {})[path] = weighed
+    return Adapter(components, adapter.family)
+
+
+def _check_finite(text_encoder_weight: float, main_weight: float) -> None:
+    if not (math.isfinite(text_encoder_weight) and math.isfinite(main_weight)):
+        raise ValueError(f"weights must be finite, not {text_encoder_weight} and {main_weight}")
+
+
 def _add_weights(stack: Stack) -> list[tuple[Adapter, float, float]]:
     totals: dict[str | int, tuple[Adapter, float, float]] = {}
     for adapter, text_encoder_weight, main_weight in stack:
-        if not (math.isfinite(text_encoder_weight) and math.isfinite(main_weight)):
-            raise ValueError(f"weights must be finite, not {text_encoder_weight} and {main_weight}")
+        _check_finite(text_encoder_weight, main_weight)
         key: str | int = adapter.digest or id(adapter)
         _, te, main = totals.get(key, (adapter, 0.0, 0.0))
         totals[key] = (adapter, te + text_encoder_weight, main + main_weight)

@@ -42,8 +42,12 @@ class _Slots:
         rank, up_OR = weights.rank, weights.up_OR.flatten(1)
         down_RD, buffer_OR = self.down_NRD[slot], self.up_NOR[slot]
         down_RD[:rank].copy_(weights.down_RD.flatten(1))
-        # Folded stacks have a scale of 1.
-        buffer_OR[:, :rank].copy_(up_OR if weights.scale == 1.0 else up_OR.float().mul(weights.scale))
+        if weights.scale == 1.0:  # as folded stacks have it
+            buffer_OR[:, :rank].copy_(up_OR)
+        elif buffer_OR.dtype == torch.float32:
+            buffer_OR[:, :rank].copy_(up_OR).mul_(weights.scale)
+        else:
+            buffer_OR[:, :rank].copy_(up_OR.float().mul_(weights.scale))
         if rank < down_RD.shape[0]:
             down_RD[rank:] = 0
             buffer_OR[:, rank:] = 0
@@ -154,8 +158,9 @@ class GatheredRouting:
         count = 1 << (len(weights) - 1).bit_length()
         inputs, outputs = weights[0].down_RD[0].numel(), weights[0].up_OR.shape[0]
         slots = _Slots(
-            torch.zeros(count, rank, inputs, device=self.device, dtype=self.dtype),
-            torch.zeros(count, outputs, rank, device=self.device, dtype=self.dtype),
+            # A slot is written whole before it is read.
+            torch.empty(count, rank, inputs, device=self.device, dtype=self.dtype),
+            torch.empty(count, outputs, rank, device=self.device, dtype=self.dtype),
             [None] * count,
         )
         self._slots[path, copies] = slots

@@ -15,7 +15,7 @@ from lorakit.families.naming import UNET
 from lorakit.hashes import model_hash
 from lorakit.module_shape import Component
 from lorakit.routing import RowAdapter
-from lorakit.stack import combine
+from lorakit.stack import combine, weigh
 from services.inference.domain_capacity import CacheUsage
 from services.inference.domain_jobs import LoraFile
 from services.inference.engine.bases import LoadedBase
@@ -121,6 +121,9 @@ class Stacks:
 
     def _combine(self, loras: Sequence[LoraFile], base: LoadedBase) -> Adapter:
         stack = [(self._load(lora, base).adapter, lora.text_encoder_weight, lora.weight) for lora in loras]
+        if len(stack) == 1:
+            # Nothing to fold: the rows' buffers are filled from the file's own tensors.
+            return weigh(*stack[0])
         try:
             return combine(stack)
         except LoraMismatchError as error:
@@ -135,7 +138,7 @@ def _stack_key(loras: Sequence[LoraFile], base: LoadedBase) -> tuple[object, ...
 
 
 def _on_device(adapter: Adapter, base: LoadedBase) -> Adapter:
-    """Folded in float32, kept as the rows will use it."""
+    """As the rows will use it."""
     components = {
         component: {
             path: _placed(weights, base.model.device, base.dtype) for path, weights in modules.items()
@@ -146,7 +149,12 @@ def _on_device(adapter: Adapter, base: LoadedBase) -> Adapter:
 
 
 def _placed(weights: LoraWeights, device: torch.device, dtype: torch.dtype) -> LoraWeights:
-    return LoraWeights(weights.down_RD.to(device, dtype), weights.up_OR.to(device, dtype), weights.alpha)
+    """On the device; folded weights in the rows' dtype, a file's own as they are: rows scale them in float32
+    first, and round once.
+    """
+    folded = weights.scale == 1.0 and weights.up_OR.dtype == torch.float32
+    wanted = dtype if folded else weights.up_OR.dtype
+    return LoraWeights(weights.down_RD.to(device, wanted), weights.up_OR.to(device, wanted), weights.alpha)
 
 
 def _read(lora: LoraFile, base: LoadedBase) -> KeptLora:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from lorakit.adapter import Adapter, LoraWeights
 from lorakit.errors import LoraMismatchError
-from lorakit.stack import combine
+from lorakit.families.naming import TEXT_ENCODER, UNET
+from lorakit.stack import combine, weigh
 
 SHAPES = {"linear": ((5,), ()), "conv": ((5, 1, 1), (1, 1)), "locon": ((5, 3, 3), (1, 1))}
 
@@ -79,3 +80,16 @@ def test_misfits_are_refused() -> None:
         combine([(make(1, 2, 1.0), 1, 1), (wide, 1, 1)])
     with pytest.raises(ValueError, match="finite"):
         combine([(make(1, 2, 1.0), float("nan"), 1)])
+
+
+def test_a_stack_of_one_is_its_own_tensors_with_the_weight_in_alpha() -> None:
+    modules = {"to_q": LoraWeights(torch.randn(4, 8).half(), torch.randn(6, 4).half(), 2.0)}
+    adapter = Adapter({UNET: modules, TEXT_ENCODER: modules}, "sd15")
+    weighed, folded = weigh(adapter, 0.0, -0.7), combine([(adapter, 0.0, -0.7)])
+    assert weighed.components.keys() == folded.components.keys() == {UNET}
+    assert weighed.components[UNET]["to_q"].down_RD is modules["to_q"].down_RD
+    assert torch.allclose(
+        weighed.components[UNET]["to_q"].delta(), folded.components[UNET]["to_q"].delta(), atol=1e-6
+    )
+    with pytest.raises(ValueError, match="finite"):
+        weigh(adapter, 0.0, float("nan"))
