@@ -75,7 +75,7 @@ async def test_a_signed_picture_says_how_it_was_made_and_that_it_holds(
     assert lines["prompt"] == "a fox"
     assert lines["base"].startswith("baseModels/tiny")
     assert lines["stack"] == "brands/acme/loras/hero/versions/3 at 0.8  cdcdcdcdcdcd"
-    assert (lines["manifest"], lines["signed"]) == ("valid", "by  Acme pictures, Acme")
+    assert (lines["manifest"], lines["signed"].split(None, 1)) == ("valid", ["by", "Acme pictures, Acme"])
     found = json.loads(inspect(file, "--trust", str(files.authority), "--json").output)
     assert found["manifest"]["state"] == "trusted"
     assert found["manifest"]["made_from"]["loras"][0]["sha256"] == "cd" * 32
