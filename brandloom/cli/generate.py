@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from brandloom import GeneratedImage, GenerationProgress, Preview, Queued
+from brandloom import (
+    Box,
+    Composition,
+    GeneratedImage,
+    GenerationProgress,
+    Mask,
+    PictureSettings,
+    Preview,
+    Queued,
+    StackEntry,
+    StepWindow,
+)
 from brandloom._names import short
 from brandloom.cli.framework import Command
+from brandloom.cli.lora_parts import parts_of_entry
 from brandloom.cli.picture_options import picture_options, picture_settings
 from brandloom.cli.progress import counting
 from brandloom.cli.session import Session, pass_session, table
@@ -81,7 +94,7 @@ def generate(
             match event:
                 case Queued():
                     stack_used = event
-                    tell_queued(session, event)
+                    tell_queued(session, event, prompt, settings)
                 case GenerationProgress():
                     report(event.step, event.total_steps)
                 case Preview():
@@ -104,11 +117,36 @@ def _kept(session: Session, image: GeneratedImage, output: Path) -> dict[str, ob
     return {"path": image.save(output), "seed": image.seed, "sha256": image.sha256}
 
 
-def tell_queued(session: Session, event: Queued) -> None:
-    """How many wait before a request, and the LoRAs that it uses."""
+def tell_queued(session: Session, event: Queued, prompt: str, settings: PictureSettings) -> None:
+    """How many wait before a request, and the LoRAs that it uses, as its prompt and settings name them."""
     if event.position:
         session.note(f"{event.position} requests before this one")
+    entries = [entry for entry in settings.get("stack", ()) if isinstance(entry, StackEntry)]
+    references = [lora.reference for lora in event.stack]
+    parts = {reference: _parts(prompt, entries, reference) for reference in references}
     for lora in event.stack:
         text_encoder = lora.text_encoder_weight
         apart = "" if text_encoder == lora.weight else f" ({text_encoder:g} in the text encoder)"
-        session.note(f"with {short(lora.version)} at {lora.weight:g}{apart}")
+        own = parts[lora.reference]
+        # A sweep tells each LoRA once, whatever it is used for.
+        told = [part for part in own if part] if references.count(lora.reference) == 1 else own[:1]
+        del own[:1]
+        session.note(" ".join([f"with {short(lora.version)} at {lora.weight:g}{apart}", *told]).rstrip())
+    composition = settings.get("composition", Composition.UNSPECIFIED)
+    if composition is Composition.SWITCH:
+        session.note(f"composition switch, {settings.get('switch_every') or 1} steps each")
+    elif composition is Composition.COMPOSITE:
+        session.note("composition composite")
+
+
+def _parts(prompt: str, entries: Sequence[StackEntry], reference: str) -> list[str]:
+    """Where and when each use of a LoRA works, in the service's order: tags come first, and what differs in
+    its weight alone is one use.
+    """
+    uses: dict[tuple[StepWindow | None, Box | Mask | None], str] = {}
+    if f"<lora:{reference}:" in prompt or f"<lora:{reference}>" in prompt:
+        uses[None, None] = ""
+    for entry in entries:
+        if entry.reference == reference:
+            uses[entry.window, entry.region] = parts_of_entry(entry)
+    return list(uses.values())

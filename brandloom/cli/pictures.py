@@ -14,6 +14,7 @@ import click
 
 from brandloom.cli import exit_codes
 from brandloom.cli.framework import Group
+from brandloom.cli.lora_parts import parts_of_record
 from brandloom.cli.picture_manifest import Manifest, ManifestState, read_manifest
 from brandloom.cli.picture_texts import PictureFileError, read_texts
 from brandloom.cli.session import Session, facts, pass_session
@@ -85,16 +86,19 @@ def _source_type(xmp: str) -> str:
 
 def _table(found: PictureFacts) -> Any:
     record, manifest = found.record or {}, found.manifest
-    base = record.get("base_model")
+    base, sweep = record.get("base_model"), record.get("sweep")
     return facts(
         [
             ("sha256", found.sha256),
             ("source", manifest.digital_source_type or found.digital_source_type),
             ("brand", record.get("brand")),
-            ("prompt", record.get("prompt")),
+            ("prompt", record.get("prompt") or "\n".join(_listed(sweep, "prompts"))),
             ("negative prompt", record.get("negative_prompt")),
             ("base", _named(base)),
             ("stack", "\n".join(_named(entry) for entry in _entries(record))),
+            ("composition", _composition(record)),
+            ("seeds", ", ".join(_listed(sweep, "seeds"))),
+            ("weights", ", ".join(f"x {weight}" for weight in _listed(sweep, "weights"))),
             ("settings", ", ".join(f"{name} {record[name]}" for name in _SETTINGS if name in record)),
             ("parameters", "" if record else found.parameters),
             ("manifest", manifest.state.value),
@@ -115,4 +119,18 @@ def _named(entry: Any) -> str:
         return ""
     name = entry.get("version") or entry.get("name") or entry.get("reference")
     weight = f" at {entry['weight']}" if "weight" in entry else ""
-    return f"{name}{weight}  {str(entry.get('sha256', ''))[:12]}"
+    parts = parts_of_record(entry)
+    return f"{name}{weight}{f' {parts}' if parts else ''}  {str(entry.get('sha256', ''))[:12]}"
+
+
+def _composition(record: dict[str, Any]) -> Any:
+    every = f", {record['switch_every']} steps each" if "switch_every" in record else ""
+    return f"{record['composition']}{every}" if "composition" in record else ""
+
+
+def _listed(sweep: Any, name: str) -> list[str]:
+    """Prompts, seeds or weights of a sweep's sheet, as far as they are there."""
+    listed = sweep.get(name) if isinstance(sweep, dict) else None
+    if not isinstance(listed, list):
+        return []
+    return [str(entry.get("prompt", "") if isinstance(entry, dict) else entry) for entry in listed]

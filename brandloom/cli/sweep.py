@@ -107,7 +107,7 @@ def sweep(
             match event:
                 case Queued():
                     request = event
-                    tell_queued(session, event)
+                    tell_queued(session, event, " ".join(prompts), settings)
                 case GenerationProgress():
                     report(event.step, event.total_steps)
                 case SweepCell():

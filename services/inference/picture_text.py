@@ -20,7 +20,7 @@ from lorakit.picture_metadata import (
     format_record,
     lora_hashes,
 )
-from services.inference.domain import ALL_STEPS, Box, Composition
+from services.inference.domain import ALL_STEPS, Box, Composition, Region, StepWindow
 from services.inference.domain_jobs import ImageJob, RawPicture, Started, UsedLora
 
 MODEL_HASH_DIGITS = 10
@@ -69,8 +69,6 @@ def with_texts(
         "record_version": RECORD_VERSION,
         "brand": f"brands/{brand}",
         "prompt": job.prompt,
-        "negative_prompt": job.negative_prompt,
-        "base_model": {"name": job.base.name, "sha256": job.base.sha256, "family": job.base.family},
         "stack": [
             {
                 "reference": used.reference,
@@ -78,25 +76,34 @@ def with_texts(
                 "sha256": used.sha256,
                 "text_encoder_weight": used.text_encoder_weight,
                 "weight": used.weight,
-                **_where_and_when(used),
+                **where_and_when(used.window, used.region),
             }
             for used in stack
         ],
+        **how_made(job),
+        "karras": started.karras,
+        "seed": picture.seed,
+        "width": picture.width,
+        "height": picture.height,
+    }
+    infotext = format_infotext(Infotext(full_prompt, job.negative_prompt, parameters))
+    texts = {PARAMETERS_KEY: infotext, BRANDLOOM_KEY: format_record(record), XMP_KEY: xmp(job)}
+    return embed_png(picture.png, texts)
+
+
+def how_made(job: ImageJob) -> dict[str, Any]:
+    """What the record says of all pictures of a job alike."""
+    return {
+        "negative_prompt": job.negative_prompt,
+        "base_model": {"name": job.base.name, "sha256": job.base.sha256, "family": job.base.family},
         "composition": job.composition.value,
         **({"switch_every": job.switch_every} if job.composition is Composition.SWITCH else {}),
         **record_of_beginning(job),
         "steps": job.steps,
         "sampler": job.sampler.value,
-        "karras": started.karras,
         "guidance_scale": job.guidance,
-        "seed": picture.seed,
-        "width": picture.width,
-        "height": picture.height,
         "clip_skip": job.clip_skip,
     }
-    infotext = format_infotext(Infotext(full_prompt, job.negative_prompt, parameters))
-    texts = {PARAMETERS_KEY: infotext, BRANDLOOM_KEY: format_record(record), XMP_KEY: _xmp(job)}
-    return embed_png(picture.png, texts)
 
 
 def source_type(job: ImageJob) -> str:
@@ -105,14 +112,15 @@ def source_type(job: ImageJob) -> str:
     return GENERATED_IN_PART if inpainted else GENERATED
 
 
-def _where_and_when(used: UsedLora) -> dict[str, Any]:
+def where_and_when(window: StepWindow, region: Region | None) -> dict[str, Any]:
+    """The part of the steps and of the picture in which a LoRA works; nothing for all of both."""
     found: dict[str, Any] = {}
-    if used.window != ALL_STEPS:
-        found["window"] = [used.window.start, used.window.end]
-    if isinstance(used.region, Box):
-        found["box"] = [used.region.left, used.region.top, used.region.right, used.region.bottom]
-    elif used.region is not None:
-        found["mask_sha256"] = hashlib.sha256(used.region.png).hexdigest()
+    if window != ALL_STEPS:
+        found["window"] = [window.start, window.end]
+    if isinstance(region, Box):
+        found["box"] = [region.left, region.top, region.right, region.bottom]
+    elif region is not None:
+        found["mask_sha256"] = hashlib.sha256(region.png).hexdigest()
     return found
 
 
@@ -129,7 +137,7 @@ def record_of_beginning(job: ImageJob) -> dict[str, Any]:
     return found
 
 
-def _xmp(job: ImageJob) -> str:
+def xmp(job: ImageJob) -> str:
     """An XMP packet as picture editors, stock agencies and search engines read it."""
     return (
         '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'

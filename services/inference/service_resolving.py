@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from servicekit.errors import FailedPrecondition, InvalidArgument, Unavailable
-from services.inference.domain import CAUSAL_LM_FAMILY, StackEntry
-from services.inference.domain_jobs import BaseRef, ResolvedStack, UsedLora
+from servicekit.errors import FailedPrecondition, FieldViolation, InvalidArgument, Unavailable
+from services.inference.domain import CAUSAL_LM_FAMILY, PICTURE_FAMILIES, SD15_FAMILY, StackEntry
+from services.inference.domain_jobs import BaseRef, ResolvedLora, ResolvedStack, UsedLora
 from services.inference.ports import LocalBases, Registry
 from services.inference.service_stacks import WantedLora, placed, used_loras
 
 BASE_MODELS = "baseModels/"
+FAMILY_MISMATCH = "FAMILY_MISMATCH"
+BASE_MISMATCH = "BASE_MISMATCH"
+"""These two as the registry has them."""
+BASE_FAMILY_UNSUPPORTED = "BASE_FAMILY_UNSUPPORTED"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,13 +63,10 @@ class Resolver:
         Unavailable.
         """
         resolved = await self._ask(wanted)
-        for lora in resolved.loras:
+        for index, lora in enumerate(resolved.loras):
             if lora.family not in wanted.families:
-                raise FailedPrecondition(
-                    f"{lora.reference} is for {lora.family} models, {_makes_no(wanted.families)}",
-                    reason="LORA_BASE_MISMATCH",
-                    metadata={"reference": lora.reference, "version": lora.version, "family": lora.family},
-                )
+                why = f"{lora.reference} is for {lora.family} models, which make no {_product(wanted)}"
+                raise _misfit(wanted, index, lora, why, reason=FAMILY_MISMATCH)
         return Resolution(
             base=await self._base(wanted, resolved),
             stack=used_loras(wanted.loras, resolved),
@@ -76,15 +77,14 @@ class Resolver:
         name = wanted.base_model or self._default_of(wanted)
         registered = name if name.startswith(BASE_MODELS) else ""
         if not name:
-            kind = "text" if CAUSAL_LM_FAMILY in wanted.families else "picture"
             raise InvalidArgument.of(
-                "base_model", f"is needed, for this service has no default base model for {kind}s"
+                "base_model", f"is needed, for this service has no default base model for {_product(wanted)}"
             )
         references = [str(entry.reference) for entry in wanted.loras]
         try:
             return await self._registry.resolve_stack(wanted.brand, references, registered)
         except InvalidArgument as error:
-            raise placed(error, wanted.given, wanted.loras) from error
+            raise _with_advice(wanted, placed(error, wanted.given, wanted.loras)) from error
         except Unavailable:
             if references or registered:
                 raise
@@ -100,21 +100,47 @@ class Resolver:
         if not wanted.base_model:
             self.default_digests.add(base.sha256)
         if base.family not in wanted.families:
-            raise FailedPrecondition(
-                f"{base.name} is a {base.family} model, {_makes_no(wanted.families)}",
-                reason="BASE_FAMILY_UNSUPPORTED",
-                metadata={"base_model": base.name, "family": base.family},
-            )
+            raise _unsupported(wanted, base)
         # The registry compares with bases that it knows; a local one it does not.
-        for lora in resolved.loras:
+        for index, lora in enumerate(resolved.loras):
+            if lora.family != base.family:
+                why = f"{lora.reference} is for {lora.family} models, {base.name} is {base.family}"
+                raise _misfit(wanted, index, lora, why, reason=FAMILY_MISMATCH)
             if lora.base_model_sha256 not in ("", base.sha256):
-                raise FailedPrecondition(
-                    f"{lora.reference} was trained on another base model than {base.name}",
-                    reason="LORA_BASE_MISMATCH",
-                    metadata={"reference": lora.reference, "version": lora.version},
-                )
+                why = f"{lora.reference} was trained on another base model than {base.name}"
+                raise _misfit(wanted, index, lora, why, reason=BASE_MISMATCH)
         return base
 
 
-def _makes_no(families: Sequence[str]) -> str:
-    return "which makes no texts" if CAUSAL_LM_FAMILY in families else "which makes no pictures"
+def _unsupported(wanted: Wanted, base: BaseRef) -> InvalidArgument | FailedPrecondition:
+    """The base is of a wrong family: the request's fault, or that of the service's configuration."""
+    why = f"{base.name} is a {base.family} model, which makes no {_product(wanted)}"
+    facts = {"base_model": base.name, "family": base.family}
+    if not wanted.base_model:
+        return FailedPrecondition(why, reason=BASE_FAMILY_UNSUPPORTED, metadata=facts)
+    violation = FieldViolation("base_model", why)
+    return InvalidArgument([violation], reason=BASE_FAMILY_UNSUPPORTED, metadata=facts)
+
+
+def _misfit(wanted: Wanted, index: int, lora: ResolvedLora, why: str, *, reason: str) -> InvalidArgument:
+    """The request's LoRA of that number is of no use for it."""
+    facts = {"reference": lora.reference, "version": lora.version, "family": lora.family}
+    error = InvalidArgument([FieldViolation(f"references[{index}]", why)], reason=reason, metadata=facts)
+    return _with_advice(wanted, placed(error, wanted.given, wanted.loras))
+
+
+def _with_advice(wanted: Wanted, error: InvalidArgument) -> InvalidArgument:
+    """Where LoRAs do not fit the default base, and would fit another one: what to do."""
+    of_any_family = {SD15_FAMILY, CAUSAL_LM_FAMILY} <= set(wanted.families)
+    fits_another = error.reason == BASE_MISMATCH or (of_any_family and error.reason == FAMILY_MISMATCH)
+    if wanted.base_model or not fits_another:
+        return error
+    violations = [
+        FieldViolation(item.field, f"{item.description}; name the base model that it is for")
+        for item in error.violations
+    ]
+    return InvalidArgument(violations, reason=error.reason, metadata=error.metadata)
+
+
+def _product(wanted: Wanted) -> str:
+    return "pictures" if set(PICTURE_FAMILIES) & set(wanted.families) else "texts"

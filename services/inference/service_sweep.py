@@ -27,6 +27,7 @@ from services.inference.service_resolving import Wanted
 from services.inference.service_stacks import WantedLora, read_stack
 from services.inference.sweep_faults import in_cell, in_sweep
 from services.inference.sweep_sheet import SweepSheet, title_of
+from services.inference.sweep_texts import with_sheet_texts
 
 MAX_LORAS: Final = 64
 """Different references in one sweep: as many as the registry resolves at once, and so alike."""
@@ -107,6 +108,7 @@ class SweepCases:
             yield admitted.queued(request.seeds[0])
             base = await admitted.prepared.located_base()
             sheet: SweepSheet | None = None
+            done: dict[Place, Cell] = {}
             made = await admission.enter_async_context(
                 aclosing(self._cells_made(request, cells, base, admitted))
             )
@@ -114,8 +116,26 @@ class SweepCases:
                 yield event
                 if isinstance(event, Cell):
                     sheet = await asyncio.to_thread(_drawn, sheet, request, event)
+                    done[event.place] = _without_png(event)
             assert sheet is not None
-            yield Sheet(png=await asyncio.to_thread(sheet.png))
+            yield await self._finished(request, sheet, done, base, admitted.prepared.resolution.stack)
+
+    async def _finished(
+        self,
+        request: SweepRequest,
+        sheet: SweepSheet,
+        cells: Mapping[Place, Cell],
+        base: BaseRef,
+        stack: tuple[UsedLora, ...],
+    ) -> Sheet:
+        """The sheet as it leaves: with what it says of itself."""
+        job = image_job(request.template, "", request.seeds[0], base, ())
+        png = await asyncio.to_thread(
+            lambda: with_sheet_texts(
+                sheet.png(), request=request, limits=self._limits, job=job, stack=stack, cells=cells
+            )
+        )
+        return Sheet(png=await self._maker.signer.sign(png, job, stack))
 
     async def _cells_made(
         self, request: SweepRequest, cells: list[_CellJob], base: BaseRef, admitted: Admitted
@@ -182,6 +202,11 @@ def _drawn(sheet: SweepSheet | None, request: SweepRequest, cell: Cell) -> Sweep
         sheet = SweepSheet(request, title_of(request), picture.width, picture.height)
     sheet.add(cell.place, picture.png)
     return sheet
+
+
+def _without_png(cell: Cell) -> Cell:
+    """What the sheet says of it."""
+    return replace(cell, picture=replace(cell.picture, png=b""))
 
 
 def _named(request: SweepRequest, limits: Limits) -> list[tuple[str, WantedLora]]:

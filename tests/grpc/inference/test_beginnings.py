@@ -78,6 +78,24 @@ async def test_a_picture_is_changed_in_part_signed_and_told_of(
     assert "compositeWithTrainedAlgorithmicMedia" in read_png(image.png)["XML:com.adobe.xmp"]
 
 
+async def test_the_sheet_of_a_sweep_is_signed_as_its_cells_are(
+    inference: Inference, files: SigningFiles
+) -> None:
+    template = inference_pb2.GenerateImagesRequest(parent="brands/acme", steps=2)
+    request = inference_pb2.GenerateSweepRequest(
+        template=template, prompts=["a fox <lora:hero:0.7>"], seeds=[7, 8]
+    )
+    messages = [message async for message in inference.stub.GenerateSweep(request)]
+    state, manifest = manifest_of(messages[-1].sheet_png, files.authority)
+    assert state == "Trusted"
+    made_from = next(
+        entry["data"] for entry in manifest["assertions"] if entry["label"] == "org.brandloom.generation"
+    )
+    assert [lora["sha256"] for lora in made_from["loras"]] == [
+        used.sha256 for used in messages[0].queued.stack
+    ]
+
+
 async def test_previews_come_before_their_picture(inference: Inference) -> None:
     messages = (await inference.generate(steps=4, count=2, preview_every=2)).messages
     kinds = [message.WhichOneof("message") for message in messages]

@@ -188,9 +188,10 @@ async def test_a_text_ends_where_the_model_does(texts: Texts) -> None:
 async def test_families_are_told_apart_both_ways(texts: Texts) -> None:
     refusal = await refused(texts, base_model="baseModels/tiny")
     assert (refusal.code, refusal.reason) == (
-        grpc.StatusCode.FAILED_PRECONDITION,
+        grpc.StatusCode.INVALID_ARGUMENT,
         "BASE_FAMILY_UNSUPPORTED",
     )
+    assert "sd15 model, which makes no texts" in refusal.fields["base_model"]
     refusal = await refused(texts, stack=[entry("hero")])
     assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT
     assert "sd15" in refusal.fields["stack[0].reference"]
@@ -204,7 +205,7 @@ async def test_families_are_told_apart_both_ways(texts: Texts) -> None:
             async for _ in texts.stub.GenerateImages(request):
                 pass
         refusals.add(caught.value.code())
-    assert refusals == {grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.INVALID_ARGUMENT}
+    assert refusals == {grpc.StatusCode.INVALID_ARGUMENT}
 
 
 async def test_guests_use_their_own_brand_only(texts: Texts) -> None:

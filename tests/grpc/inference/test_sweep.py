@@ -110,6 +110,13 @@ async def test_a_grid_of_prompts_seeds_and_weights(inference: Inference) -> None
     assert swept.sheet.mode == "RGB"
     assert swept.sheet.width > 3 * 112
     assert swept.sheet.height > 2 * 112
+    texts = read_png(swept.messages[-1].sheet_png)
+    record = parse_record(texts["brandloom"])
+    assert [used["version"] for used in record["stack"]] == [used.version for used in queued.stack]
+    assert {
+        (cell["prompt"], cell["seed"], cell["weight"]): cell["sha256"] for cell in record["sweep"]["cells"]
+    } == {place: image.sha256 for place, image in swept.cells.items()}
+    assert "trainedAlgorithmicMedia" in texts["XML:com.adobe.xmp"]
 
 
 async def test_what_is_left_out_comes_from_the_template(inference: Inference) -> None:

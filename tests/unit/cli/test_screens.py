@@ -32,11 +32,13 @@ from brandloom import (
     UploadReport,
     UploadResult,
     UsedLora,
+    parse_stack_entry,
 )
 from brandloom._convert.fields import from_proto
 from brandloom.api.labeler.v1 import resources_pb2 as labeler_pb2
 from brandloom.api.trainer.v1 import resources_pb2
 from brandloom.cli import main as command
+from brandloom.cli.generate import _parts
 from brandloom.cli.job_board import JobBoard, event_line
 from brandloom.cli.job_facts import job_facts
 from brandloom.cli.main import cli, describe
@@ -125,6 +127,26 @@ def test_generating_tells_the_stack_that_is_used(tmp_path: Path) -> None:
     assert (tmp_path / "00-7.png").read_bytes() == b"picture"
     assert "with acme/hero@3 at 0.8 (0.5 in the text encoder)" in done.stderr
     assert "2 requests before this one" in done.stderr
+
+
+def test_generating_tells_when_and_where_each_lora_works(tmp_path: Path) -> None:
+    entries = (
+        "--lora",
+        "hero:0.8:steps=0-60%:box=0,0,50%,1",
+        "--composition",
+        "switch",
+        "--switch-every",
+        "2",
+    )
+    done = run(generating(), "generate", "acme", "cat", *entries, "--output", str(tmp_path))
+    assert "with acme/hero@3 at 0.8 (0.5 in the text encoder) steps=0%-60% box=0%,0%,50%,100%" in done.stderr
+    assert "composition switch, 2 steps each" in done.stderr
+
+
+def test_a_tag_works_everywhere_and_comes_before_the_options() -> None:
+    entry = parse_stack_entry("hero:0.4:steps=0-60%")
+    assert _parts("<lora:hero:0.8> a cat", [entry, entry], "hero") == ["", "steps=0%-60%"]
+    assert _parts("a cat", [entry, parse_stack_entry("neon")], "hero") == ["steps=0%-60%"]
 
 
 def test_a_file_that_cannot_be_written_is_an_error_of_one_line(
