@@ -139,4 +139,11 @@ def _invalid(field: str, description: str, text: str) -> InvalidArgument:
 
 
 def _text(value: str | Named) -> str:
-    return value if isinstance(value, str) else value.name
+    if isinstance(value, str):
+        return value
+    name = getattr(value, "name", None)
+    if not isinstance(name, str):
+        raise TypeError(
+            f"a resource is given by its name or itself, not by the {type(value).__name__} {value!r}"
+        )
+    return name

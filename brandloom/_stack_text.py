@@ -11,6 +11,8 @@ from brandloom.types.inference import Box, Mask, StackEntry, StepWindow
 
 FORM: Final = "LORA[:WEIGHT][:te=WEIGHT][:steps=FROM-TO][:box=LEFT,TOP,RIGHT,BOTTOM | :mask=FILE]"
 _MAX_MASK_BYTES: Final = 4 << 20
+_MAX_WEIGHT: Final = 10.0
+_PNG: Final = b"\x89PNG\r\n\x1a\n"
 
 
 def parse_stack_entry(text: str, *, folder: Path | None = None) -> StackEntry:
@@ -21,6 +23,7 @@ def parse_stack_entry(text: str, *, folder: Path | None = None) -> StackEntry:
     which it works, `box=0,0,50%,100%` (left, top, right, bottom) or `mask=left.png` the part of the picture.
     Files are looked for in `folder`. Raises ConfigurationError saying what cannot be read.
     """
+    _refuse_tag(text)
     reference, *parts = (part.strip() for part in text.split(":"))
     said: dict[str, str] = {}
     weights: list[float] = []
@@ -54,11 +57,26 @@ def parse_stack_entry(text: str, *, folder: Path | None = None) -> StackEntry:
     )
 
 
+def _refuse_tag(text: str) -> None:
+    if text.lstrip().startswith("<"):
+        bare = text.strip().removeprefix("<").removesuffix(">").removeprefix("lora:")
+        raise _fault(text, f"is a tag as prompts have them: write {bare} without the brackets here")
+
+
+def is_png(content: bytes) -> bool:
+    """Whether the bytes begin as a PNG file does."""
+    return content.startswith(_PNG)
+
+
 def _weight(value: str, text: str) -> float:
     try:
-        return float(value)
+        weight = float(value)
     except ValueError:
         raise _fault(text, f"{value!r} is no weight: it must be a number") from None
+    # Written so that nan is outside too.
+    if not -_MAX_WEIGHT <= weight <= _MAX_WEIGHT:
+        raise _fault(text, f"the weight {value} is outside -{_MAX_WEIGHT:g} to {_MAX_WEIGHT:g}")
+    return weight
 
 
 def _fraction(value: str, text: str) -> float:
@@ -101,6 +119,8 @@ def _mask(value: str, text: str, folder: Path) -> Mask:
         raise _fault(text, f"{path} cannot be read: {error.strerror}") from error
     if len(content) > _MAX_MASK_BYTES:
         raise _fault(text, f"{path} has more than {_MAX_MASK_BYTES >> 20} MiB")
+    if not is_png(content):
+        raise _fault(text, f"{path} is no PNG picture; a mask must be one")
     return Mask(content)
 
 

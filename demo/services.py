@@ -5,6 +5,7 @@ They stop together: on Ctrl-C, on SIGTERM, when one of them ends, and when this 
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import socket
@@ -34,6 +35,10 @@ _START_SECONDS: Final = 180.0
 _STOP_SECONDS: Final = 15.0
 _POLL_SECONDS: Final = 0.25
 _LOG_TAIL_LINES: Final = 15
+_HELP: Final = (
+    "Start the four services with the embedded defaults and keep them until Ctrl-C. The home folder is "
+    "$BRANDLOOM_HOME, else ~/.brandloom; other settings in the environment win over the defaults."
+)
 
 
 class ServiceError(Exception):
@@ -222,6 +227,7 @@ def exit_on_signals() -> None:
 
 def main() -> int:
     """Starts the services and keeps them until Ctrl-C; settings in the environment win over the defaults."""
+    argparse.ArgumentParser(prog="python -m demo.services", description=_HELP).parse_args()
     exit_on_signals()
     console = Console(highlight=False)
     home = Path(os.environ.get("BRANDLOOM_HOME") or "~/.brandloom").expanduser().resolve()

@@ -131,6 +131,13 @@ def _parse_tag(match: re.Match[str]) -> WeightedReference:
             if not free:
                 raise PromptSyntaxError("has more than two weights", tag=tag, position=start)
             key = free.pop(0)
+        elif key in ("steps", "box", "mask"):
+            raise PromptSyntaxError(
+                f"{key}= is no part of a tag, which has weights alone: steps, boxes and masks go into the "
+                "request's stack (the option --lora)",
+                tag=tag,
+                position=start,
+            )
         elif key not in ("te", "unet"):
             raise PromptSyntaxError(f"knows te= and unet=, not {key!r}", tag=tag, position=start)
         if key in weights:

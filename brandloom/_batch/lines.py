@@ -8,13 +8,15 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
-from brandloom._stack_text import parse_stack_entry
+from brandloom import _arguments
+from brandloom._stack_text import is_png, parse_stack_entry
 from brandloom.errors import ConfigurationError
 from brandloom.types.batch import BatchLine
 from brandloom.types.image_settings import ImageSettings
@@ -163,7 +165,9 @@ class _LineReader:
     def _value(self, name: str, value: Any) -> Any:
         if name == "stack":
             return self._stack(value)
-        if name in ("initial_image", "mask"):
+        if name == "mask":
+            return _mask(self._file(_text(value)), value)
+        if name == "initial_image":
             return self._file(_text(value))
         check = _CHECKS.get(name)
         if check is None:
@@ -214,10 +218,18 @@ def _number(value: Any, *, low: float, high: float, whole: bool) -> float:
 
 
 def _side(value: Any) -> float:
-    side = _number(value, low=8, high=2048, whole=True)
-    if side % 8:
-        raise _FaultError(f"must be a multiple of 8, not {value}")
+    side = _number(value, low=-math.inf, high=math.inf, whole=True)
+    try:
+        _arguments.check_side(int(side))
+    except ValueError as error:
+        raise _FaultError(str(error)) from None
     return side
+
+
+def _mask(content: bytes, name: str) -> bytes:
+    if not is_png(content):
+        raise _FaultError(f"{name} is no PNG picture; a mask must be one")
+    return content
 
 
 def _choice(value: Any, *, kind: type[StrEnum]) -> StrEnum:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, cast
 
-from brandloom import _names
+from brandloom import _arguments, _names
 from brandloom._batch.lines import read_batch
 from brandloom._batch.records import BatchFolder, line_key
 from brandloom.errors import (
@@ -65,12 +65,13 @@ class BatchRun:
     ) -> AsyncGenerator[BatchResult, None]:
         """First what earlier runs have made, then every line when it is done; leaving it ends the requests.
 
-        Raises ConfigurationError, PermissionDenied, Unauthenticated and OSError.
+        Raises TypeError, ConfigurationError, PermissionDenied, Unauthenticated and OSError.
         """
+        tasks = list(self._tasks(lines, settings))
         folder = await asyncio.to_thread(BatchFolder.open, self.folder)
         try:
             missing: list[_Task] = []
-            for task in self._tasks(lines, settings):
+            for task in tasks:
                 before = folder.made.get(task.key)
                 if before is None:
                     missing.append(task)
@@ -86,7 +87,7 @@ class BatchRun:
         seen: Counter[str] = Counter()
         brand = _names.brand(self.brand)
         for line in lines:
-            own = cast(ImageSettings, {**settings, **line.settings})
+            own = _settings_of(line, settings)
             first = line_key(brand, line, own, 0)
             key = line_key(brand, line, own, seen[first]) if seen[first] else first
             seen[first] += 1
@@ -129,7 +130,13 @@ class BatchRun:
         except _FOR_ALL:
             raise
         except ApiError as error:
-            return BatchResult(line=line.number, prompt=line.prompt, key=task.key, error=_failure(error))
+            return BatchResult(
+                line=line.number,
+                prompt=line.prompt,
+                key=task.key,
+                seed=task.settings.get("seed"),
+                error=_failure(error),
+            )
         kept = [await asyncio.to_thread(folder.save, line, task.key, image, len(images)) for image in images]
         return BatchResult(
             line=line.number,
@@ -173,13 +180,21 @@ class BatchRun:
 
 
 def batch_lines(prompts: str | Path | Sequence[BatchLine | str]) -> tuple[BatchLine, ...]:
-    """The lines of a file, or of prompts that are at hand."""
+    """The lines of a file, or of prompts that are at hand. Raises TypeError, ConfigurationError."""
     if isinstance(prompts, str | Path):
         return read_batch(prompts)
+    _arguments.argument("prompts", str | Path | Sequence[BatchLine | str], prompts)
     return tuple(
         BatchLine(number, prompt) if isinstance(prompt, str) else prompt
         for number, prompt in enumerate(prompts, start=1)
     )
+
+
+def _settings_of(line: BatchLine, settings: ImageSettings) -> ImageSettings:
+    try:
+        return cast(ImageSettings, _arguments.settings(ImageSettings, {**settings, **line.settings}))
+    except ValueError as error:
+        raise ConfigurationError(f"line {line.number}: {error}") from error
 
 
 def check_in_flight(in_flight: int) -> int:

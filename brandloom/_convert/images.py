@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final, Unpack
 
-from brandloom import _names
+from brandloom import _arguments, _names
 from brandloom._convert.fields import enum_to_number, to_proto
 from brandloom._stack_text import parse_stack_entry
 from brandloom.api.inference.v1 import inference_pb2
@@ -22,8 +22,9 @@ _ENUMS: Final = {
 def image_request(
     brand: str | Brand, prompt: str, **settings: Unpack[ImageSettings]
 ) -> inference_pb2.GenerateImagesRequest:
-    """The request; settings that are None stay unset."""
-    fields: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
+    """The request; settings that are None stay unset. Raises TypeError, ValueError."""
+    checked = _arguments.settings(ImageSettings, settings)
+    fields: dict[str, Any] = {name: value for name, value in checked.items() if value is not None}
     if "stack" in fields:
         fields["stack"] = stack_entries(fields["stack"])
     if fields.get("base_model"):
@@ -33,12 +34,15 @@ def image_request(
     for name, descriptor in _ENUMS.items():
         if name in fields:
             fields[name] = enum_to_number(descriptor, fields[name])
-    return inference_pb2.GenerateImagesRequest(parent=_names.brand(brand), prompt=prompt, **fields)
+    return inference_pb2.GenerateImagesRequest(
+        parent=_names.brand(brand), prompt=_arguments.argument("prompt", str, prompt), **fields
+    )
 
 
 def stack_entries(stack: Stack) -> list[inference_pb2.StackEntry]:
-    """The entries as messages; a text is read as `parse_stack_entry` does."""
-    return [_entry(parse_stack_entry(entry) if isinstance(entry, str) else entry) for entry in stack]
+    """The entries as messages; a text is read as `parse_stack_entry` does. Raises TypeError."""
+    entries = _arguments.argument("stack", Stack, stack)
+    return [_entry(parse_stack_entry(entry) if isinstance(entry, str) else entry) for entry in entries]
 
 
 def _entry(entry: StackEntry) -> inference_pb2.StackEntry:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final, Unpack
 
-from brandloom import _names
+from brandloom import _arguments, _names
 from brandloom._batch.run import BatchRun, batch_lines, check_in_flight
 from brandloom._convert.events import generation_event, sweep_event
 from brandloom._convert.fields import enum_to_number, from_proto
@@ -77,6 +77,10 @@ class AsyncImages:
 
         No seeds: one that is drawn. No weights: the factor 1. Leaving the iteration cancels the request.
         """
+        _arguments.settings(PictureSettings, settings)
+        _arguments.argument("prompts", str | Sequence[str], prompts)
+        _arguments.argument("seeds", Sequence[int], seeds)
+        _arguments.argument("weights", Sequence[float], weights)
         request = inference_pb2.GenerateSweepRequest(
             template=image_request(brand, "", **settings),
             prompts=[prompts] if isinstance(prompts, str) else prompts,
@@ -165,7 +169,9 @@ class AsyncStacks:
             parent=_names.brand(brand),
             stack=stack_entries(stack),
             base_model=_names.base_model(base_model) if base_model else "",
-            precision=enum_to_number(_PRECISIONS, precision),
+            precision=enum_to_number(
+                _PRECISIONS, _arguments.argument("precision", ExportPrecision, precision)
+            ),
         )
         path = await save_stream(self._inference.stream("ExportStack", request), destination, on_progress)
         await asyncio.to_thread(write_config_beside, path)
@@ -184,7 +190,7 @@ class AsyncStacks:
             parent=_names.brand(brand),
             stack=stack_entries(stack),
             base_model=_names.base_model(base_model) if base_model else "",
-            time_to_live=time_to_live,
+            time_to_live=_arguments.argument("time_to_live", timedelta, time_to_live),
         )
         answer = await self._inference.call("PinStack", request, timeout_seconds=_LOADING_SECONDS)
         return from_proto(Pin, answer)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from brandloom import _names
+from brandloom import _arguments, _names
 from brandloom._calls import given, mask, new_request_id
 from brandloom._convert.fields import enum_to_number, from_proto, to_proto
 from brandloom._download import save_stream
@@ -226,7 +226,9 @@ class AsyncVersions:
         Without `file`: the weights. NotFound where the version does not have that picture.
         """
         request = registry_pb2.DownloadVersionRequest(
-            name=_names.version(version), file=enum_to_number(_FILES, file), preview_index=preview_index
+            name=_names.version(version),
+            file=enum_to_number(_FILES, _arguments.argument("file", VersionFile, file)),
+            preview_index=preview_index,
         )
         return await save_stream(self._registry.stream("DownloadVersion", request), destination, on_progress)
 

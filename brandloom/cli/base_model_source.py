@@ -41,7 +41,9 @@ class Found:
     told_by: str
 
     def __str__(self) -> str:
-        return f"{self.source}: {self.family}, {self.resolution} px, SHA-256 {self.sha256} ({self.told_by})"
+        # A language model has no resolution.
+        pixels = f", {self.resolution} px" if self.resolution else ""
+        return f"{self.source}: {self.family}{pixels}, SHA-256 {self.sha256} ({self.told_by})"
 
 
 def find_or_register(client: Client, base_model: str) -> BaseModel:

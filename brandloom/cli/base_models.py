@@ -77,7 +77,7 @@ def list_base_models(session: Session, filter_: str, order_by: str, limit: int |
     session.show_list(
         session.client.base_models.list(filter=filter_, order_by=order_by),
         ("base model", "family", "resolution", "sha256", "source"),
-        lambda model: (short(model.name), model.family, model.resolution, model.sha256[:12], model.source),
+        lambda model: (short(model.name), model.family, _pixels(model), model.sha256[:12], model.source),
         limit=limit,
     )
 
@@ -123,13 +123,17 @@ def delete(session: Session, base_model: str, etag: str) -> None:
     session.deleted(base_model)
 
 
+def _pixels(model: BaseModel) -> str:
+    return f"{model.resolution} px" if model.resolution else ""
+
+
 def _facts(model: BaseModel) -> Any:
     return facts(
         [
             ("name", model.name),
             ("display name", model.display_name),
             ("family", model.family),
-            ("resolution", model.resolution),
+            ("resolution", _pixels(model)),
             ("sha256", model.sha256),
             ("source", model.source),
             ("license", model.license),

@@ -52,4 +52,5 @@ def _engine(now: Capacity) -> str:
 
 def _pin(pin: PinnedStack) -> tuple[str, str, str]:
     stack = " + ".join(f"{short(used.version)} at {used.weight:g}" for used in pin.stack)
-    return short(pin.parent), stack, moment(pin.expire_time)
+    # One that the service's own configuration keeps has no end.
+    return short(pin.parent), stack, moment(pin.expire_time) or "always"

@@ -45,7 +45,7 @@ class MessageParameter(click.ParamType[TextMessage]):
     type=MessageParameter(),
     help="Repeatable, in place of a prompt: a conversation, its last message the user's.",
 )
-@click.option("--max-tokens", default=0, help="Tokens to generate at most (default: 256).")
+@click.option("--max-tokens", type=click.IntRange(1), help="Tokens to generate at most (default: 256).")
 @click.option("--temperature", type=float, help="0: always the likeliest token (default: 1).")
 @click.option("--top-p", type=float, help="Draw from the likeliest tokens of this probability together.")
 @click.option("--top-k", default=0, help="Draw from so many of the likeliest tokens.")
@@ -74,7 +74,7 @@ def complete(
     \b
     brandloom complete acme '<lora:voice:0.8> A line for the summer sale:' --max-tokens 40
     """
-    schema = json_schema.read_text(encoding="utf-8") if json_schema else ""
+    schema = _schema_text(json_schema) if json_schema else ""
     pieces: list[str] = []
     request: Queued | None = None
     finished: TextFinished | None = None
@@ -95,6 +95,13 @@ def complete(
     click.echo()
     if finished is not None and finished.reason is FinishReason.LENGTH:
         session.note(f"cut after {finished.generated_tokens} tokens")
+
+
+def _schema_text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"--json-schema: {file} is not UTF-8 text") from error
 
 
 def _tell(session: Session, event: Queued) -> None:

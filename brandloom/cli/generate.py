@@ -23,7 +23,7 @@ from brandloom import (
 from brandloom._names import short
 from brandloom.cli.framework import Command
 from brandloom.cli.lora_parts import parts_of_entry
-from brandloom.cli.picture_options import picture_options, picture_settings
+from brandloom.cli.picture_options import checked_seeds, picture_options, picture_settings
 from brandloom.cli.progress import counting
 from brandloom.cli.session import Session, pass_session, table
 
@@ -50,6 +50,7 @@ from brandloom.cli.session import Session, pass_session, table
     default=Path(),
     help="A folder, or a .png for one (default: this folder).",
 )
+@click.option("--overwrite", is_flag=True, help="Although the .png is there already.")
 @pass_session
 def generate(
     session: Session,
@@ -61,6 +62,7 @@ def generate(
     preview_every: int | None,
     previews_dir: Path | None,
     output: Path,
+    overwrite: bool,
     **options: Any,
 ) -> None:
     """Make pictures with a stack of LoRAs.
@@ -69,8 +71,8 @@ def generate(
     brandloom generate acme '<lora:hero:0.6> riding a motorcycle' --count 4
     brandloom generate acme 'a cat' --lora hero:0.8:steps=0-60% --lora neon:box=50%,0,100%,100%
     """
-    if output.suffix.lower() == ".png" and count > 1:
-        raise click.UsageError("--output names one file, but --count asks for several pictures")
+    _check_output(output, count, overwrite)
+    checked_seeds(seed, count)
     if preview_every and previews_dir is None:
         raise click.UsageError("--preview-every needs --previews-dir, where the previews go")
     settings = picture_settings(**options)
@@ -89,7 +91,7 @@ def generate(
     made: list[dict[str, object]] = []
     previews: list[Path] = []
     stack_used: Queued | None = None
-    with counting(session, "generating") as report:
+    with counting(session, "generating", unit="steps") as report:
         for event in events:
             match event:
                 case Queued():
@@ -108,6 +110,19 @@ def generate(
 
 
 _PREVIEW_STEPS = 5
+
+
+def _check_output(output: Path, count: int, overwrite: bool) -> None:
+    if output.is_dir() or not output.suffix:
+        return
+    if output.suffix.lower() != ".png":
+        raise click.UsageError(
+            f"--output: {output} is no .png, and no folder that is there; pictures are PNG"
+        )
+    if count > 1:
+        raise click.UsageError("--output names one file, but --count asks for several pictures")
+    if output.exists() and not overwrite:
+        raise click.UsageError(f"--output: {output} exists already; --overwrite replaces it")
 
 
 def _kept(session: Session, image: GeneratedImage, output: Path) -> dict[str, object]:

@@ -10,7 +10,7 @@ import click
 from brandloom import BatchResult, read_batch
 from brandloom.cli import exit_codes
 from brandloom.cli.framework import Command
-from brandloom.cli.picture_options import picture_options, picture_settings
+from brandloom.cli.picture_options import checked_seeds, picture_options, picture_settings
 from brandloom.cli.progress import counting
 from brandloom.cli.session import Session, pass_session
 
@@ -59,6 +59,7 @@ def generate_batch(
     \b
     brandloom generate-batch acme prompts.csv --out pictures --lora hero@prod:0.8 --steps 30
     """
+    checked_seeds(seed, count)
     settings = picture_settings(**options)
     lines = read_batch(file)
     results = session.client.images.batch(
@@ -72,7 +73,7 @@ def generate_batch(
         **settings,
     )
     made, before, failed = 0, 0, 0
-    with counting(session, "pictures") as report:
+    with counting(session, "batch", unit="prompts") as report:
         for done, result in enumerate(results, start=1):
             failed += result.error is not None
             before += result.made_before

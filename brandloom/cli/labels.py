@@ -14,7 +14,7 @@ def follow_label_job(session: Session, job: LabelJob) -> LabelJob:
     """Shows the job's progress until it ends; gives its last state."""
     labeling = session.client.labeling
     try:
-        with counting(session, "captioning") as report:
+        with counting(session, "captioning", unit="pictures") as report:
             for event in labeling.watch(job):
                 if isinstance(event, LabelProgressEvent):
                     report(event.progress.done, event.progress.total)

@@ -9,6 +9,8 @@ from typing import Any, TypeVar, cast
 import click
 
 from brandloom import Composition, InitialImage, PictureSettings, Sampler, SigmaSchedule, StackEntry
+from brandloom._arguments import check_seeds, check_side
+from brandloom._stack_text import is_png
 from brandloom.cli.stack import StackParameter
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -16,6 +18,26 @@ F = TypeVar("F", bound=Callable[..., Any])
 _SAMPLERS = [member.lower() for member in Sampler if member is not Sampler.UNSPECIFIED]
 _COMPOSITIONS = [member.lower() for member in Composition if member is not Composition.UNSPECIFIED]
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+class SideParameter(click.ParamType[int]):
+    """Pixels of a picture's width or height."""
+
+    name = "PIXELS"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The pixels; a usage error for what is no side of a picture."""
+        try:
+            pixels = int(value)
+        except ValueError:
+            raise click.BadParameter(f"{value!r} is no whole number", ctx, param) from None
+        try:
+            check_side(pixels)
+        except ValueError as error:
+            raise click.BadParameter(str(error), ctx, param) from None
+        return pixels
+
+
 _OPTIONS = (
     click.option(
         "--lora",
@@ -25,12 +47,12 @@ _OPTIONS = (
         help="Repeatable: hero@prod:0.6, hero:0.6:steps=20%-80%, hero:box=0,0,50%,100%, hero:mask=left.png.",
     ),
     click.option("--negative-prompt", default="", help="What shall not be in the picture."),
-    click.option("--steps", default=0, help="Denoising steps (default: 25)."),
+    click.option("--steps", type=click.IntRange(1, 150), help="Denoising steps (default: 25)."),
     click.option("--guidance", type=float, help="How much the prompt counts (default: 5)."),
     click.option("--sampler", type=click.Choice(_SAMPLERS), help="Default: dpmpp_2m."),
     click.option("--karras", is_flag=True, help="Karras' spacing of the noise levels."),
-    click.option("--width", default=0, help="Pixels, a multiple of 8 (default: the base's own)."),
-    click.option("--height", default=0, help="Pixels, a multiple of 8 (default: the base's own)."),
+    click.option("--width", type=SideParameter(), help="A multiple of 8 (default: the base's own)."),
+    click.option("--height", type=SideParameter(), help="A multiple of 8 (default: the base's own)."),
     click.option("--clip-skip", default=0, help="Layers of the text encoder to skip from its end."),
     click.option("--base-model", default="", help="Name of a base model (default: the service's own)."),
     click.option(
@@ -85,6 +107,9 @@ def picture_settings(
             raise click.UsageError(f"{name} is of use with --init-image alone")
     if switch_every is not None and composition != "switch":
         raise click.UsageError("--switch-every is of use with --composition switch alone")
+    beginning = InitialImage.read(init_image, strength=strength, mask=mask) if init_image else None
+    if beginning is not None and mask is not None and not is_png(beginning.mask_png):
+        raise click.UsageError(f"--mask: {mask} is no PNG picture; a mask must be one")
     settings: dict[str, Any] = {
         **others,
         "stack": stack,
@@ -93,9 +118,17 @@ def picture_settings(
         "sigma_schedule": SigmaSchedule.KARRAS if karras else None,
         "composition": Composition(composition.upper()) if composition else None,
         "switch_every": switch_every,
-        "initial_image": InitialImage.read(init_image, strength=strength, mask=mask) if init_image else None,
+        "initial_image": beginning,
     }
     return cast(PictureSettings, {name: value for name, value in settings.items() if _is_said(value)})
+
+
+def checked_seeds(seed: int | None, count: int | None) -> None:
+    """Raises a usage error where the last picture's seed would be too large."""
+    try:
+        check_seeds(seed, count)
+    except ValueError as error:
+        raise click.UsageError(f"--seed with --count: {error}") from None
 
 
 def _is_said(value: object) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import ssl
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,7 @@ def inspect(session: Session, file: Path, trust: Path | None) -> None:
 
     The exit status is 1 if there is a manifest that does not hold.
     """
+    authorities = _authorities(trust) if trust else ""
     png = file.read_bytes()
     try:
         texts = read_texts(png)
@@ -64,11 +66,21 @@ def inspect(session: Session, file: Path, trust: Path | None) -> None:
         record=_record(texts.get("brandloom", "")),
         parameters=texts.get("parameters", ""),
         digital_source_type=_source_type(texts.get("XML:com.adobe.xmp", "")),
-        manifest=read_manifest(png, trust.read_text(encoding="ascii", errors="replace") if trust else ""),
+        manifest=read_manifest(png, authorities),
     )
     session.show(found, _table)
     if found.manifest.state is ManifestState.INVALID:
         sys.exit(exit_codes.FAILED)
+
+
+def _authorities(file: Path) -> str:
+    """The PEM of a file of certificates; a usage error for one that holds none."""
+    try:
+        pem = file.read_bytes().decode("ascii")
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem)
+    except (ValueError, ssl.SSLError) as error:
+        raise click.UsageError(f"--trust: {file} holds no certificates in PEM") from error
+    return pem
 
 
 def _record(text: str) -> dict[str, Any] | None:

@@ -47,10 +47,16 @@ def transfer(session: Session, title: str) -> Iterator[Callable[[TransferProgres
 
 
 @contextmanager
-def counting(session: Session, title: str) -> Iterator[Callable[[int, int], None]]:
-    """A callback that takes how many are done, of how many."""
+def counting(session: Session, title: str, *, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """A callback that takes how many are done, of how many; `unit` says of what."""
     if session.live:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn(unit),
+            TimeRemainingColumn(),
+        )
         with Progress(*columns, console=session.notes) as progress:
             task = progress.add_task(title, total=None)
             yield lambda done, total: progress.update(task, completed=done, total=total)
@@ -61,6 +67,6 @@ def counting(session: Session, title: str) -> Iterator[Callable[[int, int], None
         nonlocal last
         if done == total or time.monotonic() - last > _LINE_SECONDS:
             last = time.monotonic()
-            session.note(f"{title}: {done} of {total}")
+            session.note(f"{title}: {done} of {total} {unit}")
 
     yield tell

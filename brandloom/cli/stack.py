@@ -24,6 +24,7 @@ _UNITS: Final = {
     "h": timedelta(hours=1),
     "d": timedelta(days=1),
 }
+_LONGEST_PIN: Final = timedelta(days=1)
 _PRECISIONS = [member.lower() for member in ExportPrecision if member is not ExportPrecision.UNSPECIFIED]
 
 
@@ -54,7 +55,10 @@ class DurationParameter(click.ParamType[timedelta]):
         match = _DURATION.fullmatch(value)
         if match is None:
             raise click.BadParameter(f"{value!r} is no duration: write 90s, 15m, 2h or 1d", ctx, param)
-        return int(match["count"]) * _UNITS[match["unit"]]
+        duration = int(match["count"]) * _UNITS[match["unit"]]
+        if not timedelta(0) < duration <= _LONGEST_PIN:
+            raise click.BadParameter(f"{value} is not from 1s to 1d", ctx, param)
+        return duration
 
 
 @click.group(cls=Group)
@@ -117,6 +121,8 @@ def export(
     """
     if not output.suffix:
         output.mkdir(parents=True, exist_ok=True)
+    elif output.suffix.lower() != ".safetensors" and not output.is_dir():
+        raise click.UsageError(f"--output: {output} is no .safetensors, and no folder that is there")
     with transfer(session, "exporting") as report:
         path = session.client.stacks.export(
             brand,
@@ -132,7 +138,7 @@ def export(
 @stack.command()
 @click.argument("brand")
 @click.argument("entries", nargs=-1, required=True, type=StackParameter(), metavar="LORA[:WEIGHT]...")
-@click.option("--for", "duration", type=DurationParameter(), help="How long: 90s, 15m, 2h, 1d.")
+@click.option("--for", "duration", type=DurationParameter(), help="How long: 90s, 15m, 2h; at most 1d.")
 @click.option("--release", is_flag=True, help="Let go of it instead.")
 @click.option("--base-model", default="", help="Name of a base model (default: the service's own).")
 @pass_session
@@ -155,4 +161,6 @@ def pin(
 
 def _pinned(kept: Pin) -> str:
     stack = " + ".join(f"{short(used.version)} at {used.weight:g}" for used in kept.stack)
-    return f"{stack}: kept until {moment(kept.expire_time)}" if kept.expire_time else f"{stack}: not kept"
+    if kept.expire_time:
+        return f"{stack}: kept until {moment(kept.expire_time)}"
+    return f"{stack}: not kept" if stack else "it was not pinned: there is nothing to let go of"

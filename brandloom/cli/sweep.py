@@ -8,6 +8,7 @@ from typing import Any, Final
 import click
 
 from brandloom import GenerationProgress, Queued, SweepCell, SweepSheet
+from brandloom._arguments import MAX_SEED
 from brandloom.cli.framework import Command
 from brandloom.cli.generate import tell_queued
 from brandloom.cli.picture_options import picture_options, picture_settings
@@ -35,6 +36,10 @@ class SeedsParameter(click.ParamType[tuple[int, ...]]):
             if not first.isdecimal() or (dash and not last.isdecimal()):
                 raise click.BadParameter(f"{part!r} is no seed: write 7, 1-4 or 1-4,9", ctx, param)
             until = int(last) if dash else int(first)
+            if until < int(first):
+                raise click.BadParameter(f"{part!r} goes backward: write {last}-{first}", ctx, param)
+            if until > MAX_SEED:
+                raise click.BadParameter(f"{until} is above {MAX_SEED}, the largest seed", ctx, param)
             if until - int(first) >= _MAX_SEEDS or len(seeds) > _MAX_SEEDS:
                 raise click.BadParameter(f"at most {_MAX_SEEDS} seeds make a sweep", ctx, param)
             seeds += range(int(first), until + 1)
@@ -97,12 +102,14 @@ def sweep(
     brandloom sweep acme 'a cat' 'a boat' --lora hero --seeds 1-4 --weights 0,0.5,1
     """
     settings = picture_settings(**options)
+    if weights and "stack" not in settings and not any("<lora:" in prompt for prompt in prompts):
+        raise click.UsageError("--weights are factors on LoRAs, but neither --lora nor a prompt names one")
     output.mkdir(parents=True, exist_ok=True)
     events = session.client.images.sweep(brand, prompts, seeds=seeds, weights=weights, **settings)
     cells: list[dict[str, object]] = []
     sheet = output / SHEET
     request: Queued | None = None
-    with counting(session, "sweeping") as report:
+    with counting(session, "sweeping", unit="steps") as report:
         for event in events:
             match event:
                 case Queued():
@@ -111,7 +118,7 @@ def sweep(
                 case GenerationProgress():
                     report(event.step, event.total_steps)
                 case SweepCell():
-                    cells.append(_kept(event, None if sheet_only else output))
+                    cells.append(_kept(event, weights, None if sheet_only else output))
                 case SweepSheet():
                     sheet.write_bytes(event.png)
     withheld = sum(1 for cell in cells if cell["withheld"])
@@ -123,17 +130,19 @@ def sweep(
     )
 
 
-def _kept(cell: SweepCell, folder: Path | None) -> dict[str, object]:
+def _kept(cell: SweepCell, weights: tuple[float, ...], folder: Path | None) -> dict[str, object]:
     image = cell.image
+    weight = weights[cell.weight_index] if weights else 1.0
     path: Path | None = None
     if folder is not None and not image.withheld:
         path = image.save(
-            folder / f"prompt-{cell.prompt_index:02d}-seed-{image.seed}-weight-{cell.weight_index:02d}.png"
+            folder / f"prompt-{cell.prompt_index:02d}-seed-{image.seed}-weight-{weight:.9g}.png"
         )
     return {
         "prompt_index": cell.prompt_index,
         "seed": image.seed,
         "weight_index": cell.weight_index,
+        "weight": weight,
         "path": path,
         "sha256": image.sha256,
         "withheld": image.withheld,

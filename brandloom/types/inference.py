@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -33,7 +33,7 @@ class Box:
 class Mask:
     """A part of the picture: where this PNG is bright; it is scaled to the picture's size."""
 
-    png: bytes
+    png: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +59,9 @@ class InitialImage:
     made anew, where it is dark it stays (inpainting); empty: all of it is.
     """
 
-    image: bytes
+    image: bytes = field(repr=False)
     strength: float | None = None
-    mask_png: bytes = b""
+    mask_png: bytes = field(default=b"", repr=False)
 
     @classmethod
     def read(
@@ -139,7 +139,7 @@ class GeneratedImage:
     """
 
     index: int
-    png: bytes
+    png: bytes = field(repr=False)
     width: int
     height: int
     seed: int
@@ -162,7 +162,7 @@ class Preview:
 
     index: int
     step: int
-    png: bytes
+    png: bytes = field(repr=False)
     width: int
     height: int
 
@@ -199,7 +199,7 @@ class SweepCell:
 class SweepSheet:
     """All pictures of a sweep on one PNG."""
 
-    png: bytes
+    png: bytes = field(repr=False)
 
 
 SweepEvent = Queued | GenerationProgress | SweepCell | SweepSheet

@@ -59,8 +59,9 @@ async def locate(records: Records, key: VersionKey, *, details: bool = False) ->
     if number is None:
         try:
             number = choose_version(key.which, await records.loras.get(key.lora))
-        except ReferenceFault:
-            raise NotFound.of("LoraVersion", str(key)) from None
+        except ReferenceFault as fault:
+            named = {"resource_type": "LoraVersion", "resource_name": str(key)}
+            raise NotFound(fault.description, metadata=named) from None
     return await records.versions.get(key.lora, number, details=details)
 
 
@@ -185,7 +186,8 @@ class VersionCases:
         )
         if url is None:
             raise Unimplemented(
-                "this artifact store gives out no URLs; use DownloadVersion", reason="PRESIGN_UNSUPPORTED"
+                "this artifact store gives out no URLs; download the version itself",
+                reason="PRESIGN_UNSUPPORTED",
             )
         return url, version
 

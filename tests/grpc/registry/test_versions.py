@@ -229,3 +229,12 @@ async def test_concurrent_registrations_get_gapless_numbers(registry: Registry) 
     ):
         assert {version.artifact.sha256 for version in group} == {artifact.sha256}
         assert len({version.name for version in group}) == 1
+
+
+async def test_an_alias_that_is_not_there_is_told_with_those_that_are(registry: Registry) -> None:
+    await registry.brand()
+    await registry.upload(kohya_file())
+    await registry.stub.SetAlias(pb.SetAliasRequest(lora=HERO, alias="live", version=1))
+    lost = await refused(registry.stub.GetLoraVersion(pb.GetLoraVersionRequest(name=f"{HERO}/versions/prod")))
+    assert lost.code is grpc.StatusCode.NOT_FOUND
+    assert "has no alias 'prod' (aliases: live)" in lost.message

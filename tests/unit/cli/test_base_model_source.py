@@ -140,6 +140,7 @@ def test_a_folder_of_transformers_is_a_language_model(kind: str, tmp_path: Path)
     (tmp_path / "config.json").write_text(json.dumps({"architectures": [kind]}))
     found = examine(str(tmp_path), Given())
     assert (found.family, found.resolution) == (ModelFamily.CAUSAL_LM, 0)
+    assert "px" not in str(found)
 
 
 @pytest.mark.parametrize(

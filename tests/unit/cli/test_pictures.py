@@ -144,6 +144,14 @@ async def test_an_authority_that_did_not_certify_the_signer_does_not_make_it_tru
     assert json.loads(found.output)["manifest"]["state"] == "valid"
 
 
+async def test_authorities_must_be_certificates(tmp_path: Path, made: bytes, files: SigningFiles) -> None:
+    file = written(tmp_path, await signed(made, files))
+    for wrong in (file, files.key):
+        result = inspect(file, "--trust", str(wrong))
+        assert result.exit_code == 2
+        assert "holds no certificates" in result.output
+
+
 async def test_a_changed_picture_is_invalid(tmp_path: Path, made: bytes, files: SigningFiles) -> None:
     changed = embed_png(await signed(made, files), {"parameters": "a photograph"})
     result = inspect(written(tmp_path, changed), "--json")

@@ -90,6 +90,7 @@ def test_hostile_prompts_take_no_long_time() -> None:
         ("<lora:hero:11>", "outside"),
         ("<lora:hero:1:1:1>", "more than two"),
         ("<lora:hero:1:te=1>", "twice"),
+        ("<lora:hero:0.8:steps=0-50%>", "steps= is no part of a tag, which has weights alone"),
         ("<lora:hero:dyn=1>", "knows te= and unet="),
     ],
 )

@@ -92,7 +92,8 @@ async def test_a_line_of_text_is_a_prompt(tmp_path: Path) -> None:
 
 
 async def test_lines_override_options(tmp_path: Path) -> None:
-    (tmp_path / "left.png").write_bytes(b"mask")
+    mask = b"\x89PNG\r\n\x1a\n"
+    (tmp_path / "left.png").write_bytes(mask)
     (tmp_path / "sketch.png").write_bytes(b"sketch")
     file = tmp_path / "prompts.jsonl"
     lines: list[dict[str, Any]] = [
@@ -107,7 +108,7 @@ async def test_lines_override_options(tmp_path: Path) -> None:
     assert (one.steps, one.seed, one.sampler) == (9, 7, inference_pb2.SAMPLER_EULER)
     assert [entry.reference for entry in one.stack] == ["hero", "neon"]
     assert (two.steps, [entry.reference for entry in two.stack]) == (3, ["dusk"])
-    assert (two.initial_image.image, two.initial_image.mask_png) == (b"sketch", b"mask")
+    assert (two.initial_image.image, two.initial_image.mask_png) == (b"sketch", mask)
     assert (three.composition, three.switch_every, three.priority) == (2, 2, -1)
 
 
@@ -139,6 +140,9 @@ def test_every_bad_line_is_named_before_anything_is_made(tmp_path: Path) -> None
         ('{"prompt": "a", "steps": 2.5}', "steps must be a whole number"),
         ('{"prompt": "a", "steps": true}', "steps must be a whole number"),
         ('{"prompt": "a", "width": 33}', "width must be a multiple of 8"),
+        ('{"prompt": "a", "width": 4096}', "what `brandloom capacity` shows as largest"),
+        ('{"prompt": "a", "stack": ["neon:99"]}', "the weight 99 is outside -10 to 10"),
+        ('{"prompt": "a", "initial_image": "prompts.jsonl", "mask": "prompts.jsonl"}', "is no PNG picture"),
         ('{"prompt": "a", "sampler": "best"}', "sampler must be one of euler"),
         ('{"prompt": "a", "stack": ["hero:x"]}', "'x' is no weight"),
         ('{"prompt": "a", "initial_image": "nowhere.png"}', "nowhere.png cannot be read"),
@@ -175,7 +179,8 @@ async def test_a_second_run_makes_only_what_is_missing(tmp_path: Path) -> None:
     bad = service_errors.FailedPrecondition("no", reason="LORA_BASE_MISMATCH")
     first = FakeInference(faults={"b": [bad]})
     results = await run(first, ["a", "b", "c", "a"], out, seed=1)
-    assert [result.error.reason for result in results if result.error] == ["LORA_BASE_MISMATCH"]
+    failed = [(result.error.reason, result.seed) for result in results if result.error]
+    assert failed == [("LORA_BASE_MISMATCH", 1)]
     assert len(first.asked) == 4
     # As if it had been ended while it wrote, and somebody had taken a picture away.
     with (out / "results.jsonl").open("ab") as file:
@@ -197,6 +202,18 @@ async def test_a_second_run_makes_only_what_is_missing(tmp_path: Path) -> None:
 
 def records_until(folder: Path, count: int) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()[:count]]
+
+
+async def test_arguments_are_checked_before_anything_is_made(tmp_path: Path) -> None:
+    fake, out = FakeInference(), tmp_path / "out"
+    with pytest.raises(TypeError, match=r"prompts\[1\] must be a BatchLine or a str, not the dict"):
+        await run(fake, ["a", {"prompt": "b"}], out)
+    with pytest.raises(TypeError, match="did you mean 'steps'"):
+        await run(fake, ["a"], out, stepz=4)
+    with pytest.raises(errors.ConfigurationError, match="line 2: seeds must be from 0 to 4294967295"):
+        await run(fake, ["a", BatchLine(2, "b", {"seed": 2**32 - 1})], out, count=2)
+    assert fake.asked == []
+    assert not out.exists()
 
 
 async def test_requests_are_in_flight_together_and_no_more_than_asked(tmp_path: Path) -> None:

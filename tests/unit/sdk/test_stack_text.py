@@ -21,6 +21,8 @@ from brandloom._convert.images import image_request
 from brandloom.api.inference.v1 import inference_pb2
 from brandloom.errors import ConfigurationError
 
+PNG = b"\x89PNG\r\n\x1a\n"
+
 
 @pytest.mark.parametrize(
     ("text", "entry"),
@@ -34,11 +36,11 @@ from brandloom.errors import ConfigurationError
         ("hero@prod:0.8:steps=20%-80%", StackEntry("hero@prod", 0.8, window=StepWindow(0.2, 0.8))),
         ("hero:steps=0-0.5", StackEntry("hero", window=StepWindow(0, 0.5))),
         ("hero : 0.8 : box=0,0,50%,1", StackEntry("hero", 0.8, region=Box(0, 0, 0.5, 1))),
-        ("hero:mask=left.png", StackEntry("hero", region=Mask(b"a mask"))),
+        ("hero:mask=left.png", StackEntry("hero", region=Mask(PNG + b"a mask"))),
     ],
 )
 def test_an_entry_as_it_is_written(text: str, entry: StackEntry, tmp_path: Path) -> None:
-    (tmp_path / "left.png").write_bytes(b"a mask")
+    (tmp_path / "left.png").write_bytes(PNG + b"a mask")
     assert parse_stack_entry(text, folder=tmp_path) == entry
 
 
@@ -46,6 +48,11 @@ def test_an_entry_as_it_is_written(text: str, entry: StackEntry, tmp_path: Path)
     ("text", "why"),
     [
         ("hero:heavy", "'heavy' is no weight"),
+        ("hero:10.5", "the weight 10.5 is outside -10 to 10"),
+        ("hero:nan", "the weight nan is outside"),
+        ("hero:te=-inf", "the weight -inf is outside"),
+        ("<lora:neon:0.8>", "write neon:0.8 without the brackets"),
+        (f"hero:mask={__file__}", "is no PNG picture"),
         ("hero:1:2:3", "is not LORA"),
         (":1", "is not LORA"),
         ("hero:1:unet=2", "says a weight twice"),
