@@ -168,9 +168,9 @@ def test_everything_can_be_corrected(
     assert told("loras", "update", "right/hero", "--tag", "new", "--etag", stale)["tags"] == ["new"]
     assert brandloom_command("loras", "update", "right/hero", "--no-tags", "--etag", stale).status == 6
     assert told("alias", "list", "right/hero") == []
-    changes = brandloom_command("loras", "watch", "right", "--after", "0", "--limit", "2", "--json")
+    changes = brandloom_command("loras", "watch", "right", "--after", "0", "--limit", "4", "--json")
     kinds = [json.loads(line)["kind"] for line in changes.stdout.splitlines()]
-    assert kinds == ["LORA_CREATED", "LORA_UPDATED"]
+    assert kinds == ["BASE_MODEL_UPDATED", "BASE_MODEL_DELETED", "LORA_CREATED", "LORA_UPDATED"]
 
     told("datasets", "create", "right/set")
     assert told("datasets", "update", "right/set", "--description", "four")["description"] == "four"

@@ -200,7 +200,7 @@ async def test_a_change_while_the_answer_is_on_its_way_is_not_lost(tmp_path: Pat
 
 async def test_old_answers_serve_while_the_registry_is_away(tmp_path: Path) -> None:
     port = free_port()
-    async with live(port, stale_seconds=4.0) as known:
+    async with live(port, stale_seconds=10.0) as known:
         async with filled(tmp_path, port) as registry:
             await registry.brand("acme")
             await add_version(registry, 1)
@@ -209,7 +209,7 @@ async def test_old_answers_serve_while_the_registry_is_away(tmp_path: Path) -> N
         await until(lambda: not known.live)
         begun = time.monotonic()
         assert [await version(known) for _ in range(20)] == ["1"] * 20
-        assert time.monotonic() - begun < 2.5
+        assert time.monotonic() - begun < 5.0
         with pytest.raises(Unavailable) as caught:
             await version(known, "hero@1")
         assert caught.value.reason == "REGISTRY_UNAVAILABLE"
@@ -224,7 +224,7 @@ async def test_old_answers_serve_while_the_registry_is_away(tmp_path: Path) -> N
                 return True
             return False
 
-        await until(too_old, seconds=8.0)
+        await until(too_old, seconds=20.0)
         assert time.monotonic() - begun > 3.0
         async with filled(tmp_path, port):
             await until(lambda: known.live, seconds=3.0)
