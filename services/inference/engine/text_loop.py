@@ -18,7 +18,7 @@ import torch
 
 from services.inference.domain_texts import TextEngineEvent, TextJob, TextPiece, TextStarted
 from services.inference.engine.admission import Turns
-from services.inference.engine.errors import JobError, internal_failure
+from services.inference.engine.errors import JobError, first_line, internal_failure
 from services.inference.engine.text_batch import Scored, TextBatch
 from services.inference.engine.text_preparation import PreparedText, TextPreparation
 from services.inference.engine.text_rows import TextRow
@@ -165,7 +165,7 @@ class TextLoop:
         except Exception as error:
             _log.exception("a text could not be prepared")
             self._fail(
-                entry.job.job_id, internal_failure(f"the job could not be prepared: {_first_line(error)}")
+                entry.job.job_id, internal_failure(f"the job could not be prepared: {first_line(error)}")
             )
 
     def _admit(self) -> None:
@@ -185,7 +185,7 @@ class TextLoop:
                 batch.join(row)
             except Exception as error:
                 _log.exception("a text could not join")
-                self._fail(entry.job.job_id, internal_failure(f"no room for the text: {_first_line(error)}"))
+                self._fail(entry.job.job_id, internal_failure(f"no room for the text: {first_line(error)}"))
                 continue
             self._turns.serve(entry.brand)
             entry.row = row
@@ -212,7 +212,7 @@ class TextLoop:
         except Exception as error:
             # Out of memory, most likely: the rows of this pass are lost, the engine is not.
             _log.exception("a pass failed")
-            failure = internal_failure(f"a step failed: {_first_line(error)}", reason="ENGINE_STEP_FAILED")
+            failure = internal_failure(f"a step failed: {first_line(error)}", reason="ENGINE_STEP_FAILED")
             for row in rows:
                 self._fail(row.job_id, failure)
             return 0
@@ -282,7 +282,3 @@ def _not_finite() -> JobError:
         "narrow",
         reason="TEXT_NOT_FINITE",
     )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
