@@ -20,7 +20,7 @@ from demo.recipe.pictures import Pictures
 from lorakit.base_digest import base_digest
 from services.inference.domain import Composition, Sampler
 from services.inference.domain_jobs import BaseRef, EngineEvent, ImageJob, LoraFile, RawPicture
-from services.inference.engine.bases import Bases
+from services.inference.engine.bases import picture_bases
 from services.inference.engine.batch import DenoisingBatch
 from services.inference.engine.preparation import Preparation
 from services.inference.engine.safety import NoSafetyChecker
@@ -48,7 +48,7 @@ class Drawer:
         source = MODELS / "sd-tiny"
         self._base = BaseRef(name="sd-tiny", source=str(source), sha256=base_digest(source))
         preparation = Preparation(
-            Bases(torch.device("cuda" if torch.cuda.is_available() else "cpu"), torch.float32, 1),
+            picture_bases(torch.device("cuda" if torch.cuda.is_available() else "cpu"), torch.float32, 1),
             Stacks(1 << 30, 1 << 30),
             Texts(1 << 28),
         )

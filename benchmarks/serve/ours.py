@@ -14,7 +14,7 @@ from lorakit.device_memory import free_bytes
 from lorakit.routing import GatheredRouting
 from services.inference.domain import Sampler
 from services.inference.domain_jobs import BaseRef, EngineEvent, ImageJob, LoraFile, RawPicture
-from services.inference.engine.bases import Bases
+from services.inference.engine.bases import picture_bases
 from services.inference.engine.batch import DenoisingBatch
 from services.inference.engine.preparation import Preparation
 from services.inference.engine.safety import NoSafetyChecker
@@ -41,7 +41,7 @@ class OurEngine:
         lora_memory_bytes: int = LORA_MEMORY_BYTES,
         compiled: bool = False,
     ) -> None:
-        bases = Bases(
+        bases = picture_bases(
             torch.device(device),
             getattr(torch, precision),
             1,

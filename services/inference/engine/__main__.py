@@ -25,7 +25,7 @@ from transformers.utils import logging as transformers_logging
 from lorakit.device_memory import free_bytes
 from servicekit.logs import configure_logs
 from services.inference.domain_jobs import EngineEvent
-from services.inference.engine.bases import Bases
+from services.inference.engine.bases import picture_bases
 from services.inference.engine.batch import DenoisingBatch
 from services.inference.engine.errors import JobError
 from services.inference.engine.picture_jobs import StepFigures
@@ -67,13 +67,13 @@ class EngineProcess:
         self._connection = connection
         self._frames: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         device, dtype = _device(settings.device), getattr(torch, settings.dtype)
-        self._bases = Bases(
+        self._bases = picture_bases(
             device,
             dtype,
             settings.max_bases,
-            Path(settings.configs) if settings.configs else None,
-            Path(settings.tokenizer) if settings.tokenizer else None,
-            settings.compile_backend,
+            configs=Path(settings.configs) if settings.configs else None,
+            tokenizer=Path(settings.tokenizer) if settings.tokenizer else None,
+            compile_backend=settings.compile_backend,
         )
         self._stacks = Stacks(settings.lora_memory_bytes, settings.stack_memory_bytes)
         self._texts = Texts(settings.text_memory_bytes)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from threading import Lock
 
 import torch
 
-from lorakit.errors import BaseModelError
 from lorakit.families.diffusion_base import DiffusionBase
 from lorakit.families.loading import load_diffusion_base
 from lorakit.families.targets import module_shapes, routable_paths
@@ -18,9 +15,8 @@ from lorakit.module_shape import Component, ModuleShape
 from lorakit.routing import GatheredRouting, PaddedRouting, install
 from lorakit.samplers import RowPlan, Sampler, plan_row
 from services.inference.domain import Sampler as SamplerName
-from services.inference.domain_capacity import LoadedBase as HeldBase
-from services.inference.domain_jobs import BaseRef
 from services.inference.engine.errors import JobError
+from services.inference.engine.held_bases import HeldBases
 from services.inference.engine.preview_colours import PreviewColours, fit_colours
 
 
@@ -38,6 +34,16 @@ class LoadedBase:
     _colours: PreviewColours | None = None
     routings: dict[int, PaddedRouting] = field(default_factory=dict)
     """Forward rows -> the routing that the graph for so many knows; graphs hold on to its buffers."""
+
+    @property
+    def sha256(self) -> str:
+        """Digest of its files."""
+        return self.model.sha256
+
+    @property
+    def family(self) -> str:
+        """Its family's name."""
+        return self.model.family
 
     def colours(self) -> PreviewColours:
         """How its latents are made previews, fitted when first asked for."""
@@ -73,97 +79,29 @@ class LoadedBase:
         return self.plans[key]
 
 
-@dataclass(slots=True)
-class Bases:
-    """Loads base models on demand and keeps the few used last."""
+def picture_bases(
+    device: torch.device,
+    dtype: torch.dtype,
+    max_bases: int,
+    *,
+    configs: Path | None = None,
+    tokenizer: Path | None = None,
+    compile_backend: str = "",
+) -> HeldBases[LoadedBase]:
+    """Base models for pictures; ``configs`` and ``tokenizer``: see load_diffusion_base.
 
-    device: torch.device
-    dtype: torch.dtype
-    max_bases: int
-    configs: Path | None = None
-    tokenizer: Path | None = None
-    compile_backend: str = ""
-    """torch.compile's backend for the UNet; empty: it is not compiled."""
-    _loaded: OrderedDict[str, LoadedBase] = field(default_factory=OrderedDict)
-    _lock: Lock = field(default_factory=Lock)
-    """Guards the table."""
-    _loading: Lock = field(default_factory=Lock)
-    """Held while a model is loaded: there may be room for one only."""
+    ``compile_backend`` is torch.compile's for the UNets; empty: they are not compiled.
+    """
 
-    def loaded(self, ref: BaseRef) -> LoadedBase | None:
-        """The base of that digest if it is here, now the one used last."""
-        with self._lock:
-            if ref.sha256 not in self._loaded:
-                return None
-            self._loaded.move_to_end(ref.sha256)
-            return self._loaded[ref.sha256]
-
-    def get(self, ref: BaseRef) -> LoadedBase:
-        """The base of that digest, loaded if need be, by one thread at a time.
-
-        JobError if its files are missing, broken or of another digest.
-        """
-        found = self.loaded(ref)
-        if found is not None:
-            return found
-        with self._loading:
-            return self.loaded(ref) or self._load_checked(ref)
-
-    def preload(self, source: str) -> LoadedBase:
-        """Load a base before anyone asks for it. Raises JobError."""
-        loaded = self._load(source, Path(source).name, source)
-        self._keep(loaded)
-        return loaded
-
-    def held(self) -> list[HeldBase]:
-        """Each, the one used last at the end."""
-        with self._lock:
-            return [
-                HeldBase(sha256=digest, family=loaded.model.family, source=loaded.source)
-                for digest, loaded in self._loaded.items()
-            ]
-
-    def _load_checked(self, ref: BaseRef) -> LoadedBase:
-        loaded = self._load(ref.source, ref.name, ref.path or ref.source)
-        if loaded.model.sha256 != ref.sha256:
-            raise JobError(
-                f"the files of {ref.name} are not those it was registered with: they have the digest "
-                f"{loaded.model.sha256}, not {ref.sha256}",
-                reason="BASE_MODEL_CHANGED",
-                metadata={"base_model": ref.name},
-            )
-        self._keep(loaded)
-        return loaded
-
-    def _keep(self, loaded: LoadedBase) -> None:
-        with self._lock:
-            self._loaded[loaded.model.sha256] = loaded
-            while len(self._loaded) > self.max_bases:
-                # Rows in flight keep what they use.
-                self._loaded.popitem(last=False)
-
-    def _load(self, source: str, name: str, path: str) -> LoadedBase:
-        try:
-            model = load_diffusion_base(
-                Path(path),
-                dtype=self.dtype,
-                device=self.device,
-                configs=self.configs,
-                tokenizer=self.tokenizer,
-            )
-        except (BaseModelError, OSError) as error:
-            raise JobError(
-                f"the base model {name} cannot be loaded: {error}",
-                reason="BASE_MODEL_UNUSABLE",
-                metadata={"base_model": name},
-            ) from error
+    def load(source: str, path: Path) -> LoadedBase:
+        model = load_diffusion_base(path, dtype=dtype, device=device, configs=configs, tokenizer=tokenizer)
         shapes = {}
         for component, part in model.components.items():
             shapes[component] = module_shapes(part)
             install(part, routable_paths(part))
-        return LoadedBase(source, model, self.dtype, shapes, self._compiled(model))
+        compiled = None
+        if compile_backend:
+            compiled = replace(model, unet=torch.compile(model.unet, dynamic=False, backend=compile_backend))
+        return LoadedBase(source, model, dtype, shapes, compiled)
 
-    def _compiled(self, model: DiffusionBase) -> DiffusionBase | None:
-        if not self.compile_backend:
-            return None
-        return replace(model, unet=torch.compile(model.unet, dynamic=False, backend=self.compile_backend))
+    return HeldBases(load, max_bases)

@@ -16,7 +16,7 @@ from lorakit.module_shape import Component
 from lorakit.routing import RowAdapter
 from lorakit.samplers import Beginning, RowPlan, SamplingRow, cut_plan
 from services.inference.domain_jobs import ImageJob, Started
-from services.inference.engine.bases import Bases, LoadedBase
+from services.inference.engine.bases import LoadedBase
 from services.inference.engine.beginnings import (
     STRENGTH_FIELD,
     InitialPicture,
@@ -25,6 +25,7 @@ from services.inference.engine.beginnings import (
 )
 from services.inference.engine.composition import Phase, compose
 from services.inference.engine.errors import JobError
+from services.inference.engine.held_bases import HeldBases
 from services.inference.engine.preview_colours import PreviewColours
 from services.inference.engine.rows import BatchRow, Branch, RowPhase
 from services.inference.engine.stacks import FoldedStack, Stacks
@@ -108,7 +109,7 @@ class Prepared:
 class Preparation:
     """Base models, stacks and text embeddings, each loaded or made once and kept within its budget."""
 
-    bases: Bases
+    bases: HeldBases[LoadedBase]
     stacks: Stacks
     texts: Texts
 

@@ -6,8 +6,6 @@ B rows, T tokens, L tokens of the longest row, V words.
 from __future__ import annotations
 
 import inspect
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +14,11 @@ from typing import Any
 import torch
 from llguidance import LLTokenizer
 
-from lorakit.errors import BaseModelError
 from lorakit.families.causal_lm import FAMILY, LanguageModel, load_language_model
 from lorakit.families.naming import LANGUAGE_MODEL
 from lorakit.module_shape import Component, ModuleShape
 from lorakit.routing import install
-from services.inference.domain_capacity import LoadedBase as HeldBase
-from services.inference.domain_jobs import BaseRef
-from services.inference.engine.errors import JobError
+from services.inference.engine.held_bases import HeldBases
 from services.inference.engine.text_grammar import open_tokenizer
 from services.inference.engine.text_masks import Masks, read_masks
 from services.inference.engine.text_probe import layer_shapes, probe
@@ -48,6 +43,11 @@ class TextBase:
     def sha256(self) -> str:
         """Digest of its files."""
         return self.language.sha256
+
+    @property
+    def family(self) -> str:
+        """Its family's name."""
+        return FAMILY
 
     @property
     def device(self) -> torch.device:
@@ -103,73 +103,13 @@ class TextBase:
         return chosen_BV.float()
 
 
-class TextBases:
-    """Loads language models on demand and keeps the few used last; several threads may ask."""
+def text_bases(device: torch.device, dtype: torch.dtype, max_bases: int) -> HeldBases[TextBase]:
+    """Language models."""
 
-    def __init__(self, device: torch.device, dtype: torch.dtype, max_bases: int) -> None:
-        self._device, self._dtype, self._max_bases = device, dtype, max_bases
-        self._loaded: OrderedDict[str, TextBase] = OrderedDict()
-        self._lock = threading.Lock()
-        """Guards the table."""
-        self._loading = threading.Lock()
-        """Held while a model is loaded: one at a time, for there may be room for one only."""
+    def load(source: str, path: Path) -> TextBase:
+        return open_base(source, load_language_model(path, dtype=dtype, device=device))
 
-    def get(self, ref: BaseRef) -> TextBase:
-        """The base of that digest; JobError if its files are missing, broken or of another digest."""
-        found = self._find(ref.sha256)
-        if found is not None:
-            return found
-        with self._loading:
-            return self._find(ref.sha256) or self._load_checked(ref)
-
-    def preload(self, source: str) -> None:
-        """Load a base before anyone asks for it. Raises JobError."""
-        with self._loading:
-            self._keep(self._load(source, Path(source).name, source))
-
-    def held(self) -> list[HeldBase]:
-        """Each, the one used last at the end."""
-        with self._lock:
-            return [
-                HeldBase(sha256=digest, family=FAMILY, source=loaded.source)
-                for digest, loaded in self._loaded.items()
-            ]
-
-    def _find(self, sha256: str) -> TextBase | None:
-        with self._lock:
-            if sha256 in self._loaded:
-                self._loaded.move_to_end(sha256)
-            return self._loaded.get(sha256)
-
-    def _load_checked(self, ref: BaseRef) -> TextBase:
-        loaded = self._load(ref.source, ref.name, ref.path or ref.source)
-        if loaded.sha256 != ref.sha256:
-            raise JobError(
-                f"the files of {ref.name} are not those it was registered with: they have the digest "
-                f"{loaded.sha256}, not {ref.sha256}",
-                reason="BASE_MODEL_CHANGED",
-                metadata={"base_model": ref.name},
-            )
-        self._keep(loaded)
-        return loaded
-
-    def _keep(self, loaded: TextBase) -> None:
-        with self._lock:
-            self._loaded[loaded.sha256] = loaded
-            while len(self._loaded) > self._max_bases:
-                # Rows in flight keep what they use.
-                self._loaded.popitem(last=False)
-
-    def _load(self, source: str, name: str, path: str) -> TextBase:
-        try:
-            language = load_language_model(Path(path), dtype=self._dtype, device=self._device)
-            return open_base(source, language)
-        except (BaseModelError, OSError, ValueError) as error:
-            raise JobError(
-                f"the base model {name} cannot be loaded: {error}",
-                reason="BASE_MODEL_UNUSABLE",
-                metadata={"base_model": name},
-            ) from error
+    return HeldBases(load, max_bases)
 
 
 @torch.inference_mode()

@@ -11,7 +11,8 @@ from lorakit.families.conversation import encode_beginning, encode_question
 from lorakit.routing import RowAdapter
 from services.inference.domain_texts import TextJob
 from services.inference.engine.errors import JobError
-from services.inference.engine.text_bases import TextBase, TextBases
+from services.inference.engine.held_bases import HeldBases
+from services.inference.engine.text_bases import TextBase
 from services.inference.engine.text_grammar import Grammar
 from services.inference.engine.text_slots import slot_tokens
 from services.inference.engine.text_stacks import TextStacks
@@ -37,7 +38,7 @@ class PreparedText:
 class TextPreparation:
     """Base models, stacks and prompts; used from several threads."""
 
-    bases: TextBases
+    bases: HeldBases[TextBase]
     stacks: TextStacks
     budget_bytes: int
     """For keys and values of all rows together."""

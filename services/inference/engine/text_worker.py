@@ -17,7 +17,7 @@ import torch
 from services.inference.domain_capacity import CacheUsage, TextState
 from services.inference.domain_texts import TextJob
 from services.inference.engine.errors import JobError
-from services.inference.engine.text_bases import TextBases
+from services.inference.engine.text_bases import text_bases
 from services.inference.engine.text_loop import TextFigures, TextLoop
 from services.inference.engine.text_preparation import TextPreparation
 from services.inference.engine.text_stacks import TextStacks
@@ -42,7 +42,7 @@ class TextWorker:
         send: Callable[[dict[str, Any]], None],
     ) -> None:
         self._send = send
-        self._bases = TextBases(device, dtype, settings.max_bases)
+        self._bases = text_bases(device, dtype, settings.max_bases)
         self._stacks = TextStacks(settings.language_lora_memory_bytes)
         self._budget_bytes = settings.text_cache_bytes
         self._loop = TextLoop(

@@ -27,10 +27,10 @@ from services.inference.domain_jobs import (
     Started,
 )
 from services.inference.engine import decoding
-from services.inference.engine.bases import Bases
 from services.inference.engine.batch import UNDECODED
 from services.inference.engine.bucket import Bucket
 from services.inference.engine.errors import JobError
+from services.inference.engine.held_bases import HeldBases
 from services.inference.engine.pictures import encode_png
 from services.inference.engine.preparation import Preparation
 from services.inference.engine.stacks import Stacks
@@ -298,13 +298,13 @@ def test_a_base_that_is_slow_to_load_holds_up_no_other(
 ) -> None:
     harness.run(harness.job("first"))
     go_on = threading.Event()
-    load = Bases._load
+    load = HeldBases._loaded_from
 
-    def slow(bases: Bases, *args: Any) -> Any:
+    def slow(bases: HeldBases[Any], *args: Any) -> Any:
         assert go_on.wait(60)
         return load(bases, *args)
 
-    monkeypatch.setattr(Bases, "_load", slow)
+    monkeypatch.setattr(HeldBases, "_loaded_from", slow)
     other = replace(harness.job("x").base, sha256="1" * 64, source=str(tmp_path / "nothing"))
     for number in range(20):
         harness.batch.submit(harness.job(f"slow {number}", base=other))
