@@ -87,6 +87,11 @@ async def set_prod(registry: Registry, number: int) -> None:
     await registry.stub.SetAlias(pb.SetAliasRequest(lora=HERO, alias="prod", version=number))
 
 
+async def told(known: LiveRegistry, number: int) -> None:
+    """Returns when the change of that number has come: until then an answer may be forgotten again."""
+    await until(lambda: known._feed._last is not None and known._feed._last.sequence == number)
+
+
 async def test_questions_that_were_answered_are_not_asked_again(tmp_path: Path) -> None:
     async with filled(tmp_path) as registry:
         await registry.brand("acme")
@@ -202,9 +207,10 @@ async def test_old_answers_serve_while_the_registry_is_away(tmp_path: Path) -> N
     port = free_port()
     async with live(port, stale_seconds=10.0) as known:
         async with filled(tmp_path, port) as registry:
+            await until(lambda: known.live)
             await registry.brand("acme")
             await add_version(registry, 1)
-            await until(lambda: known.live)
+            await told(known, 2)
             assert await version(known) == "1"
         await until(lambda: not known.live)
         begun = time.monotonic()
@@ -239,7 +245,7 @@ async def test_changes_during_a_gap_are_read_after_it(tmp_path: Path) -> None:
             await until(lambda: known.live)
             await add_version(replica, 1)
             await replica.upload(kohya_file(seed=7), "brands/acme/loras/neon")
-            await until(lambda: known._feed._last is not None and known._feed._last.sequence == 4)
+            await told(known, 4)
             assert (await version(known), await version(known, "neon")) == ("1", "1")
         await until(lambda: not known.live)
         await add_version(replica, 2)
@@ -259,7 +265,7 @@ async def test_nothing_is_believed_of_another_registry(tmp_path: Path) -> None:
             await until(lambda: known.live)
             for seed in (1, 2, 3):
                 await add_version(registry, seed)
-            await until(lambda: known._feed._last is not None and known._feed._last.sequence == 4)
+            await told(known, 4)
             assert await version(known) == "3"
         await until(lambda: not known.live)
         async with filled(tmp_path, port, "other") as other:
