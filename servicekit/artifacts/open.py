@@ -105,9 +105,11 @@ def _open_s3(bucket: str, settings: StoreSettings) -> ArtifactStore:
 
 
 def _http_client() -> urllib3.PoolManager:
+    from servicekit.artifacts.s3 import CONNECTIONS
+
     # The client's own default waits 5 minutes for an answer, which no readiness check and no caller would.
     return urllib3.PoolManager(
-        timeout=urllib3.Timeout(connect=5, read=60),
-        maxsize=16,
-        retries=urllib3.Retry(total=3, backoff_factor=0.2, status_forcelist=[500, 502, 503, 504]),
+        timeout=urllib3.Timeout(connect=5, read=20),
+        maxsize=CONNECTIONS,
+        retries=urllib3.Retry(total=3, read=1, backoff_factor=0.2, status_forcelist=[500, 502, 503, 504]),
     )

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
@@ -13,6 +15,7 @@ from urllib.parse import quote
 
 from minio import Minio
 from minio.error import InvalidResponseError, S3Error, ServerError
+from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
 
 from servicekit.artifacts import streams
@@ -21,6 +24,7 @@ from servicekit.errors import Internal, InvalidArgument, NotFound, ServiceError,
 
 # Files beyond one part go up as a multipart upload, a few parts at a time.
 PART_BYTES: Final = 16 << 20
+CONNECTIONS: Final = 16
 _SPOOL_MEMORY_BYTES: Final = 4 << 20
 _READ_ATTEMPTS: Final = 4
 _PRESIGN_MAXIMUM_SECONDS: Final = 7 * 24 * 3600  # a limit of signature version 4
@@ -50,6 +54,8 @@ class S3Store:
         self._presigning_client = presigning_client or client
         self._create_bucket = create_bucket
         self._part_bytes = part_bytes
+        # Threads of its own: a store that takes calls and does not answer them holds up nothing else.
+        self._threads = ThreadPoolExecutor(CONNECTIONS, "s3")
 
     async def put_stream(self, chunks: AsyncIterator[bytes], *, max_bytes: int) -> Artifact:
         """Spools the stream, for the key is its digest, then uploads it: beyond one part as a multipart
@@ -88,7 +94,7 @@ class S3Store:
     async def stat(self, sha256: str) -> Artifact | None:
         """Asks for the object's size (HEAD)."""
         try:
-            found = await _call(self._client.stat_object, self._bucket, artifact_key(sha256))
+            found = await self._call(self._client.stat_object, self._bucket, artifact_key(sha256))
         except NotFound:
             return None
         return Artifact(sha256, found.size or 0)
@@ -99,7 +105,7 @@ class S3Store:
             raise InvalidArgument.of("expires_seconds", f"must be from 1 to {_PRESIGN_MAXIMUM_SECONDS}")
         if await self.stat(sha256) is None:
             raise NotFound.of("Artifact", sha256)
-        url: str = await _call(
+        url: str = await self._call(
             self._presigning_client.presigned_get_object,
             self._bucket,
             artifact_key(sha256),
@@ -110,25 +116,32 @@ class S3Store:
 
     async def delete(self, sha256: str) -> None:
         """Removes the object, which S3 grants also when there is none."""
-        await _call(self._client.remove_object, self._bucket, artifact_key(sha256))
+        await self._call(self._client.remove_object, self._bucket, artifact_key(sha256))
 
     async def ready(self) -> bool:
         """Whether the bucket is there; makes it first where that is allowed."""
         try:
-            if await _call(self._client.bucket_exists, self._bucket):
+            if await self._call(self._client.bucket_exists, self._bucket):
                 return True
             if self._create_bucket:
-                await _call(self._client.make_bucket, self._bucket)
+                await self._call(self._client.make_bucket, self._bucket)
             return self._create_bucket
         except ServiceError:
             return False
+
+    async def _call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        def call() -> T:
+            with _translated():
+                return function(*args, **kwargs)
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, copy_context().run, call)
 
     async def _upload(self, file: Any, artifact: Artifact) -> None:
         # Two writers of one key bring the same bytes, so nothing is lost when both find it absent.
         if await self.stat(artifact.sha256) == artifact:
             return
         file.seek(0)
-        await _call(
+        await self._call(
             self._client.put_object,
             self._bucket,
             artifact.uri,
@@ -140,37 +153,30 @@ class S3Store:
     async def _chunks(self, sha256: str) -> AsyncIterator[bytes]:
         """The object's bytes; a connection that breaks is taken up again where it broke, for blobs never
         change."""
-        key = artifact_key(sha256)
         offset = 0
         for attempt in range(1, _READ_ATTEMPTS + 1):
+            # Tried several times by the client itself: a store that cannot be reached is away.
+            response = await self._get(sha256, offset)
             try:
-                async for chunk in self._chunks_from(key, offset):
+                while chunk := await self._call(response.read, CHUNK_BYTES):
                     offset += len(chunk)
                     yield chunk
                 return
-            except NotFound:
-                raise NotFound.of("Artifact", sha256) from None
             except Unavailable:
                 if attempt == _READ_ATTEMPTS:
                     raise
+            finally:
+                # Closed, not drained: a reader that left early must not make us download the rest.
+                response.close()
+                response.release_conn()
 
-    async def _chunks_from(self, key: str, offset: int) -> AsyncIterator[bytes]:
-        response = await _call(self._client.get_object, self._bucket, key, offset=offset)
+    async def _get(self, sha256: str, offset: int) -> BaseHTTPResponse:
         try:
-            while chunk := await _call(response.read, CHUNK_BYTES):
-                yield chunk
-        finally:
-            # Closed, not drained: a reader that left early must not make us download the rest.
-            response.close()
-            response.release_conn()
-
-
-async def _call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    def call() -> T:
-        with _translated():
-            return function(*args, **kwargs)
-
-    return await asyncio.to_thread(call)
+            return await self._call(
+                self._client.get_object, self._bucket, artifact_key(sha256), offset=offset
+            )
+        except NotFound:
+            raise NotFound.of("Artifact", sha256) from None
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A TCP proxy that breaks connections in the middle of an answer."""
+"""TCP proxies that break connections in the middle of an answer, or go away."""
 
 from __future__ import annotations
 
@@ -46,6 +46,40 @@ class CuttingProxy:
             await asyncio.gather(
                 requests, writer.wait_closed(), up_writer.wait_closed(), return_exceptions=True
             )
+
+
+class LeavingProxy(CuttingProxy):
+    """Passes everything on, except while it is away."""
+
+    def __init__(self, upstream: str) -> None:
+        super().__init__(upstream, after_bytes=0, cuts=0)
+        self._silent = False
+
+    async def leave(self, *, silent: bool) -> None:
+        """Cut all connections; new ones are refused, or (`silent`) taken and never answered."""
+        await self.__aexit__()
+        self._silent = silent
+        if silent:
+            await self._listen()
+
+    async def come_back(self) -> None:
+        """As it was."""
+        await self.__aexit__()
+        self._silent = False
+        await self._listen()
+
+    async def _listen(self) -> None:
+        host, _, port = self.endpoint.rpartition(":")
+        self._server = await asyncio.start_server(self._accept, host, int(port))
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not self._silent:
+            await super()._serve(reader, writer)
+            return
+        try:
+            await asyncio.Event().wait()
+        finally:
+            writer.close()
 
 
 async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter, limit: int | None) -> bool:
