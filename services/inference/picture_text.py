@@ -51,7 +51,7 @@ def with_texts(
 
     ``full_prompt`` holds a tag for every LoRA, so that tools which read only `parameters` can repeat it.
     """
-    hashes = {used.reference: digest for used, digest in zip(stack, started.model_hashes, strict=True)}
+    hashes = {used.reference: digest for used, digest in zip(stack, picture.model_hashes, strict=True)}
     parameters = {
         "Steps": str(job.steps),
         "Sampler": job.sampler.value,
