@@ -14,7 +14,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, NoReturn
 
 LENGTH_BYTES: Final = 4
 Header = dict[str, Any]
@@ -35,8 +35,10 @@ def encode(header: Header, parts: Sequence[bytes] = ()) -> list[bytes]:
     return [len(text).to_bytes(LENGTH_BYTES, "big"), text, *parts]
 
 
-def run_worker(handler: Handler, *, memory_bytes: int = 0) -> None:
-    """Answers frames from standard input on standard output until the parent closes the pipe or is gone."""
+def run_worker(handler: Handler, *, memory_bytes: int = 0) -> NoReturn:
+    """Answers frames from standard input on standard output until the parent closes the pipe or is gone, and
+    ends the process.
+    """
     # Ctrl-C reaches the whole process group; the parent decides when its workers end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if memory_bytes:
@@ -48,6 +50,9 @@ def run_worker(handler: Handler, *, memory_bytes: int = 0) -> None:
         for piece in encode(*_answer(handler, *frame)):
             answers.write(piece)
         answers.flush()
+    sys.stderr.flush()
+    # Without this the interpreter spends seconds on taking torch's modules apart, while the parent waits.
+    os._exit(0)
 
 
 def _answer(handler: Handler, header: Header, parts: list[bytes]) -> tuple[Header, Sequence[bytes]]:

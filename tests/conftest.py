@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from servicekit.large_imports import large_imports
 
 # Set before torch or transformers are imported by any test.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -19,3 +23,10 @@ settings.register_profile("patient", deadline=None, suppress_health_check=[Healt
 settings.load_profile("patient")
 
 pytest_plugins = ["tests.fixtures.s3", "tests.fixtures.postgres"]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Collecting the tests imports torch, diffusers and all of the services."""
+    with large_imports():
+        return (yield)

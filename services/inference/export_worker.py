@@ -9,23 +9,26 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-from transformers.utils import logging as transformers_logging
+from servicekit.large_imports import large_imports
 
-from lorakit.adapter import Adapter, SavedLora, load_adapter, save_kohya
-from lorakit.errors import BaseModelError, LoraFormatError, LoraMismatchError
-from lorakit.families.base_modules import BaseModules, read_base_modules
-from lorakit.families.naming import LANGUAGE_MODEL
-from lorakit.peft_files import WEIGHTS_FILE, save_peft
-from lorakit.stack import combine
-from lorakit.stack_metadata import (
-    StackFacts,
-    StackPart,
-    build_stack_metadata,
-    build_text_stack_metadata,
-)
-from servicekit.child_frames import Header, WorkerFaultError, run_worker
-from services.inference.stack_exporter import PRECISION_TOO_SMALL, STACK_EMPTY
+with large_imports():
+    import torch
+    from transformers.utils import logging as transformers_logging
+
+    from lorakit.adapter import Adapter, SavedLora, load_adapter, save_kohya
+    from lorakit.errors import BaseModelError, LoraFormatError, LoraMismatchError
+    from lorakit.families.base_modules import BaseModules, read_base_modules
+    from lorakit.families.naming import LANGUAGE_MODEL
+    from lorakit.peft_files import WEIGHTS_FILE, save_peft
+    from lorakit.stack import combine
+    from lorakit.stack_metadata import (
+        StackFacts,
+        StackPart,
+        build_stack_metadata,
+        build_text_stack_metadata,
+    )
+    from servicekit.child_frames import Header, WorkerFaultError, run_worker
+    from services.inference.stack_exporter import PRECISION_TOO_SMALL, STACK_EMPTY
 
 _KOHYA_FILE = "stack.safetensors"
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from servicekit.child_frames import Header, WorkerFaultError, run_worker
+from servicekit.large_imports import large_imports
 
 
 class BlipCaptioner:
@@ -38,8 +39,9 @@ class BlipCaptioner:
         if Path(self._name).is_absolute() and not Path(self._name).is_dir():
             # Said before torch is loaded, which takes its time.
             raise WorkerFaultError("CAPTIONER_UNAVAILABLE", f"there is no directory {self._name!r}")
-        import torch
-        from transformers import BertTokenizer, BlipForConditionalGeneration, BlipImageProcessorPil
+        with large_imports():
+            import torch
+            from transformers import BertTokenizer, BlipForConditionalGeneration, BlipImageProcessorPil
 
         if self._threads:
             torch.set_num_threads(self._threads)

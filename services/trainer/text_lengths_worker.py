@@ -9,10 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lorakit.errors import BaseModelError, TextError
-from lorakit.families.conversation import encode_conversation
-from lorakit.families.language_tokenizer import load_tokenizer, max_tokens, read_model_config
 from servicekit.child_frames import Header, WorkerFaultError, run_worker
+from servicekit.large_imports import large_imports
+
+with large_imports():
+    from lorakit.errors import BaseModelError, TextError
+    from lorakit.families.conversation import encode_conversation
+    from lorakit.families.language_tokenizer import load_tokenizer, max_tokens, read_model_config
 
 _KEPT = 4
 _WORDS = 500

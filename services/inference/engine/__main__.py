@@ -18,43 +18,46 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import torch
-from diffusers.utils import logging as diffusers_logging
-from transformers.utils import logging as transformers_logging
+from servicekit.large_imports import large_imports
 
-from lorakit.device_memory import free_bytes
-from servicekit.logs import configure_logs
-from services.inference.domain_jobs import EngineEvent
-from services.inference.engine.bases import picture_bases
-from services.inference.engine.batch import DenoisingBatch
-from services.inference.engine.errors import JobError
-from services.inference.engine.picture_jobs import StepFigures
-from services.inference.engine.pins import Pins
-from services.inference.engine.preparation import Preparation
-from services.inference.engine.safety import SafetyCheckerError, load_safety_checker
-from services.inference.engine.stacks import Stacks
-from services.inference.engine.text_worker import TextWorker
-from services.inference.engine.texts import Texts
-from services.inference.engine_messages import (
-    CANCEL,
-    FAILED,
-    FINISHED,
-    GENERATE,
-    LENGTHS,
-    PIN,
-    READY,
-    STATE,
-    UNPIN,
-    EngineSettings,
-    Failure,
-    FrameError,
-    check_lengths,
-    decode_job,
-    decode_json,
-    encode_event,
-    encode_frame,
-)
-from services.inference.engine_text_messages import GENERATE_TEXT, decode_text_job
+with large_imports():
+    import torch
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    from lorakit.device_memory import free_bytes
+    from servicekit.logs import configure_logs
+    from services.inference.domain_jobs import EngineEvent
+    from services.inference.engine.bases import picture_bases
+    from services.inference.engine.batch import DenoisingBatch
+    from services.inference.engine.errors import JobError
+    from services.inference.engine.picture_jobs import StepFigures
+    from services.inference.engine.pins import Pins
+    from services.inference.engine.preparation import Preparation
+    from services.inference.engine.safety import SafetyCheckerError, load_safety_checker
+    from services.inference.engine.stacks import Stacks
+    from services.inference.engine.text_worker import TextWorker
+    from services.inference.engine.texts import Texts
+    from services.inference.engine_messages import (
+        CANCEL,
+        FAILED,
+        FINISHED,
+        GENERATE,
+        LENGTHS,
+        PIN,
+        READY,
+        STATE,
+        UNPIN,
+        EngineSettings,
+        Failure,
+        FrameError,
+        check_lengths,
+        decode_job,
+        decode_json,
+        encode_event,
+        encode_frame,
+    )
+    from services.inference.engine_text_messages import GENERATE_TEXT, decode_text_job
 
 IDLE_STATE_SECONDS = 1.0
 _log = logging.getLogger("services.inference.engine")

@@ -12,6 +12,7 @@ import sys
 from servicekit.artifacts.open import open_store
 from servicekit.channels import open_channel
 from servicekit.identity import ensure_local_token
+from servicekit.large_imports import large_imports
 from servicekit.logs import configure_logs
 from servicekit.settings import ConfigError
 from services.trainer.worker.config import WorkerConfig, read_config
@@ -24,18 +25,19 @@ async def work(config: WorkerConfig) -> None:
     # Imported here: a worker whose parent is gone before torch is loaded should end at once.
     # The profiler, which measures memory, would tell of each of its starts.
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
-    import torch
+    with large_imports():
+        import torch
 
-    from lorakit.allocator import keep_freed_memory
-    from services.trainer.worker.bases import ResidentBase, choose_device
-    from services.trainer.worker.engine_thread import EngineThread
-    from services.trainer.worker.memory_report import device_title
-    from services.trainer.worker.patience import Patience
-    from services.trainer.worker.publisher import Publisher
-    from services.trainer.worker.results import Shelf
-    from services.trainer.worker.tools import Tools
-    from services.trainer.worker.trainer_client import TrainerClient
-    from services.trainer.worker.worker import Worker
+        from lorakit.allocator import keep_freed_memory
+        from services.trainer.worker.bases import ResidentBase, choose_device
+        from services.trainer.worker.engine_thread import EngineThread
+        from services.trainer.worker.memory_report import device_title
+        from services.trainer.worker.patience import Patience
+        from services.trainer.worker.publisher import Publisher
+        from services.trainer.worker.results import Shelf
+        from services.trainer.worker.tools import Tools
+        from services.trainer.worker.trainer_client import TrainerClient
+        from services.trainer.worker.worker import Worker
 
     torch.set_num_threads(config.threads)
     token = config.token or ensure_local_token(config.home)

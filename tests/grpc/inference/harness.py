@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +97,18 @@ async def running_service(
     home: Path, registry: Registry, base: sd15.BaseModel, **environment: str
 ) -> AsyncIterator[Inference]:
     """One replica of the service; its engine is being started."""
+    environment = {"BRANDLOOM_INFERENCE_BASE_MODEL": "baseModels/tiny", **environment}
+    async with served(home, registry, environment) as (app, channel, port):
+        yield Inference(
+            inference_pb2_grpc.InferenceServiceStub(channel), channel, app, registry, home, base, port
+        )
+
+
+@asynccontextmanager
+async def served(
+    home: Path, registry: Registry, environment: Mapping[str, str]
+) -> AsyncIterator[tuple[InferenceApp, grpc.aio.Channel, int]]:
+    """The service with one thread on the CPU, a channel of an administrator to it, and its port."""
     config = read_config(
         {
             "BRANDLOOM_HOME": str(home),
@@ -104,7 +116,6 @@ async def running_service(
             "BRANDLOOM_INFERENCE_LISTEN": "127.0.0.1:0",
             "BRANDLOOM_INFERENCE_METRICS_LISTEN": "",
             "BRANDLOOM_REGISTRY_ADDRESS": f"127.0.0.1:{registry.port}",
-            "BRANDLOOM_INFERENCE_BASE_MODEL": "baseModels/tiny",
             "BRANDLOOM_INFERENCE_DEVICE": "cpu",
             "BRANDLOOM_INFERENCE_THREADS": "1",
             **environment,
@@ -113,8 +124,7 @@ async def running_service(
     async with inference_app(config, authenticator=AdministratorAndGuest(TOKEN, "acme")) as app:
         port = await app.server.start()
         async with open_channel(f"127.0.0.1:{port}", token=TOKEN, max_message_bytes=32 << 20) as channel:
-            stub = inference_pb2_grpc.InferenceServiceStub(channel)
-            yield Inference(stub, channel, app, registry, home, base, port)
+            yield app, channel, port
         await app.server.stop(0.5)
 
 

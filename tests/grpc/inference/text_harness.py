@@ -15,16 +15,13 @@ from brandloom.api.inference.v1 import inference_pb2, inference_pb2_grpc
 from brandloom.api.registry.v1 import registry_pb2, resources_pb2
 from lorakit.families import sd15
 from lorakit.families.causal_lm import LanguageModel, load_language_model
-from servicekit.channels import open_channel
-from services.inference.app import InferenceApp, inference_app
-from services.inference.config import read_config
-from tests.fakes.identities import AdministratorAndGuest
+from services.inference.app import InferenceApp
 from tests.fixtures.tiny_language_loras import write_language_lora
 from tests.fixtures.tiny_lm import save_tiny_lm
 from tests.fixtures.tiny_loras import write_lora
 from tests.fixtures.tiny_sd import save_tiny_pipeline
-from tests.grpc.inference.harness import ENGINE_SECONDS
-from tests.grpc.registry.harness import TOKEN, Registry, running_registry
+from tests.grpc.inference.harness import ENGINE_SECONDS, served
+from tests.grpc.registry.harness import Registry, running_registry
 from tests.waiting import until
 
 
@@ -93,27 +90,12 @@ async def running_texts(home: Path, **environment: str) -> AsyncIterator[Texts]:
     base = load_language_model(directory)
     async with running_registry(home, f"sqlite+aiosqlite:///{home}/registry.db") as registry:
         await _fill(registry, home, base, directory)
-        config = read_config(
-            {
-                "BRANDLOOM_HOME": str(home),
-                "BRANDLOOM_TOKEN": TOKEN,
-                "BRANDLOOM_INFERENCE_LISTEN": "127.0.0.1:0",
-                "BRANDLOOM_INFERENCE_METRICS_LISTEN": "",
-                "BRANDLOOM_REGISTRY_ADDRESS": f"127.0.0.1:{registry.port}",
-                "BRANDLOOM_INFERENCE_TEXT_BASE_MODEL": "baseModels/words",
-                "BRANDLOOM_INFERENCE_DEVICE": "cpu",
-                "BRANDLOOM_INFERENCE_THREADS": "1",
-                **environment,
-            }
-        )
-        async with inference_app(config, authenticator=AdministratorAndGuest(TOKEN, "acme")) as app:
-            port = await app.server.start()
-            async with open_channel(f"127.0.0.1:{port}", token=TOKEN) as channel:
-                stub = inference_pb2_grpc.InferenceServiceStub(channel)
-                running = Texts(stub, channel, app, registry, home, base, port)
-                await running.engine_ready()
-                yield running
-            await app.server.stop(0.5)
+        environment = {"BRANDLOOM_INFERENCE_TEXT_BASE_MODEL": "baseModels/words", **environment}
+        async with served(home, registry, environment) as (app, channel, port):
+            stub = inference_pb2_grpc.InferenceServiceStub(channel)
+            running = Texts(stub, channel, app, registry, home, base, port)
+            await running.engine_ready()
+            yield running
 
 
 async def _fill(registry: Registry, home: Path, base: LanguageModel, directory: Path) -> None:

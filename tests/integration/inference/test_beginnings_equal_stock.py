@@ -5,7 +5,6 @@ scheduler.
 from __future__ import annotations
 
 import io
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,18 +24,9 @@ from services.inference.domain import InitialImage, Sampler
 from services.inference.domain_jobs import ImageJob, Preview
 from tests.fixtures.picture_engine import PictureEngine, run_alone
 from tests.fixtures.pictures import encoded, noise
-from tests.fixtures.stock_world import TOLERANCE, StockWorld, stock_world
-from tests.fixtures.tiny_sd import save_tiny_pipeline
-from tests.fixtures.tiny_sdxl import save_tiny_sdxl_pipeline
+from tests.fixtures.stock_world import STOCK_REMARKS, TOLERANCE, StockWorld
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
-    # peft remarks on what is the point here: a second adapter beside the first.
-    pytest.mark.filterwarnings("ignore:Already found a `peft_config`:UserWarning"),
-    pytest.mark.filterwarnings("ignore:Adapter .* was active:UserWarning"),
-]
-
-DEMO = Path(__file__).resolve().parents[3] / "demo" / "models" / "sd-tiny"
+pytestmark = STOCK_REMARKS
 KARRAS = [(sampler, False) for sampler in Sampler] + [(Sampler.EULER, True), (Sampler.DPMPP_2M, True)]
 PICTURE = noise(3, 96, 96)
 MASK = Image.fromarray(np.where(np.indices((96, 96)).sum(0) < 96, 0, 255).astype(np.uint8))
@@ -47,21 +37,6 @@ PIPELINES: dict[tuple[str, bool], Any] = {
     ("sdxl", True): StableDiffusionXLInpaintPipeline,
 }
 masks = pytest.mark.parametrize("masked", [False, True], ids=["picture", "mask"])
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> StockWorld:
-    """Random weights."""
-    folder = tmp_path_factory.mktemp("beginnings")
-    return stock_world(save_tiny_pipeline(folder / "base"), folder, size=0.2)
-
-
-@pytest.fixture(scope="module")
-def demo_world(tmp_path_factory: pytest.TempPathFactory) -> StockWorld:
-    """The base model of the demo."""
-    if not (DEMO / "model_index.json").is_file():
-        pytest.skip("demo/models/sd-tiny is not there; make demo-models builds it")
-    return stock_world(DEMO, tmp_path_factory.mktemp("demo"), size=0.05)
 
 
 def beginning(strength: float, *, masked: bool, size: tuple[int, int] = (96, 96)) -> InitialImage:
@@ -143,10 +118,10 @@ def test_the_demo_model(demo_world: StockWorld) -> None:
 
 
 @masks
-def test_sdxl(tmp_path: Path, masked: bool) -> None:
-    world = stock_world(save_tiny_sdxl_pipeline(tmp_path / "base"), tmp_path, size=0.1)
-    job = world.job(loras=world.loras, sampler=Sampler.EULER, initial_image=beginning(0.6, masked=masked))
-    assert_equals_stock(world, job)
+def test_sdxl(sdxl_world: StockWorld, masked: bool) -> None:
+    initial = beginning(0.6, masked=masked)
+    job = sdxl_world.job(loras=sdxl_world.loras, sampler=Sampler.EULER, initial_image=initial)
+    assert_equals_stock(sdxl_world, job)
 
 
 def test_pixels_under_the_dark_part_of_a_mask_are_those_of_the_picture(world: StockWorld) -> None:

@@ -15,20 +15,9 @@ from services.inference.domain import Box, Composition, Mask, Sampler, StepWindo
 from services.inference.domain_jobs import ImageJob, LoraFile
 from tests.fixtures.picture_engine import PictureEngine, run_alone
 from tests.fixtures.pictures import encoded
-from tests.fixtures.stock_world import StockWorld, stock_world
-from tests.fixtures.tiny_sd import save_tiny_pipeline
+from tests.fixtures.stock_world import STOCK_REMARKS, StockWorld
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:Already found a `peft_config`:UserWarning"),
-    pytest.mark.filterwarnings("ignore:Adapter .* was active:UserWarning"),
-]
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> StockWorld:
-    folder = tmp_path_factory.mktemp("compositions")
-    return stock_world(save_tiny_pipeline(folder / "base"), folder, size=0.2)
+pytestmark = STOCK_REMARKS
 
 
 def unet_only(world: StockWorld) -> tuple[LoraFile, LoraFile]:

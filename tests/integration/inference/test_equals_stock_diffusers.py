@@ -3,47 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from services.inference.domain import Box, Composition, Sampler, StepWindow
 from tests.fixtures.picture_engine import run_alone
-from tests.fixtures.stock_world import StockWorld, stock_world
-from tests.fixtures.tiny_sd import save_tiny_pipeline
-from tests.fixtures.tiny_sdxl import save_tiny_sdxl_pipeline
+from tests.fixtures.stock_world import STOCK_REMARKS, StockWorld
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
-    # peft remarks on what is the point here: a second adapter beside the first.
-    pytest.mark.filterwarnings("ignore:Already found a `peft_config`:UserWarning"),
-    pytest.mark.filterwarnings("ignore:Adapter .* was active:UserWarning"),
-]
-
-DEMO = Path(__file__).resolve().parents[3] / "demo" / "models" / "sd-tiny"
+pytestmark = STOCK_REMARKS
 KARRAS = [(sampler, False) for sampler in Sampler] + [(Sampler.EULER, True), (Sampler.DPMPP_2M, True)]
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> StockWorld:
-    """Random weights."""
-    folder = tmp_path_factory.mktemp("tiny")
-    return stock_world(save_tiny_pipeline(folder / "base"), folder, size=0.2)
-
-
-@pytest.fixture(scope="module")
-def sdxl_world(tmp_path_factory: pytest.TempPathFactory) -> StockWorld:
-    """Two text encoders, pooled texts and sizes."""
-    folder = tmp_path_factory.mktemp("tiny-sdxl")
-    return stock_world(save_tiny_sdxl_pipeline(folder / "base"), folder, size=0.1)
-
-
-@pytest.fixture(scope="module")
-def demo_world(tmp_path_factory: pytest.TempPathFactory) -> StockWorld:
-    """The base model of the demo."""
-    if not (DEMO / "model_index.json").is_file():
-        pytest.skip("demo/models/sd-tiny is not there; make demo-models builds it")
-    return stock_world(DEMO, tmp_path_factory.mktemp("demo"), size=0.05)
 
 
 @pytest.mark.parametrize(("sampler", "karras"), KARRAS, ids=str)

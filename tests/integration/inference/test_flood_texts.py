@@ -11,18 +11,16 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import grpc.aio
 import pytest
 
 from brandloom.api.inference.v1 import inference_pb2
 from brandloom.api.registry.v1 import registry_pb2, resources_pb2
-from lorakit.process_memory import status_bytes
 from tests.fixtures.tiny_language_loras import write_language_lora
-from tests.grpc.inference.text_harness import Texts, running_texts
+from tests.grpc.inference.flood import OTHERWISE, Patience, ending, engine_bytes
+from tests.grpc.inference.text_harness import TextAnswer, Texts, running_texts
 from tests.waiting import until
 
 LORAS = 12
-OTHERWISE = {grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED}
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -34,14 +32,14 @@ async def test_all_texts_end_and_nothing_is_left(tmp_path: Path) -> None:
     ) as texts:
         await fill(texts, tmp_path)
         await texts.generate()
-        before = engine_bytes(texts)
+        before = engine_bytes(texts.app)
         rng = random.Random(4)
         answers: dict[tuple[Any, ...], set[str]] = {}
         moving = asyncio.create_task(keep_moving(texts))
         ends = Counter(await asyncio.gather(*(one(texts, rng, answers) for _ in range(requests))))
         moving.cancel()
         await asyncio.wait({moving})
-        grown = engine_bytes(texts) - before
+        grown = engine_bytes(texts.app) - before
         await until(lambda: texts.app.engine.state().texts.active_rows == 0)
         capacity = await texts.stub.GetCapacity(inference_pb2.GetCapacityRequest())
         caches = {cache.level: cache for cache in capacity.caches}
@@ -67,28 +65,18 @@ async def one(texts: Texts, rng: random.Random, answers: dict[tuple[Any, ...], s
         "max_tokens": 12,
         "priority": rng.randrange(-3, 4),
     }
-    fate = rng.random()
-    leave_after = rng.uniform(0, 3) if fate < 0.15 else None
-    timeout = rng.uniform(0.01, 3) if 0.15 <= fate < 0.3 else 600.0
+    patience = Patience.drawn(rng)
     await asyncio.sleep(rng.uniform(0, 2))
-    call = texts.stub.GenerateText(texts.request(**fields), timeout=timeout)
-    if leave_after is not None:
-        asyncio.get_running_loop().call_later(leave_after, call.cancel)
-    used: tuple[Any, ...] = ()
-    pieces: list[str] = []
-    ended = False
-    try:
-        async for message in call:
-            if message.HasField("queued"):
-                used = tuple(sorted((lora.version, lora.weight) for lora in message.queued.stack))
-            pieces.append(message.text)
-            ended = message.HasField("finished")
-    except grpc.aio.AioRpcError as error:
-        return error.code().name
-    except asyncio.CancelledError:
-        return "CANCELLED"
-    answers.setdefault(used, set()).add("".join(pieces))
-    return "done" if ended else "no end"
+    call = texts.stub.GenerateText(texts.request(**fields), timeout=patience.timeout)
+    patience.watch(call)
+
+    async def read() -> str:
+        answer = TextAnswer([message async for message in call])
+        used = tuple(sorted((lora.version, lora.weight) for lora in answer.queued.stack))
+        answers.setdefault(used, set()).add(answer.text)
+        return "done" if answer.messages[-1].HasField("finished") else "no end"
+
+    return await ending(read())
 
 
 async def keep_moving(texts: Texts) -> None:
@@ -100,13 +88,6 @@ async def keep_moving(texts: Texts) -> None:
                 registry_pb2.SetAliasRequest(lora="brands/acme/loras/moving", alias="prod", version=version)
             )
             await asyncio.sleep(0.3)
-
-
-def engine_bytes(texts: Texts) -> int:
-    """Memory of the engine's process that belongs to no file."""
-    pid = texts.app.engine.pid
-    assert pid is not None
-    return status_bytes("RssAnon", pid=pid)
 
 
 async def fill(texts: Texts, folder: Path) -> None:

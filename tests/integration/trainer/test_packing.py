@@ -16,7 +16,7 @@ from tests.integration.trainer.conftest import BRAND, Bench, job_request, progre
 
 pytestmark = pytest.mark.timeout(600)
 Placement = resources_pb2.Placement
-STEPS = 200
+STEPS = 120
 
 
 async def test_a_job_makes_way_for_a_higher_priority_and_ends_as_if_nothing_had_happened(

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from lorakit.families.causal_lm import load_language_model
 from services.trainer.engine import LanguageFamily, Message, Pack, TrainingText
@@ -21,22 +22,25 @@ from tests.fixtures.tiny_lm import MAX_TOKENS, save_tiny_lm
 from tests.fixtures.training_texts import job
 from tests.waiting import until
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_lm(tmp_path_factory.mktemp("base"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def base(folder: Path) -> BaseModel:
     return BaseModel(
         name="baseModels/tiny", family="causal_lm", source=str(folder), sha256="a" * 64, resolution=0
     )
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def lengths() -> AsyncIterator[ProcessTextLengths]:
-    made = ProcessTextLengths(seconds=10.0, idle_seconds=0.2)
+    """One for all: its process takes seconds to start."""
+    made = ProcessTextLengths(seconds=10.0)
     yield made
     await made.close()
     assert made.pid is None
@@ -84,9 +88,8 @@ async def test_what_the_base_cannot_render_and_bases_without_a_template(
     assert lengths.pid is not None
 
 
-async def test_a_base_that_is_not_here_or_is_none(
-    base: BaseModel, lengths: ProcessTextLengths, tmp_path: Path
-) -> None:
+async def test_a_base_that_is_not_here_or_is_none(base: BaseModel, tmp_path: Path) -> None:
+    lengths = ProcessTextLengths()
     for source in ("/nowhere/llama", "owner/name", "s3://bucket/llama"):
         with pytest.raises(TextsUncheckedError, match=f"the tokenizer of {base.name}$"):
             await lengths.faults(replace(base, source=source), {1: text("a", "b")})
@@ -95,6 +98,7 @@ async def test_a_base_that_is_not_here_or_is_none(
     with pytest.raises(TextsUncheckedError) as caught:
         await lengths.faults(replace(base, source=str(tmp_path), sha256="c" * 64), {1: text("a", "b")})
     assert str(tmp_path) not in str(caught.value), "where a base lies is for administrators"
+    await lengths.close()
 
 
 def with_template(directory: Path, template: str) -> Path:
@@ -107,8 +111,8 @@ def with_template(directory: Path, template: str) -> Path:
 
 
 async def test_the_memory_is_bounded(base: BaseModel, lengths: ProcessTextLengths, tmp_path: Path) -> None:
-    greedy = "{% set it = namespace(text='12345678') %}{% for a in range(31) %}"
-    greedy += "{% set it.text = it.text + it.text %}{% endfor %}"
+    greedy = "{% set it = namespace(text='12345678' * 9999999) %}{% for a in range(9) %}"
+    greedy += "{% set it.text = it.text * 9 %}{% endfor %}"
     source = str(with_template(tmp_path / "greedy", greedy))
     with pytest.raises(TextsUncheckedError, match="the trainer could not use the tokenizer"):
         await lengths.faults(replace(base, source=source, sha256="d" * 64), {1: text("a", "b")})
@@ -124,22 +128,29 @@ async def test_what_a_template_says_is_cut(
     assert len(fault.why) < 600
 
 
-async def test_the_time_is_bounded(base: BaseModel, tmp_path: Path) -> None:
+async def test_the_time_is_bounded(
+    base: BaseModel, lengths: ProcessTextLengths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {1: text("a", "b"), 2: text("a", "b")}
+    hasty = ProcessTextLengths(seconds=0.0, starting_seconds=120.0)
+    with pytest.raises(TextsUncheckedError, match="0 of 2 texts, the longest, were measured in 0 seconds"):
+        await hasty.faults(base, asked)
+    await hasty.close()
+
     endless = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
-    busy = with_template(tmp_path / "busy", endless)
-    for seconds, starting, source, words in (
-        (0.0, 120.0, base.source, "0 of 2 texts, the longest, were measured in 0 seconds"),
-        (1.0, 9.0, str(busy), "the trainer could not use the tokenizer"),
-    ):
-        lengths = ProcessTextLengths(seconds=seconds, starting_seconds=starting)
-        try:
-            with pytest.raises(TextsUncheckedError, match=words):
-                await lengths.faults(replace(base, source=source), {1: text("a", "b"), 2: text("a", "b")})
-        finally:
-            await lengths.close()
+    busy = replace(base, source=str(with_template(tmp_path / "busy", endless)), sha256="f" * 64)
+    assert await lengths.faults(base, asked) == []
+    running = lengths.pid
+    # It runs by now: only the template takes its time.
+    monkeypatch.setattr(lengths, "_whole_seconds", 2.0)
+    with pytest.raises(TextsUncheckedError, match="the trainer could not use the tokenizer"):
+        await lengths.faults(busy, asked)
+    assert running is not None and lengths.pid is None
 
 
-async def test_the_process_goes_when_nothing_is_asked(base: BaseModel, lengths: ProcessTextLengths) -> None:
+async def test_the_process_goes_when_nothing_is_asked(base: BaseModel) -> None:
+    lengths = ProcessTextLengths(idle_seconds=0.2)
+
     async def is_gone() -> bool:
         return lengths.pid is None
 
@@ -147,3 +158,5 @@ async def test_the_process_goes_when_nothing_is_asked(base: BaseModel, lengths: 
     assert await asyncio.gather(*both) == [[], []]
     await until(is_gone)
     assert await lengths.faults(base, {1: text("a", "b")}) == []
+    await lengths.close()
+    assert lengths.pid is None

@@ -34,6 +34,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
         seconds=0.0,
         least_runs=1,
         settings=[Setting(size=SMALL, rows=3, steps=2)],
+        joining=Setting(size=SMALL, rows=2, steps=2),
         attached=[SMALL],
         arrivals=10,
     )

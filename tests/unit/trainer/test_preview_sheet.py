@@ -47,8 +47,8 @@ def test_each_step_has_a_row_and_the_prompts_are_under_the_last(tmp_path: Path) 
 
 def test_however_long_a_job_runs_the_sheet_stays_small(tmp_path: Path) -> None:
     sheet = PreviewSheet()
+    shown = [SheetPicture("日本語 " + "word " * 300, picture(RED, 900, 1200))] * 10
     for step in range(10, 2010, 10):
-        shown = [SheetPicture("日本語 " + "word " * 300, picture(RED, 900, 1200)) for _ in range(10)]
         sheet.add(step, shown if step in {10, 2000} else shown[:1])
     assert len(sheet.steps) == MOST_ROWS
     assert (sheet.steps[0], sheet.steps[-1]) == (10, 2000)
