@@ -13,7 +13,8 @@ LEGACY_OFFSET = 0x100000
 LEGACY_LENGTH = 0x10000
 LEGACY_DIGITS = 8
 SHORT_DIGITS = 12
-_CHUNK_BYTES = 1 << 20
+# A thread that hashes needs the interpreter once a chunk, and waits for it whenever another is at work.
+_CHUNK_BYTES = 1 << 24
 
 
 def file_sha256(path: Path) -> str:

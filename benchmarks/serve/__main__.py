@@ -41,6 +41,8 @@ _CPU_SETTINGS = (
     Setting(size=TINY, rows=8, steps=8),
     Setting(size=MEDIUM, rows=8, steps=3),
 )
+_CPU_JOINING = Setting(size=TINY, rows=4, steps=8)
+_GPU_JOINING = Setting(size=SD15, rows=8, steps=10)
 _GPU_SETTINGS = tuple(
     Setting(size=size, rows=rows, steps=steps, compiled=compiled)
     for size, rows, steps in ((SD15, 2, 10), (SD15, 8, 10), (SDXL, 2, 6), (SDXL, 4, 6))
@@ -73,6 +75,7 @@ def main() -> None:
             seconds=options.seconds,
             least_runs=7 if gpu else 4,
             settings=_GPU_SETTINGS if gpu else _CPU_SETTINGS,
+            joining=_GPU_JOINING if gpu else _CPU_JOINING,
             attached=(SD15, SDXL) if gpu else (TINY, SD15),
             arrivals=120,
         )

@@ -55,10 +55,12 @@ class Bench:
     least_runs: int
     settings: Sequence[Setting]
     """For the parts that time batches, the cheapest first."""
+    joining: Setting
+    """For R8: as many rows as still make a batch quicker than two of half as many."""
     attached: Sequence[Size]
     """The bases of R6."""
     arrivals: int
-    """Requests of R7 and R8."""
+    """Requests of R7, and of each round of R8."""
     _pools: dict[tuple[str, int, int], list[LoraOnDisk]] = field(default_factory=dict)
 
     @property

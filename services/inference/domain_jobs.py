@@ -110,8 +110,6 @@ class Started:
     width: int
     height: int
     karras: bool
-    model_hashes: tuple[str, ...]
-    """`sshs_model_hash` of each LoRA, in the job's order."""
     attach_seconds: float = 0.0
     """From asking for the stack until its weights were ready for the rows."""
 
@@ -134,6 +132,8 @@ class RawPicture:
     width: int
     height: int
     png: bytes
+    model_hashes: tuple[str, ...] = ()
+    """`sshs_model_hash` of each LoRA, in the job's order."""
     withheld: bool = False
     """The safety checker keeps it back: the PNG is empty."""
 

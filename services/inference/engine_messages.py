@@ -191,11 +191,11 @@ def decode_event(message: Mapping[str, Any], body: bytes) -> EngineEvent:
     try:
         fields = dict(message["event"])
         if message["type"] == PICTURE:
-            return RawPicture(**fields, png=body)
+            return RawPicture(**fields | {"model_hashes": tuple(fields["model_hashes"])}, png=body)
         if message["type"] == PREVIEW:
             return Preview(**fields, png=body)
         if message["type"] == PROGRESS:
             return Progress(**fields)
-        return Started(**fields | {"model_hashes": tuple(fields["model_hashes"])})
+        return Started(**fields)
     except (KeyError, TypeError, ValueError) as error:
         raise FrameError(f"an event cannot be read: {error}") from error

@@ -64,7 +64,7 @@ def _parameters(
     picture: RawPicture, job: ImageJob, started: Started, stack: Sequence[UsedLora]
 ) -> dict[str, str]:
     """What other tools read."""
-    hashes = {used.reference: digest for used, digest in zip(stack, started.model_hashes, strict=True)}
+    hashes = {used.reference: digest for used, digest in zip(stack, picture.model_hashes, strict=True)}
     return {
         "Steps": str(job.steps),
         "Sampler": job.sampler.value,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 import torch
@@ -44,7 +45,7 @@ class Prepared:
     plan: RowPlan
     phases: tuple[RowPhase, ...]
     shape_CHW: tuple[int, int, int]
-    model_hashes: tuple[str, ...]
+    model_hashes: tuple[Future[str], ...]
     attach_seconds: float
     initial: InitialPicture | None
     beginning: Beginning | None
@@ -74,7 +75,6 @@ class Prepared:
             width=self.shape_CHW[2] * factor,
             height=self.shape_CHW[1] * factor,
             karras=self.base.karras(self.job.karras, self.job.sampler),
-            model_hashes=self.model_hashes,
             attach_seconds=self.attach_seconds,
         )
 
@@ -89,6 +89,7 @@ class Prepared:
             guidance=self.job.guidance,
             phases=self.phases,
             time_ids_6=self._time_ids(),
+            model_hashes=self.model_hashes,
             initial=self.initial,
             colours=self.colours,
             preview_every=self.job.preview_every,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,7 +28,13 @@ class KeptLora:
     """A file's weights and the hash by which pictures name it."""
 
     adapter: Adapter
-    model_hash: str
+    model_hash: Future[str]
+    """Hashing takes as long as all the rest, and no step waits for it."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether the hash came out, or may still."""
+        return not self.model_hash.done() or self.model_hash.exception() is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +65,13 @@ class Stacks:
     def __init__(self, memory_bytes: int, device_bytes: int) -> None:
         self._files: ByteCache[tuple[str, str], KeptLora] = ByteCache("memory", memory_bytes)
         self._folded: ByteCache[tuple[object, ...], Adapter] = ByteCache("device", device_bytes)
+        self._hashing = ThreadPoolExecutor(1, "hash")
 
     def usage(self) -> tuple[CacheUsage, CacheUsage]:
         """Of files, and of folded stacks."""
         return self._files.usage(), self._folded.usage()
 
-    def model_hashes(self, loras: Sequence[LoraFile], base: LoadedBase) -> tuple[str, ...]:
+    def model_hashes(self, loras: Sequence[LoraFile], base: LoadedBase) -> tuple[Future[str], ...]:
         """`sshs_model_hash` of each file, which is read if need be. JobError for one that cannot be used."""
         return tuple(self._load(lora, base).model_hash for lora in loras)
 
@@ -114,8 +121,9 @@ class Stacks:
     def _load(self, lora: LoraFile, base: LoadedBase) -> KeptLora:
         key = (base.model.sha256, lora.sha256)
         kept = self._files.get(key)
-        if kept is None:
-            kept = _read(lora, base)
+        if kept is None or not kept.whole:
+            # Computed, not taken from the metadata: whoever made the file could have written anything there.
+            kept = KeptLora(_read(lora, base), self._hashing.submit(model_hash, Path(lora.path)))
             self._files.put(key, kept, kept.adapter.nbytes)
         return kept
 
@@ -157,15 +165,9 @@ def _placed(weights: LoraWeights, device: torch.device, dtype: torch.dtype) -> L
     return LoraWeights(weights.down_RD.to(device, wanted), weights.up_OR.to(device, wanted), weights.alpha)
 
 
-def _read(lora: LoraFile, base: LoadedBase) -> KeptLora:
-    path = Path(lora.path)
+def _read(lora: LoraFile, base: LoadedBase) -> Adapter:
     try:
-        # Computed, not taken from the metadata: whoever made the file could have written anything there. On
-        # another thread, for hashing takes as long as all the rest.
-        with ThreadPoolExecutor(1, "hash") as other:
-            digest = other.submit(model_hash, path)
-            adapter = load_adapter(path, base_modules=base.shapes, digest=lora.sha256)
-            return KeptLora(adapter, digest.result())
+        return load_adapter(Path(lora.path), base_modules=base.shapes, digest=lora.sha256)
     except LoraMismatchError as error:
         raise _unusable(lora.reference, "LORA_BASE_MISMATCH", error) from error
     except (LoraFormatError, OSError) as error:
