@@ -32,6 +32,14 @@ _OUT_OF_MEMORY: Final = (
 _CGROUP: Final = Path("/sys/fs/cgroup")
 
 
+def quiet_profiler() -> None:
+    """Lets `peak_bytes` write nothing to stderr, where torch's profiler tells of each start and end; call it
+    before the first measurement, and before there are other threads.
+    """
+    # Above all its levels. It is read when the first profiler is made.
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+
+
 def peak_bytes(device: torch.device, action: Callable[[], object]) -> int:
     """Most bytes of tensors and scratch that torch's allocator held for `action` at a time, beyond those
     before it.
@@ -41,6 +49,8 @@ def peak_bytes(device: torch.device, action: Callable[[], object]) -> int:
         torch.cuda.reset_peak_memory_stats(device)
         action()
         return max(0, torch.cuda.max_memory_allocated(device) - before)
+    # A mode that sees every operation's tensors would be lighter, but not their kernels' scratch: more than
+    # half of the peak where pictures are small.
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
         action()
     held = peak = 0

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Unpack
+from typing import Unpack
 
-from brandloom import _arguments, _names
 from brandloom._convert.fields import from_proto, to_proto
-from brandloom._convert.images import stack_entries
+from brandloom._convert.stacks import request_fields
 from brandloom.api.inference.v1 import inference_pb2
 from brandloom.types.completions import CompletionEvent, CompletionSettings, TextFinished, TextPiece
 from brandloom.types.inference import Queued
@@ -18,19 +17,12 @@ def text_request(
     brand: str | Brand, prompt: str, **settings: Unpack[CompletionSettings]
 ) -> inference_pb2.GenerateTextRequest:
     """The request; settings that are None stay unset. Raises TypeError, ValueError."""
-    checked = _arguments.settings(CompletionSettings, settings)
-    fields: dict[str, Any] = {name: value for name, value in checked.items() if value is not None}
-    if "stack" in fields:
-        fields["stack"] = stack_entries(fields["stack"])
-    if fields.get("base_model"):
-        fields["base_model"] = _names.base_model(fields["base_model"])
+    fields = request_fields(brand, prompt, CompletionSettings, settings)
     if "messages" in fields:
         fields["messages"] = [to_proto(turn, inference_pb2.ChatMessage) for turn in fields["messages"]]
     if not isinstance(fields.get("json_schema", ""), str):
         fields["json_schema"] = json.dumps(fields["json_schema"])
-    return inference_pb2.GenerateTextRequest(
-        parent=_names.brand(brand), prompt=_arguments.argument("prompt", str, prompt), **fields
-    )
+    return inference_pb2.GenerateTextRequest(**fields)
 
 
 def completion_event(message: inference_pb2.GenerateTextResponse) -> CompletionEvent | None:

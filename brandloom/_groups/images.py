@@ -13,7 +13,8 @@ from brandloom import _arguments, _names
 from brandloom._batch.run import BatchRun, batch_lines, check_in_flight
 from brandloom._convert.events import generation_event, sweep_event
 from brandloom._convert.fields import enum_to_number, from_proto
-from brandloom._convert.images import image_request, stack_entries
+from brandloom._convert.images import image_request
+from brandloom._convert.stacks import stack_entries
 from brandloom._download import save_stream
 from brandloom._files import OnProgress
 from brandloom._peft_config import write_config_beside

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any
 
 from brandloom import _names
 from brandloom._calls import new_request_id
 from brandloom._convert.events import label_event
 from brandloom._convert.fields import from_proto
+from brandloom._jobs import job_events, succeeded
 from brandloom._transport import Link
-from brandloom._watch import follow
 from brandloom.api.labeler.v1 import labeler_pb2, resources_pb2
-from brandloom.errors import JobFailed
-from brandloom.types.common import JobState
-from brandloom.types.events import LabelEvent, is_last_event
+from brandloom.types.events import LabelEvent
 from brandloom.types.labeler import Dataset, LabelJob
 
 
@@ -70,24 +70,17 @@ class AsyncLabeling:
         """The job's events after a number, then live until it ends; over broken connections without a gap."""
         name = _names.label_job(job)
 
-        async def events(after: int) -> AsyncIterator[LabelEvent]:
-            request = labeler_pb2.WatchLabelJobRequest(name=name, after_sequence=after)
-            async for message in self._labeler.stream("WatchLabelJob", request):
-                event = label_event(message)
-                if event is not None:
-                    yield event
+        def connect(after: int) -> AsyncIterator[Any]:
+            return self._labeler.stream(
+                "WatchLabelJob", labeler_pb2.WatchLabelJobRequest(name=name, after_sequence=after)
+            )
 
-        async def ended() -> bool:
-            return (await self.get(name)).state.ended
-
-        async for event in follow(events, after_sequence=after_sequence, ended=ended, is_end=is_last_event):
+        events: AsyncIterator[LabelEvent] = job_events(
+            connect, label_event, partial(self.get, name), after_sequence=after_sequence
+        )
+        async for event in events:
             yield event
 
     async def wait(self, job: str | LabelJob) -> LabelJob:
         """The job, once it has succeeded; JobFailed when it fails or is cancelled."""
-        async for _ in self.watch(job):
-            pass
-        last = await self.get(job)
-        if last.state is not JobState.SUCCEEDED:
-            raise JobFailed(last)
-        return last
+        return await succeeded(self.watch(job), partial(self.get, job))

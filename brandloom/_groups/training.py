@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from brandloom import _names
 from brandloom._calls import new_request_id
@@ -11,14 +13,12 @@ from brandloom._convert.events import training_event
 from brandloom._convert.fields import from_proto, to_proto
 from brandloom._download import save_stream
 from brandloom._files import OnProgress
+from brandloom._jobs import job_events, succeeded
 from brandloom._replica import replica, spec_of_version
 from brandloom._transport import Link
-from brandloom._watch import follow
 from brandloom.api.registry.v1 import registry_pb2
 from brandloom.api.trainer.v1 import resources_pb2, trainer_pb2
-from brandloom.errors import JobFailed
-from brandloom.types.common import JobState
-from brandloom.types.events import TrainingEvent, is_last_event
+from brandloom.types.events import TrainingEvent
 from brandloom.types.registry import Brand, Lora, LoraVersion
 from brandloom.types.training import JobArtifact, MetricPoint, SpecCheck, TrainingJob
 from brandloom.types.training_spec import TrainingSpec
@@ -119,27 +119,20 @@ class AsyncTraining:
         """The job's events after a number, then live until it ends; over broken connections without a gap."""
         name = _names.training_job(job)
 
-        async def events(after: int) -> AsyncIterator[TrainingEvent]:
-            request = trainer_pb2.WatchTrainingJobRequest(name=name, after_sequence=after)
-            async for message in self._trainer.stream("WatchTrainingJob", request):
-                event = training_event(message)
-                if event is not None:
-                    yield event
+        def connect(after: int) -> AsyncIterator[Any]:
+            return self._trainer.stream(
+                "WatchTrainingJob", trainer_pb2.WatchTrainingJobRequest(name=name, after_sequence=after)
+            )
 
-        async def ended() -> bool:
-            return (await self.get(name)).state.ended
-
-        async for event in follow(events, after_sequence=after_sequence, ended=ended, is_end=is_last_event):
+        events: AsyncIterator[TrainingEvent] = job_events(
+            connect, training_event, partial(self.get, name), after_sequence=after_sequence
+        )
+        async for event in events:
             yield event
 
     async def wait(self, job: str | TrainingJob) -> TrainingJob:
         """The job, once it has succeeded; JobFailed when it fails or is cancelled."""
-        async for _ in self.watch(job):
-            pass
-        last = await self.get(job)
-        if last.state is not JobState.SUCCEEDED:
-            raise JobFailed(last)
-        return last
+        return await succeeded(self.watch(job), partial(self.get, job))
 
     async def metrics(self, job: str | TrainingJob, *, max_points: int = 0) -> tuple[MetricPoint, ...]:
         """The job's curves, at most `max_points` (0: 1000) evenly spread."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from brandloom import (
     Box,
     Composition,
     GeneratedImage,
+    GenerationEvent,
     GenerationProgress,
     Mask,
     PictureSettings,
@@ -88,25 +89,38 @@ def generate(
         preview_every=(preview_every or _PREVIEW_STEPS) if previews_dir else 0,
         **settings,
     )
+    made, previews, request = _made(session, events, prompt, settings, output, previews_dir or output)
+    session.show(
+        {"images": made, "previews": previews, "request": request},
+        lambda result: table(("picture", "seed"), [(image["path"], image["seed"]) for image in made]),
+    )
+
+
+def _made(
+    session: Session,
+    events: Iterator[GenerationEvent],
+    prompt: str,
+    settings: PictureSettings,
+    output: Path,
+    previews_dir: Path,
+) -> tuple[list[dict[str, object]], list[Path], Queued | None]:
+    """The pictures and previews that were saved, and what the request came to."""
     made: list[dict[str, object]] = []
     previews: list[Path] = []
-    stack_used: Queued | None = None
+    request: Queued | None = None
     with counting(session, "generating", unit="steps") as report:
         for event in events:
             match event:
                 case Queued():
-                    stack_used = event
+                    request = event
                     tell_queued(session, event, prompt, settings)
                 case GenerationProgress():
                     report(event.step, event.total_steps)
                 case Preview():
-                    previews.append(event.save(previews_dir or output))
+                    previews.append(event.save(previews_dir))
                 case GeneratedImage():
                     made.append(_kept(session, event, output))
-    session.show(
-        {"images": made, "previews": previews, "request": stack_used},
-        lambda result: table(("picture", "seed"), [(image["path"], image["seed"]) for image in made]),
-    )
+    return made, previews, request
 
 
 _PREVIEW_STEPS = 5

@@ -67,19 +67,11 @@ async def inference_app(
     end.
     """
     async with AsyncExitStack() as stack:
-        common = config.common
-        metrics = ServiceMetrics("inference")
+        metrics, drain = ServiceMetrics("inference"), Drain()
         meter = InferenceMeter(metrics)
-        store = open_store(common.store.url, common.store)
-        drain = Drain()
-        channel = open_channel(config.registry_address, token=common.local_token())
+        channel = open_channel(config.registry_address, token=config.common.local_token())
         await stack.enter_async_context(channel)
-        engine = EngineProcess(
-            config.engine,
-            on_step=meter.step_taken,
-            on_text_step=meter.text_step_taken,
-            on_restart=meter.engine_restarted,
-        )
+        engine = _engine(config, meter)
         exporter = ProcessStackExporter(
             config.cache_directory / "exports", configs=config.base_models.configs
         )
@@ -89,48 +81,9 @@ async def inference_app(
             max_entries=config.resolutions,
             stale_seconds=config.stale_seconds,
         )
-        service = InferenceService(
-            registry=registry,
-            local_bases=FileSystemBases(
-                BaseModelFiles(
-                    config.base_models,
-                    digest=base_digest,
-                    counts=counts,
-                    tokenizer_repository=TOKENIZER_REPOSITORY,
-                )
-            ),
-            files=DiskCache(
-                config.cache_directory,
-                store,
-                budget_bytes=config.disk_budget_bytes,
-                max_file_bytes=config.max_file_bytes,
-            ),
-            engine=engine,
-            signer=C2paSigner(config.signing) if config.signing else NoSigner(),
-            exporter=exporter,
-            meter=meter,
-            default_base=config.default_base,
-            default_text_base=config.default_text_base,
-            max_rows=config.engine.max_rows,
-            max_text_rows=config.engine.max_text_rows,
-            limits=config.limits,
-            stopping=lambda: drain.begun,
-            configured_pins=config.warm,
-        )
+        service = _service(config, registry, engine, exporter, meter, drain)
         metrics.registry.register(CapacityCollector(service))
-        add = inference_pb2_grpc.add_InferenceServiceServicer_to_server
-        server = build_server(
-            common,
-            metrics,
-            [Registration(SERVICE_NAME, add, InferenceServicer(service))],
-            # Not the store, nor the registry: without them what is cached is served, here and everywhere.
-            readiness={"engine": engine.ready},
-            drain=drain,
-            before_stop=service.admission.idle,
-            readiness_poll_seconds=0.5,
-            max_message_bytes=MAX_MESSAGE_BYTES,
-            authenticator=authenticator,
-        )
+        server = _server(config, service, engine, metrics, drain, authenticator)
         engine.on_ready = service.pins.engine_started
         registry.on_change = service.pins.stir
         registry.start()
@@ -139,3 +92,86 @@ async def inference_app(
         stack.push_async_callback(engine.stop)
         await stack.enter_async_context(beside(service.pins.keep()))
         yield InferenceApp(server, engine, exporter, service, registry, metrics)
+
+
+def _engine(config: InferenceConfig, meter: InferenceMeter) -> EngineProcess:
+    """The engine, not started; its steps and restarts are counted."""
+    return EngineProcess(
+        config.engine,
+        on_step=meter.step_taken,
+        on_text_step=meter.text_step_taken,
+        on_restart=meter.engine_restarted,
+    )
+
+
+def _service(
+    config: InferenceConfig,
+    registry: LiveRegistry,
+    engine: EngineProcess,
+    exporter: ProcessStackExporter,
+    meter: InferenceMeter,
+    drain: Drain,
+) -> InferenceService:
+    """The use cases, over what is given and over the bases and LoRA files of this host."""
+    return InferenceService(
+        registry=registry,
+        local_bases=_local_bases(config),
+        files=_lora_files(config),
+        engine=engine,
+        signer=C2paSigner(config.signing) if config.signing else NoSigner(),
+        exporter=exporter,
+        meter=meter,
+        default_base=config.default_base,
+        default_text_base=config.default_text_base,
+        max_rows=config.engine.max_rows,
+        max_text_rows=config.engine.max_text_rows,
+        limits=config.limits,
+        stopping=lambda: drain.begun,
+        configured_pins=config.warm,
+    )
+
+
+def _local_bases(config: InferenceConfig) -> FileSystemBases:
+    """Base models as they lie on this host, with the digests that name them."""
+    return FileSystemBases(
+        BaseModelFiles(
+            config.base_models,
+            digest=base_digest,
+            counts=counts,
+            tokenizer_repository=TOKENIZER_REPOSITORY,
+        )
+    )
+
+
+def _lora_files(config: InferenceConfig) -> DiskCache:
+    """LoRA files out of the store, kept on disk."""
+    return DiskCache(
+        config.cache_directory,
+        open_store(config.common.store.url, config.common.store),
+        budget_bytes=config.disk_budget_bytes,
+        max_file_bytes=config.max_file_bytes,
+    )
+
+
+def _server(
+    config: InferenceConfig,
+    service: InferenceService,
+    engine: EngineProcess,
+    metrics: ServiceMetrics,
+    drain: Drain,
+    authenticator: Authenticator | None,
+) -> ServiceServer:
+    """The server, not started; when it stops it lets what was admitted come to its end."""
+    add = inference_pb2_grpc.add_InferenceServiceServicer_to_server
+    return build_server(
+        config.common,
+        metrics,
+        [Registration(SERVICE_NAME, add, InferenceServicer(service))],
+        # Not the store, nor the registry: without them what is cached is served, here and everywhere.
+        readiness={"engine": engine.ready},
+        drain=drain,
+        before_stop=service.admission.idle,
+        readiness_poll_seconds=0.5,
+        max_message_bytes=MAX_MESSAGE_BYTES,
+        authenticator=authenticator,
+    )

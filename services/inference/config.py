@@ -68,43 +68,55 @@ def read_config(environment: Mapping[str, str] = os.environ) -> InferenceConfig:
         cache_directory=reader.path("BRANDLOOM_INFERENCE_CACHE", common.home / "cache" / "inference"),
         disk_budget_bytes=_MIB * reader.integer("BRANDLOOM_INFERENCE_DISK_CACHE_MIB", 8192, minimum=1),
         max_file_bytes=_MIB * reader.integer("BRANDLOOM_INFERENCE_MAX_LORA_MIB", 2048, minimum=1),
-        limits=Limits(
-            max_side=reader.integer("BRANDLOOM_INFERENCE_MAX_SIDE", 1024, minimum=8, maximum=2048),
-            max_queued=reader.integer("BRANDLOOM_INFERENCE_MAX_QUEUED", 64, minimum=1, maximum=100_000),
-            max_pins=reader.integer("BRANDLOOM_INFERENCE_MAX_PINS", 32, minimum=0, maximum=10_000),
-            max_pins_of_brand=reader.integer(
-                "BRANDLOOM_INFERENCE_MAX_BRAND_PINS", 8, minimum=0, maximum=10_000
-            ),
-            brand_share=reader.number("BRANDLOOM_INFERENCE_BRAND_SHARE", 0.5, 0.001, 1.0),
-        ),
+        limits=_limits(reader),
         warm=_warm(reader),
-        engine=EngineSettings(
-            device=reader.text("BRANDLOOM_INFERENCE_DEVICE", "auto"),
-            dtype=reader.choice("BRANDLOOM_INFERENCE_DTYPE", ("float32", "bfloat16", "float16"), "float32"),
-            threads=reader.integer("BRANDLOOM_INFERENCE_THREADS", _threads(), minimum=1, maximum=512),
-            max_rows=reader.integer("BRANDLOOM_INFERENCE_MAX_ROWS", 8, minimum=1, maximum=1024),
-            row_memory_bytes=_MIB * reader.integer("BRANDLOOM_INFERENCE_ROW_MEMORY_MIB", 0, minimum=0),
-            lora_memory_bytes=_MIB * reader.integer("BRANDLOOM_INFERENCE_LORA_MEMORY_MIB", 1024, minimum=1),
-            stack_memory_bytes=_MIB * reader.integer("BRANDLOOM_INFERENCE_STACK_MEMORY_MIB", 512, minimum=1),
-            text_memory_bytes=_MIB * reader.integer("BRANDLOOM_INFERENCE_TEXT_MEMORY_MIB", 64, minimum=1),
-            max_bases=reader.integer("BRANDLOOM_INFERENCE_MAX_BASES", 2, minimum=1, maximum=64),
-            max_text_rows=reader.integer("BRANDLOOM_INFERENCE_MAX_TEXT_ROWS", 16, minimum=1, maximum=1024),
-            text_cache_bytes=_MIB * reader.integer("BRANDLOOM_INFERENCE_TEXT_CACHE_MIB", 512, minimum=1),
-            language_lora_memory_bytes=_MIB
-            * reader.integer("BRANDLOOM_INFERENCE_TEXT_LORA_MEMORY_MIB", 256, minimum=1),
-            compile_backend=reader.choice("BRANDLOOM_INFERENCE_COMPILE", ("", "inductor"), ""),
-            preload=_local(default_base),
-            preload_text=_local(default_text_base),
-            configs=base_models.configs,
-            tokenizer=base_models.tokenizer,
-            safety_checker=_safety_checker(reader),
-            log_level=common.log_level,
-            log_format=common.log_format,
-        ),
+        engine=_engine(reader, common, base_models, default_base, default_text_base),
         signing=_signing(reader),
     )
     reader.check()
     return config
+
+
+def _limits(reader: Settings) -> Limits:
+    return Limits(
+        max_side=reader.integer("BRANDLOOM_INFERENCE_MAX_SIDE", 1024, minimum=8, maximum=2048),
+        max_queued=reader.integer("BRANDLOOM_INFERENCE_MAX_QUEUED", 64, minimum=1, maximum=100_000),
+        max_pins=reader.integer("BRANDLOOM_INFERENCE_MAX_PINS", 32, minimum=0, maximum=10_000),
+        max_pins_of_brand=reader.integer("BRANDLOOM_INFERENCE_MAX_BRAND_PINS", 8, minimum=0, maximum=10_000),
+        brand_share=reader.number("BRANDLOOM_INFERENCE_BRAND_SHARE", 0.5, 0.001, 1.0),
+    )
+
+
+def _engine(
+    reader: Settings,
+    common: CommonConfig,
+    base_models: BaseModelSettings,
+    default_base: str,
+    default_text_base: str,
+) -> EngineSettings:
+    return EngineSettings(
+        device=reader.text("BRANDLOOM_INFERENCE_DEVICE", "auto"),
+        dtype=reader.choice("BRANDLOOM_INFERENCE_DTYPE", ("float32", "bfloat16", "float16"), "float32"),
+        threads=reader.integer("BRANDLOOM_INFERENCE_THREADS", _threads(), minimum=1, maximum=512),
+        max_rows=reader.integer("BRANDLOOM_INFERENCE_MAX_ROWS", 8, minimum=1, maximum=1024),
+        row_memory_bytes=_MIB * reader.integer("BRANDLOOM_INFERENCE_ROW_MEMORY_MIB", 0, minimum=0),
+        lora_memory_bytes=_MIB * reader.integer("BRANDLOOM_INFERENCE_LORA_MEMORY_MIB", 1024, minimum=1),
+        stack_memory_bytes=_MIB * reader.integer("BRANDLOOM_INFERENCE_STACK_MEMORY_MIB", 512, minimum=1),
+        text_memory_bytes=_MIB * reader.integer("BRANDLOOM_INFERENCE_TEXT_MEMORY_MIB", 64, minimum=1),
+        max_bases=reader.integer("BRANDLOOM_INFERENCE_MAX_BASES", 2, minimum=1, maximum=64),
+        max_text_rows=reader.integer("BRANDLOOM_INFERENCE_MAX_TEXT_ROWS", 16, minimum=1, maximum=1024),
+        text_cache_bytes=_MIB * reader.integer("BRANDLOOM_INFERENCE_TEXT_CACHE_MIB", 512, minimum=1),
+        language_lora_memory_bytes=_MIB
+        * reader.integer("BRANDLOOM_INFERENCE_TEXT_LORA_MEMORY_MIB", 256, minimum=1),
+        compile_backend=reader.choice("BRANDLOOM_INFERENCE_COMPILE", ("", "inductor"), ""),
+        preload=_local(default_base),
+        preload_text=_local(default_text_base),
+        configs=base_models.configs,
+        tokenizer=base_models.tokenizer,
+        safety_checker=_safety_checker(reader),
+        log_level=common.log_level,
+        log_format=common.log_format,
+    )
 
 
 def _local(base: str) -> str:

@@ -51,8 +51,21 @@ def with_texts(
 
     ``full_prompt`` holds a tag for every LoRA, so that tools which read only `parameters` can repeat it.
     """
+    infotext = Infotext(full_prompt, job.negative_prompt, _parameters(picture, job, started, stack))
+    texts = {
+        PARAMETERS_KEY: format_infotext(infotext),
+        BRANDLOOM_KEY: format_record(_record(picture, brand, job, started, stack)),
+        XMP_KEY: xmp(job),
+    }
+    return embed_png(picture.png, texts)
+
+
+def _parameters(
+    picture: RawPicture, job: ImageJob, started: Started, stack: Sequence[UsedLora]
+) -> dict[str, str]:
+    """What other tools read."""
     hashes = {used.reference: digest for used, digest in zip(stack, picture.model_hashes, strict=True)}
-    parameters = {
+    return {
         "Steps": str(job.steps),
         "Sampler": job.sampler.value,
         "Schedule type": "Karras" if started.karras else "Automatic",
@@ -65,7 +78,13 @@ def with_texts(
         **({"Lora hashes": lora_hashes(hashes)} if hashes else {}),
         "Version": program_version(),
     }
-    record = {
+
+
+def _record(
+    picture: RawPicture, brand: str, job: ImageJob, started: Started, stack: Sequence[UsedLora]
+) -> dict[str, Any]:
+    """All that the picture was made from."""
+    return {
         "record_version": RECORD_VERSION,
         "brand": f"brands/{brand}",
         "prompt": job.prompt,
@@ -86,9 +105,6 @@ def with_texts(
         "width": picture.width,
         "height": picture.height,
     }
-    infotext = format_infotext(Infotext(full_prompt, job.negative_prompt, parameters))
-    texts = {PARAMETERS_KEY: infotext, BRANDLOOM_KEY: format_record(record), XMP_KEY: xmp(job)}
-    return embed_png(picture.png, texts)
 
 
 def how_made(job: ImageJob) -> dict[str, Any]:

@@ -25,7 +25,8 @@ with large_imports():
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
-    from lorakit.device_memory import free_bytes
+    from lorakit.allocator import keep_freed_memory
+    from lorakit.device_memory import free_bytes, quiet_profiler
     from servicekit.logs import configure_logs
     from services.inference.domain_jobs import EngineEvent
     from services.inference.engine.bases import picture_bases
@@ -205,6 +206,9 @@ def main() -> None:
     settings = EngineSettings(**json.loads(sys.argv[2]))
     configure_logs(service="inference-engine", level=settings.log_level, log_format=settings.log_format)
     torch.set_num_threads(settings.threads)
+    quiet_profiler()
+    if _device(settings.device).type == "cpu":
+        keep_freed_memory()
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
     diffusers_logging.set_verbosity_error()

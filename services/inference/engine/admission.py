@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 
-class Candidate(Protocol):
-    """A job that wants a row."""
+class Job(Protocol):
+    """What somebody wants made."""
 
     @property
     def brand(self) -> str:
@@ -19,6 +19,15 @@ class Candidate(Protocol):
     @property
     def priority(self) -> int:
         """Larger goes first within the brand."""
+        ...
+
+
+class Candidate(Protocol):
+    """A job that wants a row."""
+
+    @property
+    def job(self) -> Job:
+        """The job itself."""
         ...
 
     @property
@@ -49,17 +58,17 @@ class Turns:
         """
         waiting = list(candidates)
         oldest: dict[str, int] = {}
-        for job in waiting:
-            oldest[job.brand] = min(job.arrival, oldest.get(job.brand, job.arrival))
+        for each in waiting:
+            oldest[each.job.brand] = min(each.arrival, oldest.get(each.job.brand, each.arrival))
         return min(
             waiting,
-            key=lambda job: (
-                rows_of_brands.get(job.brand, 0),
-                self._served.get(job.brand, 0),
-                oldest[job.brand],
-                -job.priority,
-                job.active,
-                job.arrival,
+            key=lambda each: (
+                rows_of_brands.get(each.job.brand, 0),
+                self._served.get(each.job.brand, 0),
+                oldest[each.job.brand],
+                -each.job.priority,
+                each.active,
+                each.arrival,
             ),
             default=None,
         )

@@ -166,7 +166,7 @@ class DenoisingBatch:
         """Have the jobs made ready that are to join next."""
         ahead = [entry for entry in self._jobs.values() if entry.preparing and entry.joined == 0]
         rows = self._rows_of_brands()
-        rows.update(entry.brand for entry in ahead)
+        rows.update(entry.job.brand for entry in ahead)
         # Counted by base: one that takes minutes to load holds up no jobs of others.
         of_base = Counter(entry.job.base.sha256 for entry in ahead)
         most = max(self._max_rows, LEAST_PREPARED)
@@ -175,7 +175,7 @@ class DenoisingBatch:
             entry = self._turns.next(waiting, rows)
             assert entry is not None
             waiting.remove(entry)
-            rows[entry.brand] += 1
+            rows[entry.job.brand] += 1
             of_base[entry.job.base.sha256] += 1
             entry.preparing = True
             self.preparer.take(entry.job)
@@ -202,7 +202,7 @@ class DenoisingBatch:
             if not room.has(prepared.branches, size_bytes):
                 return
             room.take(prepared.branches, size_bytes)
-            rows[entry.brand] += prepared.branches
+            rows[entry.job.brand] += prepared.branches
             self._join(entry, prepared)
 
     def _join(self, entry: PictureJob, prepared: Prepared) -> None:
@@ -212,7 +212,7 @@ class DenoisingBatch:
             self._buckets[prepared.bucket_key] = bucket
         if entry.joined == 0:
             self._emit(entry.job.job_id, prepared.started())
-        self._turns.serve(entry.brand)
+        self._turns.serve(entry.job.brand)
         bucket.join(prepared.row(entry.joined))
         entry.joined += 1
         entry.active += 1
@@ -278,7 +278,7 @@ class DenoisingBatch:
         rows: Counter[str] = Counter()
         for bucket in self._buckets.values():
             for row in bucket.rows:
-                rows[self._jobs[row.job_id].brand] += self._prepared(row).branches
+                rows[self._jobs[row.job_id].job.brand] += self._prepared(row).branches
         return rows
 
     def _prepared(self, row: BatchRow) -> Prepared:

@@ -33,16 +33,6 @@ class PictureJob:
     told_at: float = 0.0
 
     @property
-    def brand(self) -> str:
-        """Whose it is."""
-        return self.job.brand
-
-    @property
-    def priority(self) -> int:
-        """Larger goes first within the brand."""
-        return self.job.priority
-
-    @property
     def total_steps(self) -> int:
         """Denoising steps over all its pictures."""
         steps = self.prepared.plan.steps if self.prepared else self.job.steps

@@ -52,14 +52,6 @@ class _Job:
     row: TextRow | None = None
 
     @property
-    def brand(self) -> str:
-        return self.job.brand
-
-    @property
-    def priority(self) -> int:
-        return self.job.priority
-
-    @property
     def active(self) -> int:
         return 0 if self.row is None else 1
 
@@ -187,7 +179,7 @@ class TextLoop:
                 _log.exception("a text could not join")
                 self._fail(entry.job.job_id, internal_failure(f"no room for the text: {first_line(error)}"))
                 continue
-            self._turns.serve(entry.brand)
+            self._turns.serve(entry.job.brand)
             entry.row = row
             self.emit(entry.job.job_id, TextStarted(prompt_tokens=len(entry.prepared.prompt_ids)))
 

@@ -54,20 +54,7 @@ class Job:
         }
         if not self.shapes[next(iter(family.components))]:
             raise EngineFault(NOTHING_TO_TRAIN, "the base model has no layers of the chosen targets")
-        self.parameters = TrainableAdapter.create(
-            self.shapes,
-            rank=spec.rank,
-            alpha=spec.alpha,
-            generator=derived_generator(spec.seed, "parameters"),
-            device=family.device,
-        )
-        if start_from is not None:
-            try:
-                self.parameters.start_from(start_from)
-            except LoraMismatchError as error:
-                raise EngineFault(
-                    PARENT_MISMATCH, f"the LoRA to continue from does not fit: {error}"
-                ) from error
+        self.parameters = self._first_parameters(start_from)
         self.size = sum(parameter.numel() for parameter in self.parameters.parameters())
         """Numbers that are trained."""
         self.generators = Generators.seeded(spec.seed)
@@ -81,11 +68,7 @@ class Job:
         self._flat = flat_parameters(self.parameters, spec)
         self.optimizer = build_optimizer(self.parameters, spec, self._flat)
         self.average = MovingAverage(self.parameters, spec.ema_decay) if spec.ema_decay > 0.0 else None
-        self.validation: Validation | None = None
-        if spec.validation_interval > 0:
-            if held_out is None:
-                raise EngineFault(NOTHING_TO_VALIDATE, "validation: there are no items to validate on")
-            self.validation = Validation(family, spec, held_out)
+        self.validation = self._validation_on(held_out)
 
     @property
     def finished(self) -> bool:
@@ -189,3 +172,27 @@ class Job:
             warmup_steps=self.spec.warmup_steps,
             total_steps=self.spec.total_steps,
         )
+
+    def _first_parameters(self, start_from: Adapter | None) -> TrainableAdapter:
+        parameters = TrainableAdapter.create(
+            self.shapes,
+            rank=self.spec.rank,
+            alpha=self.spec.alpha,
+            generator=derived_generator(self.spec.seed, "parameters"),
+            device=self._family.device,
+        )
+        if start_from is not None:
+            try:
+                parameters.start_from(start_from)
+            except LoraMismatchError as error:
+                raise EngineFault(
+                    PARENT_MISMATCH, f"the LoRA to continue from does not fit: {error}"
+                ) from error
+        return parameters
+
+    def _validation_on(self, held_out: Data | None) -> Validation | None:
+        if self.spec.validation_interval <= 0:
+            return None
+        if held_out is None:
+            raise EngineFault(NOTHING_TO_VALIDATE, "validation: there are no items to validate on")
+        return Validation(self._family, self.spec, held_out)

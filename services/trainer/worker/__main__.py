@@ -23,12 +23,11 @@ from services.trainer.worker_names import worker_name
 async def work(config: WorkerConfig) -> None:
     """Works until the process is told to stop."""
     # Imported here: a worker whose parent is gone before torch is loaded should end at once.
-    # The profiler, which measures memory, would tell of each of its starts.
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     with large_imports():
         import torch
 
         from lorakit.allocator import keep_freed_memory
+        from lorakit.device_memory import quiet_profiler
         from services.trainer.worker.bases import ResidentBase, choose_device
         from services.trainer.worker.engine_thread import EngineThread
         from services.trainer.worker.memory_report import device_title
@@ -40,6 +39,7 @@ async def work(config: WorkerConfig) -> None:
         from services.trainer.worker.worker import Worker
 
     torch.set_num_threads(config.threads)
+    quiet_profiler()
     token = config.token or ensure_local_token(config.home)
     name = worker_name(os.getpid())
     trainer = open_channel(config.trainer_address, token=token)

@@ -21,6 +21,11 @@ class Waiting:
     arrival: int = 0
     wanted: int = 1
 
+    @property
+    def job(self) -> Waiting:
+        """Itself: there is no more to it."""
+        return self
+
 
 def served(jobs: list[Waiting], rows: int) -> list[Waiting]:
     """Who gets so many rows, when none leaves."""

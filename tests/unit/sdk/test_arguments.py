@@ -19,7 +19,8 @@ from brandloom import (
 )
 from brandloom._arguments import argument
 from brandloom._convert.completions import text_request
-from brandloom._convert.images import image_request, stack_entries
+from brandloom._convert.images import image_request
+from brandloom._convert.stacks import stack_entries
 from brandloom.api.inference.v1 import inference_pb2
 
 

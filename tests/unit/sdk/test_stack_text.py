@@ -22,6 +22,21 @@ from brandloom.api.inference.v1 import inference_pb2
 from brandloom.errors import ConfigurationError
 
 PNG = b"\x89PNG\r\n\x1a\n"
+AS_GIVEN = {
+    "prompt": "a cat",
+    "count": 2,
+    "seed": 0,
+    "negative_prompt": "grey",
+    "steps": 9,
+    "guidance_scale": 0.0,
+    "width": 64,
+    "height": 32,
+    "clip_skip": 1,
+    "switch_every": 2,
+    "preview_every": 3,
+    "priority": -4,
+}
+"""What goes into a request as it is."""
 
 
 @pytest.mark.parametrize(
@@ -76,49 +91,27 @@ def test_what_cannot_be_read_is_said(text: str, why: str) -> None:
 def test_everything_is_sent() -> None:
     request = image_request(
         "acme",
-        "a cat",
         stack=["hero@prod:0.8:steps=20%-80%", StackEntry("neon", region=Mask(b"m")), "dusk:box=0,0,0.5,1"],
-        count=2,
-        seed=0,
-        negative_prompt="grey",
         base_model="sd",
-        steps=9,
-        guidance_scale=0.0,
         sampler=Sampler.EULER,
         sigma_schedule=SigmaSchedule.KARRAS,
-        width=64,
-        height=32,
-        clip_skip=1,
         composition=Composition.SWITCH,
-        switch_every=2,
         initial_image=InitialImage(b"picture", 0.5, b"mask"),
-        preview_every=3,
-        priority=-4,
+        **AS_GIVEN,
     )
     assert request == inference_pb2.GenerateImagesRequest(
         parent="brands/acme",
-        prompt="a cat",
         stack=[
             {"reference": "hero@prod", "weight": 0.8, "window": {"start": 0.2, "end": 0.8}},
             {"reference": "neon", "region": {"mask_png": b"m"}},
             {"reference": "dusk", "region": {"box": {"right": 0.5, "bottom": 1}}},
         ],
-        count=2,
-        seed=0,
-        negative_prompt="grey",
         base_model="baseModels/sd",
-        steps=9,
-        guidance_scale=0.0,
         sampler=inference_pb2.SAMPLER_EULER,
         sigma_schedule=inference_pb2.SIGMA_SCHEDULE_KARRAS,
-        width=64,
-        height=32,
-        clip_skip=1,
         composition=inference_pb2.COMPOSITION_SWITCH,
-        switch_every=2,
         initial_image={"image": b"picture", "strength": 0.5, "mask_png": b"mask"},
-        preview_every=3,
-        priority=-4,
+        **AS_GIVEN,
     )
     # Nothing that a request can say is missing here.
     assert {field.name for field, _ in request.ListFields()} == set(request.DESCRIPTOR.fields_by_name)
