@@ -107,19 +107,29 @@ class Link:
     async def send(self, method: str, messages: AsyncIterable[Message]) -> Any:
         """Many messages, one answer. A failure of `messages` ends the call and is raised as it is."""
         call = getattr(self._stub, method)(metadata=self._metadata)
+        writing = asyncio.ensure_future(_write_all(call, messages))
+        # A write that fails because the call has ended puts a status of its own in the place of the service's
+        # (grpc/grpc#36066): from its end on none may be under way.
+        call.add_done_callback(lambda _: writing.cancel())
         try:
-            async for message in messages:
-                try:
-                    await call.write(message)
-                except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-                    break  # the service has answered already: its status, below, says why
-            else:
-                await call.done_writing()
+            await asyncio.wait([writing])
+            if not writing.cancelled():
+                writing.result()
             return await call
         except grpc.aio.AioRpcError as error:
             raise self._error(method, error) from error
         finally:
+            writing.cancel()
             call.cancel()
 
     def _error(self, method: str, error: grpc.aio.AioRpcError) -> ApiError:
         return from_rpc_error(error, method=method, target=self._target)
+
+
+async def _write_all(call: Any, messages: AsyncIterable[Message]) -> None:
+    async for message in messages:
+        try:
+            await call.write(message)
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            return  # the service has answered already: its status says why
+    await call.done_writing()
