@@ -8,6 +8,7 @@ pickles.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import resource
 import signal
@@ -50,7 +51,9 @@ def run_worker(handler: Handler, *, memory_bytes: int = 0) -> NoReturn:
         for piece in encode(*_answer(handler, *frame)):
             answers.write(piece)
         answers.flush()
-    sys.stderr.flush()
+    logging.shutdown()
+    for output in (sys.stdout, sys.stderr):
+        output.flush()
     # Without this the interpreter spends seconds on taking torch's modules apart, while the parent waits.
     os._exit(0)
 

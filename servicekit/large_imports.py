@@ -19,7 +19,7 @@ def large_imports() -> Iterator[None]:
     gc.disable()
     try:
         yield
-    finally:
         gc.freeze()
+    finally:
         if collected:
             gc.enable()

@@ -109,7 +109,7 @@ def _http_client() -> urllib3.PoolManager:
 
     # The client's own default waits 5 minutes for an answer, which no readiness check and no caller would.
     return urllib3.PoolManager(
-        timeout=urllib3.Timeout(connect=5, read=20),
+        timeout=urllib3.Timeout(connect=5, read=60),
         maxsize=CONNECTIONS,
         retries=urllib3.Retry(total=3, read=1, backoff_factor=0.2, status_forcelist=[500, 502, 503, 504]),
     )

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from contextvars import copy_context
+from contextlib import contextmanager, suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
 from urllib.parse import quote
@@ -20,6 +19,7 @@ from urllib3.exceptions import HTTPError
 
 from servicekit.artifacts import streams
 from servicekit.artifacts.port import CHUNK_BYTES, Artifact, artifact_key
+from servicekit.daemon_threads import in_daemon_thread
 from servicekit.errors import Internal, InvalidArgument, NotFound, ServiceError, Unavailable
 
 # Files beyond one part go up as a multipart upload, a few parts at a time.
@@ -54,8 +54,7 @@ class S3Store:
         self._presigning_client = presigning_client or client
         self._create_bucket = create_bucket
         self._part_bytes = part_bytes
-        # Threads of its own: a store that takes calls and does not answer them holds up nothing else.
-        self._threads = ThreadPoolExecutor(CONNECTIONS, "s3")
+        self._free = asyncio.Semaphore(CONNECTIONS)
 
     async def put_stream(self, chunks: AsyncIterator[bytes], *, max_bytes: int) -> Artifact:
         """Spools the stream, for the key is its digest, then uploads it: beyond one part as a multipart
@@ -134,7 +133,9 @@ class S3Store:
             with _translated():
                 return function(*args, **kwargs)
 
-        return await asyncio.get_running_loop().run_in_executor(self._threads, copy_context().run, call)
+        # A store that takes calls and does not answer them holds up nothing else, and no process's end.
+        async with self._free:
+            return await in_daemon_thread(call, "s3")
 
     async def _upload(self, file: Any, artifact: Artifact) -> None:
         # Two writers of one key bring the same bytes, so nothing is lost when both find it absent.
@@ -155,20 +156,24 @@ class S3Store:
         change."""
         offset = 0
         for attempt in range(1, _READ_ATTEMPTS + 1):
-            # Tried several times by the client itself: a store that cannot be reached is away.
-            response = await self._get(sha256, offset)
             try:
-                while chunk := await self._call(response.read, CHUNK_BYTES):
+                async for chunk in self._chunks_from(sha256, offset):
                     offset += len(chunk)
                     yield chunk
                 return
             except Unavailable:
-                if attempt == _READ_ATTEMPTS:
+                # The client has tried several times to connect: a store that gives nothing at all is away.
+                if attempt == _READ_ATTEMPTS or not offset:
                     raise
-            finally:
-                # Closed, not drained: a reader that left early must not make us download the rest.
-                response.close()
-                response.release_conn()
+
+    async def _chunks_from(self, sha256: str, offset: int) -> AsyncIterator[bytes]:
+        response = await self._get(sha256, offset)
+        try:
+            while chunk := await self._call(response.read, CHUNK_BYTES):
+                yield chunk
+        finally:
+            # In a thread as well, for it waits until nobody reads any more; and nobody waits for it.
+            in_daemon_thread(partial(_give_up, response), "s3-close")
 
     async def _get(self, sha256: str, offset: int) -> BaseHTTPResponse:
         try:
@@ -177,6 +182,13 @@ class S3Store:
             )
         except NotFound:
             raise NotFound.of("Artifact", sha256) from None
+
+
+def _give_up(response: BaseHTTPResponse) -> None:
+    # Closed, not drained: a reader that left early must not make us download the rest.
+    with suppress(HTTPError, OSError):
+        response.close()
+        response.release_conn()
 
 
 @contextmanager

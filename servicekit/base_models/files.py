@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -18,6 +17,7 @@ from servicekit.base_models.faults import changed, unavailable, unusable
 from servicekit.base_models.hub import HubId, fetch_tokenizer, is_offline
 from servicekit.base_models.s3 import S3Source
 from servicekit.base_models.settings import BaseModelSettings
+from servicekit.daemon_threads import in_daemon_thread
 
 _S3: Final = "s3://"
 _FILE: Final = "file://"
@@ -62,7 +62,9 @@ class BaseModelFiles:
             return known
         running = self._running.get(key)
         if running is None:
-            running = self._running[key] = _in_thread(partial(self._locate, source, sha256))
+            running = self._running[key] = in_daemon_thread(
+                partial(self._locate, source, sha256), "base-model-files"
+            )
             running.add_done_callback(partial(self._ended, key))
         return await asyncio.shield(running)
 
@@ -122,30 +124,3 @@ class BaseModelFiles:
         if path.is_file() and not self._settings.configs and not self._settings.tokenizer:
             fetch_tokenizer(self._tokenizer_repository)
         return path
-
-
-def _in_thread(work: Callable[[], Path]) -> asyncio.Future[Path]:
-    """Runs the work in a thread that does not keep the process from ending, as the loop's own ones would."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[Path] = loop.create_future()
-
-    def settle(result: Path | None, error: BaseException | None) -> None:
-        if future.cancelled():
-            return
-        if error is not None:
-            future.set_exception(error)
-        elif result is not None:
-            future.set_result(result)
-
-    def run() -> None:
-        result: Path | None = None
-        fault: BaseException | None = None
-        try:
-            result = work()
-        except BaseException as error:  # whatever it was, whoever waits gets it
-            fault = error
-        with suppress(RuntimeError):  # the loop is gone
-            loop.call_soon_threadsafe(settle, result, fault)
-
-    threading.Thread(target=run, name="base-model-files", daemon=True).start()
-    return future

@@ -61,6 +61,8 @@ class UsedLora:
     weight: float
     window: StepWindow = ALL_STEPS
     region: Region | None = None
+    model_hash: str = ""
+    """`sshs_model_hash`, by which pictures name it; empty: the file has none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,6 +76,8 @@ class LoraFile:
     weight: float
     window: StepWindow = ALL_STEPS
     region: Region | None = None
+    model_hash: str = ""
+    """`sshs_model_hash`, by which pictures name it; empty: the file has none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,8 +136,6 @@ class RawPicture:
     width: int
     height: int
     png: bytes
-    model_hashes: tuple[str, ...] = ()
-    """`sshs_model_hash` of each LoRA, in the job's order."""
     withheld: bool = False
     """The safety checker keeps it back: the PNG is empty."""
 

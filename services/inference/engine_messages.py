@@ -191,7 +191,7 @@ def decode_event(message: Mapping[str, Any], body: bytes) -> EngineEvent:
     try:
         fields = dict(message["event"])
         if message["type"] == PICTURE:
-            return RawPicture(**fields | {"model_hashes": tuple(fields["model_hashes"])}, png=body)
+            return RawPicture(**fields, png=body)
         if message["type"] == PREVIEW:
             return Preview(**fields, png=body)
         if message["type"] == PROGRESS:

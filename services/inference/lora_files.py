@@ -15,7 +15,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lorakit.hashes import file_sha256
+from lorakit.errors import LoraFormatError
+from lorakit.hashes import file_sha256, model_hash
 from servicekit.artifacts.port import ArtifactStore
 from servicekit.errors import FailedPrecondition, Unavailable
 from services.inference.domain_capacity import CacheUsage
@@ -47,6 +48,7 @@ class DiskCache:
         """Files that held what they should when they were last looked at, as they were then. Those of an
         earlier run are not among them, nor those that could not be used.
         """
+        self._model_hashes: dict[str, str] = {}
         self._leases: Counter[str] = Counter()
         self._fetching: dict[str, asyncio.Task[None]] = {}
         self._hits = 0
@@ -67,6 +69,10 @@ class DiskCache:
             self._leases.subtract(digests.keys())
             self._leases = +self._leases
             self._evict()
+
+    def model_hash(self, sha256: str) -> str:
+        """See the port."""
+        return self._model_hashes[sha256]
 
     def doubt(self, digests: Sequence[str]) -> None:
         """See the port."""
@@ -106,6 +112,8 @@ class DiskCache:
             self._sizes.pop(sha256, None)
             await self._fetch(sha256, path)
             stamp = _stamp(path)
+        if sha256 not in self._model_hashes:
+            self._model_hashes[sha256] = await asyncio.to_thread(_model_hash, path)
         if stamp is None:
             raise Unavailable("a LoRA file has gone from the cache", reason="CACHE_CHANGED")
         self._verified[sha256] = stamp
@@ -132,6 +140,7 @@ class DiskCache:
                 return
             excess -= self._sizes.pop(sha256)
             self._verified.pop(sha256, None)
+            self._model_hashes.pop(sha256, None)
             self._path(sha256).unlink(missing_ok=True)
 
     def _check_sizes(self, digests: dict[str, int]) -> None:
@@ -159,6 +168,14 @@ def _digest(path: Path) -> str:
     try:
         return file_sha256(path)
     except OSError:  # gone, or a disk that cannot read it: fetched anew
+        return ""
+
+
+def _model_hash(path: Path) -> str:
+    """Computed, not taken from the metadata: whoever made the file could have written anything there."""
+    try:
+        return model_hash(path)
+    except (LoraFormatError, OSError):  # whoever reads it for use says what is wrong with it
         return ""
 
 

@@ -51,7 +51,7 @@ def with_texts(
 
     ``full_prompt`` holds a tag for every LoRA, so that tools which read only `parameters` can repeat it.
     """
-    infotext = Infotext(full_prompt, job.negative_prompt, _parameters(picture, job, started, stack))
+    infotext = Infotext(full_prompt, job.negative_prompt, _parameters(picture, job, started))
     texts = {
         PARAMETERS_KEY: format_infotext(infotext),
         BRANDLOOM_KEY: format_record(_record(picture, brand, job, started, stack)),
@@ -60,11 +60,9 @@ def with_texts(
     return embed_png(picture.png, texts)
 
 
-def _parameters(
-    picture: RawPicture, job: ImageJob, started: Started, stack: Sequence[UsedLora]
-) -> dict[str, str]:
+def _parameters(picture: RawPicture, job: ImageJob, started: Started) -> dict[str, str]:
     """What other tools read."""
-    hashes = {used.reference: digest for used, digest in zip(stack, picture.model_hashes, strict=True)}
+    hashes = {lora.reference: lora.model_hash for lora in job.loras if lora.model_hash}
     return {
         "Steps": str(job.steps),
         "Sampler": job.sampler.value,

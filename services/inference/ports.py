@@ -55,6 +55,10 @@ class LoraFiles(Protocol):
         """
         ...
 
+    def model_hash(self, sha256: str) -> str:
+        """`sshs_model_hash` of a file in a lease that was just given; empty for a file that has none."""
+        ...
+
     def doubt(self, digests: Sequence[str]) -> None:
         """These files could not be used: each is looked at anew, and fetched if need be, by its next
         lease.

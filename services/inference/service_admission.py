@@ -35,6 +35,8 @@ class Prepared:
 
     resolution: Resolution
     paths: Mapping[str, Path]
+    model_hashes: Mapping[str, str]
+    """By digest, as the paths."""
     _local_bases: LocalBases
 
     @property
@@ -53,6 +55,7 @@ class Prepared:
                 weight=used.weight,
                 window=used.window,
                 region=used.region,
+                model_hash=self.model_hashes[used.sha256],
             )
             for used in stack
         )
@@ -147,7 +150,12 @@ class Admission:
         resolution = await self._resolver.resolve(wanted)
         async with self._files.lease(resolution.sizes) as paths:
             try:
-                yield Prepared(resolution=resolution, paths=paths, _local_bases=self._local_bases)
+                yield Prepared(
+                    resolution=resolution,
+                    paths=paths,
+                    model_hashes={sha256: self._files.model_hash(sha256) for sha256 in paths},
+                    _local_bases=self._local_bases,
+                )
             except ServiceError as error:
                 if error.reason == LORA_FILE_INVALID:
                     # Whatever is wrong with a file on this disk, the next request looks at it anew.

@@ -10,11 +10,13 @@ class CuttingProxy:
     """Passes bytes on to `upstream` (host:port), and cuts the first `cuts` connections that answer with more
     than `after_bytes`."""
 
-    def __init__(self, upstream: str, *, after_bytes: int, cuts: int) -> None:
+    def __init__(self, upstream: str, *, after_bytes: int, cuts: int, silently: bool = False) -> None:
+        """`silently`: connections are not cut, they only bring no more."""
         self._host, _, port = upstream.rpartition(":")
         self._port = int(port)
         self._after_bytes = after_bytes
         self.cuts_left = cuts
+        self._silently = silently
         self.endpoint = ""
         self._connections: set[asyncio.Task[None]] = set()
 
@@ -39,6 +41,8 @@ class CuttingProxy:
             limit = self._after_bytes if self.cuts_left else None
             if await _pump(up_reader, writer, limit):
                 self.cuts_left -= 1
+                if self._silently:
+                    await asyncio.Event().wait()
         finally:
             requests.cancel()
             for stream in (writer, up_writer):

@@ -104,4 +104,4 @@ def picture_bases(
             compiled = replace(model, unet=torch.compile(model.unet, dynamic=False, backend=compile_backend))
         return LoadedBase(source, model, dtype, shapes, compiled)
 
-    return HeldBases(load, max_bases)
+    return HeldBases(load, max_bases, device)

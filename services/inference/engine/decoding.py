@@ -125,6 +125,5 @@ def _picture(row: BatchRow, image: Image.Image, *, withheld: bool) -> RawPicture
         width=image.width,
         height=image.height,
         png=b"" if withheld else encode_png(image),
-        model_hashes=tuple(digest.result() for digest in row.model_hashes),
         withheld=withheld,
     )

@@ -8,6 +8,9 @@ from pathlib import Path
 from threading import Lock
 from typing import Generic, Protocol, TypeVar
 
+import torch
+
+from lorakit.device_memory import release_unused
 from lorakit.errors import BaseModelError
 from services.inference.domain_capacity import LoadedBase as HeldBase
 from services.inference.domain_jobs import BaseRef
@@ -39,10 +42,11 @@ B = TypeVar("B", bound=Held)
 class HeldBases(Generic[B]):
     """Several threads may ask; one at a time loads, for there may be room for one only."""
 
-    def __init__(self, load: Callable[[str, Path], B], max_bases: int) -> None:
+    def __init__(self, load: Callable[[str, Path], B], max_bases: int, device: torch.device) -> None:
         """``load`` is given (source, path); it may raise BaseModelError, OSError and ValueError."""
         self._load = load
         self._max_bases = max_bases
+        self._device = device
         self._held: OrderedDict[str, B] = OrderedDict()
         self._table = Lock()
         self._loading = Lock()
@@ -102,7 +106,10 @@ class HeldBases(Generic[B]):
     def _keep(self, base: B) -> B:
         with self._table:
             self._held[base.sha256] = base
+            full = len(self._held) > self._max_bases
             while len(self._held) > self._max_bases:
                 # Rows in flight keep what they use.
                 self._held.popitem(last=False)
+        if full:
+            release_unused(self._device)
         return base

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 
 import torch
@@ -45,7 +44,6 @@ class Prepared:
     plan: RowPlan
     phases: tuple[RowPhase, ...]
     shape_CHW: tuple[int, int, int]
-    model_hashes: tuple[Future[str], ...]
     attach_seconds: float
     initial: InitialPicture | None
     beginning: Beginning | None
@@ -89,7 +87,6 @@ class Prepared:
             guidance=self.job.guidance,
             phases=self.phases,
             time_ids_6=self._time_ids(),
-            model_hashes=self.model_hashes,
             initial=self.initial,
             colours=self.colours,
             preview_every=self.job.preview_every,
@@ -122,7 +119,6 @@ class Preparation:
         plan = _plan(job, base)
         phases = compose(job, plan.steps, *shape_CHW[1:])
         asked = time.perf_counter()
-        model_hashes = self.stacks.model_hashes(job.loras, base)
         stacks = [[self.stacks.fold(part.loras, base) for part in phase.parts] for phase in phases]
         attach_seconds = time.perf_counter() - asked
         initial, beginning = _beginning(job, base, shape_CHW)
@@ -132,7 +128,6 @@ class Preparation:
             plan=plan,
             phases=self._row_phases(job, base, phases, stacks),
             shape_CHW=shape_CHW,
-            model_hashes=model_hashes,
             attach_seconds=attach_seconds,
             initial=initial,
             beginning=beginning,

@@ -5,7 +5,6 @@ H, W are the latents' sides.
 
 from __future__ import annotations
 
-from concurrent.futures import Future
 from dataclasses import dataclass
 
 import torch
@@ -60,8 +59,6 @@ class BatchRow:
     phases: tuple[RowPhase, ...]
     time_ids_6: torch.Tensor
     """What families with micro-conditioning are told of the picture's size."""
-    model_hashes: tuple[Future[str], ...] = ()
-    """Of each LoRA of the job; the picture waits for them, the steps do not."""
     initial: InitialPicture | None = None
     """What it began from; None: noise alone."""
     colours: PreviewColours | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import torch
 from lorakit.adapter import Adapter, LoraWeights, load_adapter
 from lorakit.errors import LoraFormatError, LoraMismatchError
 from lorakit.families.naming import UNET
-from lorakit.hashes import model_hash
 from lorakit.module_shape import Component
 from lorakit.routing import RowAdapter
 from lorakit.stack import combine, weigh
@@ -21,20 +19,6 @@ from services.inference.domain_jobs import LoraFile
 from services.inference.engine.bases import LoadedBase
 from services.inference.engine.byte_cache import ByteCache
 from services.inference.engine.errors import JobError
-
-
-@dataclass(frozen=True, slots=True)
-class KeptLora:
-    """A file's weights and the hash by which pictures name it."""
-
-    adapter: Adapter
-    model_hash: Future[str]
-    """Hashing takes as long as all the rest, and no step waits for it."""
-
-    @property
-    def whole(self) -> bool:
-        """Whether the hash came out, or may still."""
-        return not self.model_hash.done() or self.model_hash.exception() is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +47,12 @@ class Stacks:
     """Reads each file once and folds each stack once, and keeps both within budgets of bytes."""
 
     def __init__(self, memory_bytes: int, device_bytes: int) -> None:
-        self._files: ByteCache[tuple[str, str], KeptLora] = ByteCache("memory", memory_bytes)
+        self._files: ByteCache[tuple[str, str], Adapter] = ByteCache("memory", memory_bytes)
         self._folded: ByteCache[tuple[object, ...], Adapter] = ByteCache("device", device_bytes)
-        self._hashing = ThreadPoolExecutor(1, "hash")
 
     def usage(self) -> tuple[CacheUsage, CacheUsage]:
         """Of files, and of folded stacks."""
         return self._files.usage(), self._folded.usage()
-
-    def model_hashes(self, loras: Sequence[LoraFile], base: LoadedBase) -> tuple[Future[str], ...]:
-        """`sshs_model_hash` of each file, which is read if need be. JobError for one that cannot be used."""
-        return tuple(self._load(lora, base).model_hash for lora in loras)
 
     def fold(self, loras: Sequence[LoraFile], base: LoadedBase) -> FoldedStack:
         """The stack's adapters for a base; JobError naming the LoRA that cannot be used."""
@@ -103,7 +82,8 @@ class Stacks:
         files, folded = [(base.model.sha256, lora.sha256) for lora in loras], [_stack_key(loras, base)]
         self._files.pin(owner, files)
         self._folded.pin(owner, folded)
-        self.model_hashes(loras, base)
+        for lora in loras:  # each, also where a folded stack is there already
+            self._load(lora, base)
         self.fold(loras, base)
         kept = self._files.holds(files) and self._folded.holds(folded)
         if not kept or max(self._files.pinned_part, self._folded.pinned_part) > PINNED_PART:
@@ -118,17 +98,16 @@ class Stacks:
         self._files.unpin(owner)
         self._folded.unpin(owner)
 
-    def _load(self, lora: LoraFile, base: LoadedBase) -> KeptLora:
+    def _load(self, lora: LoraFile, base: LoadedBase) -> Adapter:
         key = (base.model.sha256, lora.sha256)
-        kept = self._files.get(key)
-        if kept is None or not kept.whole:
-            # Computed, not taken from the metadata: whoever made the file could have written anything there.
-            kept = KeptLora(_read(lora, base), self._hashing.submit(model_hash, Path(lora.path)))
-            self._files.put(key, kept, kept.adapter.nbytes)
-        return kept
+        adapter = self._files.get(key)
+        if adapter is None:
+            adapter = _read(lora, base)
+            self._files.put(key, adapter, adapter.nbytes)
+        return adapter
 
     def _combine(self, loras: Sequence[LoraFile], base: LoadedBase) -> Adapter:
-        stack = [(self._load(lora, base).adapter, lora.text_encoder_weight, lora.weight) for lora in loras]
+        stack = [(self._load(lora, base), lora.text_encoder_weight, lora.weight) for lora in loras]
         if len(stack) == 1:
             # Nothing to fold: the rows' buffers are filled from the file's own tensors.
             return weigh(*stack[0])

@@ -109,7 +109,7 @@ def text_bases(device: torch.device, dtype: torch.dtype, max_bases: int) -> Held
     def load(source: str, path: Path) -> TextBase:
         return open_base(source, load_language_model(path, dtype=dtype, device=device))
 
-    return HeldBases(load, max_bases)
+    return HeldBases(load, max_bases, device)
 
 
 @torch.inference_mode()

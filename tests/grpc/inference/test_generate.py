@@ -19,6 +19,7 @@ from prometheus_client import generate_latest
 from brandloom.api.inference.v1 import inference_pb2
 from brandloom.api.registry.v1 import resources_pb2
 from lorakit.families import sd15
+from lorakit.hashes import model_hash
 from lorakit.picture_metadata import parse_infotext, parse_record, read_png
 from servicekit.channels import open_channel
 from tests.fakes.identities import GUEST_TOKEN
@@ -75,7 +76,8 @@ async def test_pictures_tell_how_they_were_made(inference: Inference) -> None:
     assert info.parameters["Schedule type"] == "Karras"
     assert (info.parameters["Steps"], info.parameters["Seed"], info.parameters["Size"]) == ("3", "7", "16x16")
     assert info.parameters["Model hash"] == inference.base.sha256[:10]
-    assert info.parameters["Lora hashes"].startswith("hero@prod: ")
+    hashes = [model_hash(inference.folder / f"{name}.safetensors")[:12] for name in ("hero", "neon")]
+    assert info.parameters["Lora hashes"] == f"hero@prod: {hashes[0]}, neon@1: {hashes[1]}"
     record = parse_record(texts["brandloom"])
     assert record["brand"] == "brands/acme"
     assert [entry["sha256"] for entry in record["stack"]] == [used.sha256 for used in answer.queued.stack]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
 
@@ -24,7 +25,8 @@ from tests.servers.cutting_proxy import LeavingProxy
 AWAY_SECONDS = 30.0
 ENOUGH_SECONDS = 15.0  # clients try again by themselves
 LATE = 12
-"""More than there are threads for everybody."""
+THREADS = 4
+"""That are for everybody: fewer than what waits for the store."""
 CACHED = ("<lora:hero:1> a fox", "<lora:neon:0.3> <lora:hero:0.2> a fox", "a fox")
 
 
@@ -34,6 +36,7 @@ CACHED = ("<lora:hero:1> a fox", "<lora:neon:0.3> <lora:hero:0.2> a fox", "a fox
 async def test_cached_stacks_serve_and_the_others_are_refused(
     tmp_path: Path, s3_server: S3Server, s3_bucket: str, silent: bool
 ) -> None:
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))
     directory = save_tiny_pipeline(tmp_path / "base" / "tiny")
     base = sd15.load_base(directory)
     async with LeavingProxy(s3_server.endpoint) as proxy:

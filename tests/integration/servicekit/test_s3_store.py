@@ -4,7 +4,10 @@ import asyncio
 import io
 import random
 import socket
+import sys
+import time
 import uuid
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,8 @@ from servicekit.artifacts.open import StoreSettings, open_store
 from servicekit.artifacts.s3 import S3Store
 from servicekit.errors import DataLoss, Internal, InvalidArgument, NotFound, Unavailable
 from tests.fixtures.s3 import S3Server
-from tests.servers.cutting_proxy import CuttingProxy
+from tests.servers.cutting_proxy import CuttingProxy, LeavingProxy
+from tests.waiting import until
 
 pytestmark = pytest.mark.s3
 DATA = b"the very bytes" * 1000
@@ -129,6 +133,55 @@ async def test_a_download_that_breaks_is_taken_up_again(s3_server: S3Server, s3_
         artifact = await S3Store(s3_server.client(), s3_bucket).put_bytes(data)
         assert await S3Store(client, s3_bucket).get_bytes(artifact.sha256, max_bytes=10**8) == data
         assert proxy.cuts_left == 0
+
+
+async def test_a_download_that_is_given_up_holds_up_nobody(s3_server: S3Server, s3_bucket: str) -> None:
+    data = random.Random(6).randbytes(3_000_000)
+    artifact = await S3Store(s3_server.client(), s3_bucket).put_bytes(data)
+    async with CuttingProxy(s3_server.endpoint, after_bytes=1_200_000, cuts=1, silently=True) as proxy:
+        client = Minio(
+            proxy.endpoint,
+            s3_server.access_key,
+            s3_server.secret_key,
+            secure=False,
+            region=s3_server.region,
+            http_client=urllib3.PoolManager(timeout=10, retries=False),
+        )
+        reading = asyncio.create_task(S3Store(client, s3_bucket).get_bytes(artifact.sha256, max_bytes=10**8))
+        await until(lambda: not proxy.cuts_left)
+        await asyncio.sleep(0.2)  # what has come is read by now, and more is waited for
+        begun = time.monotonic()
+        reading.cancel()
+        await asyncio.wait([reading])
+        await asyncio.sleep(0)
+        assert time.monotonic() - begun < 3.0
+
+
+async def test_a_store_that_says_nothing_keeps_no_process_from_ending(s3_server: S3Server) -> None:
+    async with LeavingProxy(s3_server.endpoint) as proxy:
+        await proxy.leave(silent=True)
+        settings = StoreSettings(
+            url="s3://any", endpoint=proxy.endpoint, access_key="key", secret_key="secret", secure=False
+        )
+        begun = time.monotonic()
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", GIVES_UP, repr(asdict(settings)))
+        assert await process.wait() == 0
+        assert time.monotonic() - begun < 20.0
+
+
+GIVES_UP = """
+import ast, asyncio, sys
+from servicekit.artifacts.open import StoreSettings, open_store
+
+async def main():
+    settings = StoreSettings(**ast.literal_eval(sys.argv[1]))
+    asking = asyncio.create_task(open_store(settings.url, settings).ready())
+    done, _ = await asyncio.wait([asking], timeout=0.5)
+    assert not done
+    asking.cancel()
+
+asyncio.run(main())
+"""
 
 
 async def test_the_bucket_is_made_where_that_is_allowed(s3_server: S3Server) -> None:

@@ -44,7 +44,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> SigningFiles:
 @pytest.fixture(scope="module")
 def made() -> bytes:
     """As the service makes them, with all text chunks; a prompt that a terminal would obey."""
-    raw = RawPicture(index=0, seed=7, width=64, height=48, png=png(1), model_hashes=("ef" * 32,))
+    raw = RawPicture(index=0, seed=7, width=64, height=48, png=png(1))
     started = Started(width=64, height=48, karras=False)
     return with_texts(raw, brand="acme", full_prompt="a fox \x1b[31m", job=JOB, started=started, stack=[HERO])
 
@@ -89,7 +89,7 @@ def test_the_table_tells_windows_regions_and_the_composition(tmp_path: Path) -> 
         replace(HERO, region=Box(left=0.0, top=0.0, right=0.5, bottom=1.0)),
         replace(HERO, region=Mask(png=b"mask")),
     ]
-    raw = RawPicture(index=0, seed=7, width=64, height=48, png=png(1), model_hashes=("ef" * 32,) * 3)
+    raw = RawPicture(index=0, seed=7, width=64, height=48, png=png(1))
     started = Started(width=64, height=48, karras=False)
     data = with_texts(raw, brand="acme", full_prompt="a fox", job=job, started=started, stack=stack)
     told = inspect(written(tmp_path, data)).output

@@ -69,7 +69,7 @@ def test_a_job_comes_out_as_it_went_in() -> None:
         Started(width=8, height=16, karras=True),
         Progress(step=1, total_steps=2, seconds_left=0.5),
         Preview(index=1, step=3, width=8, height=16, png=b"\x89PNG"),
-        RawPicture(index=1, seed=2, width=8, height=16, png=b"\x89PNG", model_hashes=("ab", "cd")),
+        RawPicture(index=1, seed=2, width=8, height=16, png=b"\x89PNG"),
         RawPicture(index=1, seed=2, width=8, height=16, png=b"", withheld=True),
     ],
 )

@@ -56,6 +56,15 @@ async def test_a_file_is_fetched_once_for_all_who_want_it(tmp_path: Path, store:
     assert (usage.used_bytes, usage.misses, usage.hits) == (400, 8, 0)
 
 
+async def test_files_in_a_lease_have_their_model_hash(tmp_path: Path, store: CountingStore) -> None:
+    content = b"\x02\0\0\0\0\0\0\0{}"
+    artifact = await store.put_bytes(content + b"tensors")
+    cache, odd = cache_of(tmp_path, store), await put(store, "a")
+    async with cache.lease([(artifact.sha256, artifact.size_bytes), odd]):
+        assert cache.model_hash(artifact.sha256) == hashlib.sha256(b"tensors").hexdigest()
+        assert cache.model_hash(odd[0]) == ""
+
+
 async def test_who_gives_up_leaves_the_file_to_the_others(tmp_path: Path, store: CountingStore) -> None:
     cache, file = cache_of(tmp_path, store), await put(store, "a")
 

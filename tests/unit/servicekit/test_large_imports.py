@@ -13,6 +13,7 @@ from servicekit.large_imports import large_imports
 @pytest.fixture(autouse=True)
 def as_before() -> Iterator[None]:
     yield
+    gc.unfreeze()
     gc.enable()
 
 
