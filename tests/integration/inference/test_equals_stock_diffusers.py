@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -88,14 +89,28 @@ def test_a_mixed_batch_gives_every_request_what_it_gets_alone(
             assert float((ours - solo).abs().max()) < 1e-4 * float(solo.max() - solo.min())
 
 
-def test_a_compiled_model_gives_what_the_plain_one_does(world: StockWorld) -> None:
+@pytest.mark.parametrize(
+    "backend",
+    [
+        "eager",
+        pytest.param(
+            "inductor",
+            marks=[
+                pytest.mark.slow,
+                pytest.mark.timeout(900),
+                pytest.mark.skipif(not shutil.which("c++"), reason="inductor needs a C++ compiler"),
+            ],
+        ),
+    ],
+)
+def test_a_compiled_model_gives_what_the_plain_one_does(world: StockWorld, backend: str) -> None:
     hero, neon = world.loras
     jobs = [
         world.job(job_id="a", loras=(hero, neon), steps=4),
         world.job(job_id="b", loras=(neon,), steps=2, guidance=1.0),
         world.job(job_id="c", steps=3),
     ]
-    plain, compiled = run_alone(*jobs), run_alone(*jobs, compile_backend="eager")
+    plain, compiled = run_alone(*jobs), run_alone(*jobs, compile_backend=backend)
     for place, latents in plain.latents.items():
         span = float(latents.max() - latents.min())
         assert float((compiled.latents[place] - latents).abs().max()) < 1e-4 * span
