@@ -47,7 +47,7 @@ class _Slots:
         elif buffer_OR.dtype == torch.float32:
             buffer_OR[:, :rank].copy_(up_OR).mul_(weights.scale)
         else:
-            buffer_OR[:, :rank].copy_(up_OR.float().mul_(weights.scale))
+            buffer_OR[:, :rank].copy_(up_OR.float() * weights.scale)
         if rank < down_RD.shape[0]:
             down_RD[rank:] = 0
             buffer_OR[:, rank:] = 0
