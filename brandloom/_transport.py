@@ -107,29 +107,44 @@ class Link:
     async def send(self, method: str, messages: AsyncIterable[Message]) -> Any:
         """Many messages, one answer. A failure of `messages` ends the call and is raised as it is."""
         call = getattr(self._stub, method)(metadata=self._metadata)
-        writing = asyncio.ensure_future(_write_all(call, messages))
-        # A write that fails because the call has ended puts a status of its own in the place of the service's
-        # (grpc/grpc#36066): from its end on none may be under way.
-        call.add_done_callback(lambda _: writing.cancel())
+        writes = _Writes(call)
         try:
-            await asyncio.wait([writing])
-            if not writing.cancelled():
-                writing.result()
+            async for message in messages:
+                if not await writes.write(message):
+                    break  # the service has answered already: its status, below, says why
+            else:
+                await call.done_writing()
             return await call
         except grpc.aio.AioRpcError as error:
             raise self._error(method, error) from error
         finally:
-            writing.cancel()
             call.cancel()
 
     def _error(self, method: str, error: grpc.aio.AioRpcError) -> ApiError:
         return from_rpc_error(error, method=method, target=self._target)
 
 
-async def _write_all(call: Any, messages: AsyncIterable[Message]) -> None:
-    async for message in messages:
+class _Writes:
+    """A call's writes, of which none is under way any more when its end is told.
+
+    One that fails because the call has ended puts a status of its own in the place of the service's
+    (grpc/grpc#36066).
+    """
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+        self._current: asyncio.Future[None] | None = None
+        call.add_done_callback(lambda _: self._cancel())
+
+    async def write(self, message: Message) -> bool:
+        """False if the call has ended."""
+        self._current = current = asyncio.ensure_future(self._call.write(message))
         try:
-            await call.write(message)
-        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            return  # the service has answered already: its status says why
-    await call.done_writing()
+            await asyncio.wait([current])
+        finally:
+            self._cancel()
+        return not current.cancelled() and current.exception() is None
+
+    def _cancel(self) -> None:
+        if self._current is not None:
+            self._current.cancel()

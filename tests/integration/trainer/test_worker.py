@@ -115,23 +115,23 @@ async def check_version(bench: Bench, job: resources_pb2.TrainingJob, tmp_path: 
 async def test_a_cancelled_job_goes_on_where_it_was_and_ends_as_if_nothing_had_happened(
     bench: Bench, tmp_path: Path
 ) -> None:
-    interrupted = await bench.create("hero", optimization=steps(16))
+    interrupted = await bench.create("hero", optimization=steps(48))
     await bench.worker()
     await bench.until(interrupted, progress_from(2))
     await bench.trainer.CancelTrainingJob(trainer_pb2.CancelTrainingJobRequest(name=interrupted))
     job = await bench.ended(interrupted)
     assert job.state == job_pb2.JOB_STATE_CANCELLED
     stopped_at = max(artifact.step for artifact in job.artifacts)
-    assert 2 <= stopped_at < 16
+    assert 2 <= stopped_at < 48
 
-    straight = await bench.create("straight", optimization=steps(16))
+    straight = await bench.create("straight", optimization=steps(48))
     assert (await bench.ended(straight)).state == job_pb2.JOB_STATE_SUCCEEDED
     await bench.trainer.ResumeTrainingJob(trainer_pb2.ResumeTrainingJobRequest(name=interrupted))
     job = await bench.ended(interrupted)
     assert job.state == job_pb2.JOB_STATE_SUCCEEDED, job.error
     assert job.attempt == 2
     metrics = await bench.trainer.GetMetrics(trainer_pb2.GetMetricsRequest(name=job.name))
-    assert [point.step for point in metrics.points] == list(range(1, 17))
+    assert [point.step for point in metrics.points] == list(range(1, 49))
     resumed = tensors(await bench.file(interrupted, "hero.safetensors"), tmp_path / "a.safetensors")
     alone = tensors(await bench.file(straight, "straight.safetensors"), tmp_path / "b.safetensors")
     assert resumed == alone
