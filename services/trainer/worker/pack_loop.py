@@ -29,6 +29,10 @@ from services.trainer.worker.tools import Tools
 STOPS: Final = {Instruction.CANCEL: JobState.CANCELLED, Instruction.PREEMPT: JobState.PREEMPTED}
 """How a job ends that is told to stop."""
 _IDLE_SECONDS: Final = 0.02
+_TOGETHER_SECONDS: Final = 5.0
+"""For how long a pack's first step waits for jobs that are still fetching: what starts together shares all
+passes.
+"""
 _log = structlog.get_logger(__name__)
 
 
@@ -50,6 +54,8 @@ class PackLoop:
         self._pack = pack
         self._runs: dict[str, JobRun] = {}
         self._meter = PackMeter()
+        self._first_step_by: float | None = None
+        """When the first step is made at the latest, once a job is ready for it."""
 
     @property
     def size(self) -> int:
@@ -66,13 +72,21 @@ class PackLoop:
         for run in list(self._runs.values()):
             await self._guarded(run, self._between_steps(run))
         training = [run for run in self._runs.values() if run.phase is Phase.TRAINING]
-        if not training:
+        if not training or self._gathers():
             await asyncio.sleep(_IDLE_SECONDS)
             return
         reports, pack = await self._step()
         for report in reports:
             run = self._runs[report.job_id]
             await self._guarded(run, self._after_step(run, report, pack))
+
+    def _gathers(self) -> bool:
+        """Whether jobs are ready for the first step, and others soon may be."""
+        if self._first_step_by is None:
+            self._first_step_by = time.monotonic() + _TOGETHER_SECONDS
+        if all(run.phase is not Phase.PREPARING for run in self._runs.values()):
+            self._first_step_by = 0.0
+        return time.monotonic() < self._first_step_by
 
     async def _step(self) -> tuple[list[StepReport], PackReport]:
         begin = time.monotonic()

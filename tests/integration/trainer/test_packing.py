@@ -12,6 +12,7 @@ import pytest
 
 from brandloom.api.common.v1 import job_pb2
 from brandloom.api.trainer.v1 import resources_pb2, trainer_pb2
+from servicekit.artifacts.local import LocalStore
 from tests.integration.trainer.conftest import BRAND, Bench, job_request, progress_from, steps, tensors, watch
 
 pytestmark = pytest.mark.timeout(600)
@@ -50,6 +51,25 @@ async def test_a_job_makes_way_for_a_higher_priority_and_ends_as_if_nothing_had_
     files = [await bench.file(low, "hero.safetensors"), await bench.file(calm, "calm.safetensors")]
     interrupted, uninterrupted = (tensors(data, tmp_path / "lora.safetensors") for data in files)
     assert interrupted == uninterrupted
+
+
+class LateStore(LocalStore):
+    """A store whose first answer takes a second."""
+
+    _asked = False
+
+    async def get_bytes(self, sha256: str, *, max_bytes: int) -> bytes:
+        if not self._asked:
+            self._asked = True
+            await asyncio.sleep(1)
+        return await super().get_bytes(sha256, max_bytes=max_bytes)
+
+
+async def test_jobs_that_are_leased_together_start_together(bench: Bench) -> None:
+    names = [await bench.create(lora, optimization=steps(2)) for lora in ("a", "b", "c")]
+    await bench.worker(store=LateStore(bench.world.home / "store"))
+    for name in names:
+        assert (await bench.ended(name)).progress.pack_size == len(names)
 
 
 async def test_jobs_tell_where_they_stand(bench: Bench) -> None:
