@@ -8,7 +8,6 @@ pickles.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import resource
 import signal
@@ -16,6 +15,8 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO, Final, NoReturn
+
+from servicekit.process_end import end_process
 
 LENGTH_BYTES: Final = 4
 Header = dict[str, Any]
@@ -51,11 +52,7 @@ def run_worker(handler: Handler, *, memory_bytes: int = 0) -> NoReturn:
         for piece in encode(*_answer(handler, *frame)):
             answers.write(piece)
         answers.flush()
-    logging.shutdown()
-    for output in (sys.stdout, sys.stderr):
-        output.flush()
-    # Without this the interpreter spends seconds on taking torch's modules apart, while the parent waits.
-    os._exit(0)
+    end_process()
 
 
 def _answer(handler: Handler, header: Header, parts: list[bytes]) -> tuple[Header, Sequence[bytes]]:

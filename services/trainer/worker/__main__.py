@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import shutil
 import signal
@@ -14,6 +13,7 @@ from servicekit.channels import open_channel
 from servicekit.identity import ensure_local_token
 from servicekit.large_imports import large_imports
 from servicekit.logs import configure_logs
+from servicekit.process_end import end_process
 from servicekit.settings import ConfigError
 from services.trainer.worker.config import WorkerConfig, read_config
 from services.trainer.worker.parent import exit_with_parent
@@ -87,11 +87,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    code = main()
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # Everything is closed by now. Without this the interpreter spends seconds on taking torch's modules
-    # apart,
-    # while whoever asked the worker to stop waits.
-    os._exit(code)
+    end_process(main())
