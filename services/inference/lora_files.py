@@ -111,9 +111,10 @@ class DiskCache:
         if stamp is None or await asyncio.to_thread(_digest, path) != sha256:
             self._sizes.pop(sha256, None)
             await self._fetch(sha256, path)
-            stamp = _stamp(path)
         if sha256 not in self._model_hashes:
             self._model_hashes[sha256] = await asyncio.to_thread(_model_hash, path)
+        # Nothing is waited for from here on: what is noted is what is there.
+        stamp = _stamp(path)
         if stamp is None:
             raise Unavailable("a LoRA file has gone from the cache", reason="CACHE_CHANGED")
         self._verified[sha256] = stamp

@@ -26,6 +26,9 @@ class CuttingProxy:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self._close()
+
+    async def _close(self) -> None:
         self._server.close()
         for connection in self._connections:
             connection.cancel()
@@ -61,14 +64,14 @@ class LeavingProxy(CuttingProxy):
 
     async def leave(self, *, silent: bool) -> None:
         """Cut all connections; new ones are refused, or (`silent`) taken and never answered."""
-        await self.__aexit__()
+        await self._close()
         self._silent = silent
         if silent:
             await self._listen()
 
     async def come_back(self) -> None:
         """As it was."""
-        await self.__aexit__()
+        await self._close()
         self._silent = False
         await self._listen()
 

@@ -103,6 +103,7 @@ def test_a_mixed_batch_gives_every_request_what_it_gets_alone(
                 pytest.mark.slow,
                 pytest.mark.timeout(900),
                 pytest.mark.skipif(not shutil.which("c++"), reason="inductor needs a C++ compiler"),
+                pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of torch's own calls
             ],
         ),
     ],

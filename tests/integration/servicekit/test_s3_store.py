@@ -30,6 +30,18 @@ async def download(url: str) -> Any:
     return await asyncio.to_thread(urllib3.request, "GET", url, retries=False, timeout=10)
 
 
+def through(proxy: CuttingProxy, server: S3Server) -> Minio:
+    """A client that does not try again by itself."""
+    return Minio(
+        proxy.endpoint,
+        server.access_key,
+        server.secret_key,
+        secure=False,
+        region=server.region,
+        http_client=urllib3.PoolManager(timeout=10, retries=False),
+    )
+
+
 async def test_large_files_go_up_in_parts(
     s3_server: S3Server, s3_bucket: str, s3_store: S3Store, tmp_path: Path
 ) -> None:
@@ -122,16 +134,11 @@ async def test_a_server_that_is_down_is_unavailable() -> None:
 async def test_a_download_that_breaks_is_taken_up_again(s3_server: S3Server, s3_bucket: str) -> None:
     data = random.Random(2).randbytes(3 << 20)
     async with CuttingProxy(s3_server.endpoint, after_bytes=1_200_000, cuts=2) as proxy:
-        client = Minio(
-            proxy.endpoint,
-            s3_server.access_key,
-            s3_server.secret_key,
-            secure=False,
-            region=s3_server.region,
-            http_client=urllib3.PoolManager(timeout=10, retries=False),
-        )
         artifact = await S3Store(s3_server.client(), s3_bucket).put_bytes(data)
-        assert await S3Store(client, s3_bucket).get_bytes(artifact.sha256, max_bytes=10**8) == data
+        assert (
+            await S3Store(through(proxy, s3_server), s3_bucket).get_bytes(artifact.sha256, max_bytes=10**8)
+            == data
+        )
         assert proxy.cuts_left == 0
 
 
@@ -139,15 +146,9 @@ async def test_a_download_that_is_given_up_holds_up_nobody(s3_server: S3Server, 
     data = random.Random(6).randbytes(3_000_000)
     artifact = await S3Store(s3_server.client(), s3_bucket).put_bytes(data)
     async with CuttingProxy(s3_server.endpoint, after_bytes=1_200_000, cuts=1, silently=True) as proxy:
-        client = Minio(
-            proxy.endpoint,
-            s3_server.access_key,
-            s3_server.secret_key,
-            secure=False,
-            region=s3_server.region,
-            http_client=urllib3.PoolManager(timeout=10, retries=False),
+        reading = asyncio.create_task(
+            S3Store(through(proxy, s3_server), s3_bucket).get_bytes(artifact.sha256, max_bytes=10**8)
         )
-        reading = asyncio.create_task(S3Store(client, s3_bucket).get_bytes(artifact.sha256, max_bytes=10**8))
         await until(lambda: not proxy.cuts_left)
         await asyncio.sleep(0.2)  # what has come is read by now, and more is waited for
         begun = time.monotonic()
