@@ -70,6 +70,10 @@ class DiskCache:
             self._leases = +self._leases
             self._evict()
 
+    def here(self, digests: Sequence[str]) -> bool:
+        """See the port."""
+        return self._sizes.keys() >= set(digests)
+
     def model_hash(self, sha256: str) -> str:
         """See the port."""
         return self._model_hashes[sha256]

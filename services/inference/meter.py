@@ -25,6 +25,9 @@ class InferenceMeter:
         self._brand_queue_depth = metrics.gauge(
             "brand_queue_depth", "Requests of a brand that wait, while there are any.", ["brand"]
         )
+        self._fetching = metrics.gauge(
+            "fetching_requests", "Requests that wait for LoRA files; they have no place in the queue."
+        )
         self._queue_seconds = metrics.histogram(
             "queue_seconds", "Time from a request to its first row in the batch.", buckets=_SECONDS
         )
@@ -69,6 +72,10 @@ class InferenceMeter:
         else:
             # Nobody has checked yet whether there is such a brand: names must not pile up.
             self._brand_queue_depth.remove(brand)
+
+    def fetching_changed(self, fetching: int) -> None:
+        """See the port."""
+        self._fetching.set(fetching)
 
     def request_refused(self, queue: str) -> None:
         """See the port."""

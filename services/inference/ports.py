@@ -55,6 +55,10 @@ class LoraFiles(Protocol):
         """
         ...
 
+    def here(self, digests: Sequence[str]) -> bool:
+        """Whether a lease of these files has nothing to fetch, as far as is known."""
+        ...
+
     def model_hash(self, sha256: str) -> str:
         """`sshs_model_hash` of a file in a lease that was just given; empty for a file that has none."""
         ...
@@ -135,8 +139,14 @@ class Meter(Protocol):
         """So many requests wait, so many of them of the brand, where something has changed."""
         ...
 
+    def fetching_changed(self, fetching: int) -> None:
+        """So many requests wait for LoRA files."""
+        ...
+
     def request_refused(self, queue: str) -> None:
-        """There was no room: in the part of its brand (`brand`), or in the whole queue (`all`)."""
+        """There was no room: in the part of its brand (`brand`), or in the whole queue (`all`); among those
+        that wait for LoRA files likewise (`files_brand`, `files_all`).
+        """
         ...
 
     def request_admitted(self, brand: str) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -124,7 +124,7 @@ class Admission:
         """A place in the queue, then versions and files. Leaves the queue at its end at the latest.
 
         Raises what `Resolver.resolve` and `LoraFiles.lease` raise, and Unavailable while the server stops,
-        the engine starts, or the queue is full. All are said before the first message: until then a client's
+        the engine starts, or too many wait. All are said before the first message: until then a client's
         channel tries again by itself.
         """
         self.require_open()
@@ -133,7 +133,7 @@ class Admission:
         self._enter()
         try:
             async with AsyncExitStack() as leases:
-                prepared = await leases.enter_async_context(self.prepare(wanted))
+                prepared = await leases.enter_async_context(self.prepare(wanted, fetching=place.aside))
                 self._meter.request_admitted(wanted.brand)
                 yield Admitted(place=place, prepared=prepared, _leases=leases)
         finally:
@@ -145,10 +145,17 @@ class Admission:
         return await self._resolver.resolve(wanted)
 
     @asynccontextmanager
-    async def prepare(self, wanted: Wanted) -> AsyncIterator[Prepared]:
-        """Versions, and files that stay on this host until the end; without a place in the queue."""
+    async def prepare(
+        self, wanted: Wanted, *, fetching: Callable[[], AbstractContextManager[None]] = nullcontext
+    ) -> AsyncIterator[Prepared]:
+        """Versions, and files that stay on this host until the end. Files that are not here are fetched in
+        the context `fetching`.
+        """
         resolution = await self._resolver.resolve(wanted)
-        async with self._files.lease(resolution.sizes) as paths:
+        async with AsyncExitStack() as leases:
+            here = self._files.here([sha256 for sha256, _ in resolution.sizes])
+            with nullcontext() if here else fetching():
+                paths = await leases.enter_async_context(self._files.lease(resolution.sizes))
             try:
                 yield Prepared(
                     resolution=resolution,

@@ -1,12 +1,14 @@
 """Requests that wait for their first step: bounded as a whole and for each brand, and able to say when there
-will be room.
+will be room. Those that wait for files from the store wait beside the others: a store that is away takes no
+place from requests whose files are here.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -42,10 +44,11 @@ class _Line:
             )
         self.waiting += 1
 
-    def leave(self, now: float) -> None:
-        """One less."""
+    def leave(self, now: float, *, for_good: bool) -> None:
+        """One less; who comes back says nothing of the line's speed."""
         self.waiting -= 1
-        self.left_at.append(now)
+        if for_good:
+            self.left_at.append(now)
         self.empty_since = now
 
     def retry_seconds(self, now: float, seconds_each: float) -> float:
@@ -65,6 +68,41 @@ class _Line:
         return (now - self.left_at[0]) / max(len(self.left_at) - 1, 1)
 
 
+class _Lines:
+    """One line for everybody, in which each brand has its part."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self.all = _Line()
+        self.brands: dict[str, _Line] = {}
+        """Those in which somebody waits."""
+
+    def enter(self, brand: str, now: float) -> None:
+        """One more waits."""
+        for line in (self.all, self.brands.setdefault(brand, _Line())):
+            line.enter(now)
+
+    def leave(self, brand: str, now: float, *, for_good: bool = True) -> None:
+        """One less."""
+        for line in (self.all, self.brands[brand]):
+            line.leave(now, for_good=for_good)
+        if self.brands[brand].waiting == 0:
+            del self.brands[brand]
+
+    def waiting(self, brand: str) -> int:
+        """Of the brand."""
+        return self.brands[brand].waiting if brand in self.brands else 0
+
+    def full(self, brand: str) -> tuple[_Line, str, str] | None:
+        """The line in which there is no room for one more of the brand, who waits there, and its name."""
+        line = self.brands.get(brand)
+        if line is not None and line.waiting >= self._limits.max_queued_of_brand:
+            return line, f"{line.waiting} requests of brands/{brand}", "brand"
+        if self.all.waiting >= self._limits.max_queued:
+            return self.all, f"{self.all.waiting} requests", "all"
+        return None
+
+
 @dataclass(slots=True, eq=False)
 class Place:
     """One request's place; it is left once, at the first step or at the request's end."""
@@ -79,6 +117,17 @@ class Place:
     def ahead(self) -> int:
         """Requests that wait and came before this one."""
         return self._queue.before(self.number)
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Its files are being fetched: meanwhile the place is another's. Unavailable, like `join`, when too
+        many wait for files.
+        """
+        self._queue.step_aside(self.brand)
+        try:
+            yield
+        finally:
+            self._queue.step_back(self.brand)
 
     def started(self) -> None:
         """The request has its first row."""
@@ -98,66 +147,78 @@ class RequestQueue:
     """Knows who waits; the engine decides who is next."""
 
     def __init__(self, limits: Limits, meter: Meter, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._limits = limits
         self._meter = meter
         self._clock = clock
-        self._all = _Line()
-        self._brands: dict[str, _Line] = {}
+        self._lines = _Lines(limits)
+        self._fetching = _Lines(limits)
         self._places: dict[int, Place] = {}
         self._last = 0
 
     @property
     def waiting(self) -> int:
-        """Requests that wait."""
-        return self._all.waiting
+        """Requests that wait for their turn."""
+        return self._lines.all.waiting
 
     @property
     def waiting_by_brand(self) -> Mapping[str, int]:
-        """Requests that wait, for brands that have any."""
-        return {brand: line.waiting for brand, line in self._brands.items()}
+        """Requests that wait for their turn, for brands that have any."""
+        return {brand: line.waiting for brand, line in self._lines.brands.items()}
 
     def join(self, brand: str) -> Place:
         """A place; Unavailable, with the time after which there is likely to be room, when there is none."""
-        line = self._brands.get(brand) or _Line()
-        if line.waiting >= self._limits.max_queued_of_brand:
-            raise self._full(line, f"{line.waiting} requests of brands/{brand} wait already", "brand")
-        if self._all.waiting >= self._limits.max_queued:
-            raise self._full(self._all, f"{self._all.waiting} requests wait already", "all")
+        self._require_room(self._lines, brand, "wait already", "")
         self._last += 1
         now = self._clock()
         place = Place(brand, self._last, now, self)
-        self._brands[brand] = line
         self._places[place.number] = place
-        for counted in (self._all, line):
-            counted.enter(now)
-        self._meter.queue_changed(self._all.waiting, brand, line.waiting)
+        self._lines.enter(brand, now)
+        self._tell(brand)
         return place
 
     def before(self, number: int) -> int:
         """Places with a smaller number."""
         return sum(1 for other in self._places if other < number)
 
+    def step_aside(self, brand: str) -> None:
+        """See Place."""
+        self._require_room(self._fetching, brand, "wait for LoRA files already", "files_")
+        now = self._clock()
+        self._lines.leave(brand, now, for_good=False)
+        self._fetching.enter(brand, now)
+        self._tell(brand)
+
+    def step_back(self, brand: str) -> None:
+        """See Place. There may be more for a while than the queue has room for, twice as many at most."""
+        now = self._clock()
+        self._fetching.leave(brand, now)
+        self._lines.enter(brand, now)
+        self._tell(brand)
+
     def take_out(self, place: Place, *, started: bool) -> None:
         """See Place."""
         now = self._clock()
-        line = self._brands[place.brand]
         del self._places[place.number]
-        for counted in (self._all, line):
-            counted.leave(now)
-        if line.waiting == 0:
-            del self._brands[place.brand]
-        self._meter.queue_changed(self._all.waiting, place.brand, line.waiting)
+        self._lines.leave(place.brand, now)
+        self._tell(place.brand)
         if started:
             self._meter.request_started(now - place.since)
 
-    def _full(self, line: _Line, message: str, which: str) -> Unavailable:
-        self._meter.request_refused(which)
+    def _tell(self, brand: str) -> None:
+        self._meter.queue_changed(self.waiting, brand, self._lines.waiting(brand))
+        self._meter.fetching_changed(self._fetching.all.waiting)
+
+    def _require_room(self, lines: _Lines, brand: str, what: str, prefix: str) -> None:
+        full = lines.full(brand)
+        if full is None:
+            return
+        line, who, which = full
+        self._meter.request_refused(prefix + which)
         now = self._clock()
-        measured = line.seconds_each(now) or self._all.seconds_each(now)
+        measured = line.seconds_each(now) or lines.all.seconds_each(now)
         seconds = line.retry_seconds(now, measured or UNMEASURED_SECONDS)
-        return Unavailable(
-            f"{message}; try again in {seconds:.1f} s",
+        raise Unavailable(
+            f"{who} {what}; try again in {seconds:.1f} s",
             reason=QUEUE_FULL,
             retry_after_seconds=seconds,
-            metadata={"queue": which},
+            metadata={"queue": prefix + which},
         )

@@ -175,16 +175,21 @@ async def test_cancelling_takes_all_cells_from_the_engine(inference: Inference) 
     async for message in call:
         if message.HasField("progress"):
             break
-    capacity = await inference.stub.GetCapacity(inference_pb2.GetCapacityRequest())
-    # Cells share the batch, and the sweep is one request of the queue.
-    assert capacity.active_rows == capacity.max_rows
-    assert capacity.queued_requests == 0
-    call.cancel()
+
+    async def capacity() -> inference_pb2.GetCapacityResponse:
+        return await inference.stub.GetCapacity(inference_pb2.GetCapacityRequest())
+
+    async def full() -> bool:
+        now = await capacity()
+        return bool(now.active_rows == now.max_rows)
 
     async def idle() -> bool:
-        now = await inference.stub.GetCapacity(inference_pb2.GetCapacityRequest())
-        return bool(now.active_rows == 0)
+        return bool((await capacity()).active_rows == 0)
 
+    # Cells share the batch, and the sweep is one request of the queue.
+    await until(full, seconds=20)
+    assert (await capacity()).queued_requests == 0
+    call.cancel()
     await until(idle, seconds=20)
     assert len(inference.app.engine._flights) == 0
     answer = await inference.generate()

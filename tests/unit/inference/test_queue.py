@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import pytest
 
 from servicekit.errors import Unavailable
 from services.inference.domain import Limits
-from services.inference.service_queue import LONGEST_SECONDS, RequestQueue
+from services.inference.service_queue import LONGEST_SECONDS, UNMEASURED_SECONDS, RequestQueue
 
 
 class Meter:
@@ -20,6 +22,9 @@ class Meter:
     def queue_changed(self, waiting: int, brand: str, of_brand: int) -> None:
         self.depths[brand] = of_brand
         self.depths[""] = waiting
+
+    def fetching_changed(self, fetching: int) -> None:
+        self.fetching = fetching
 
     def request_refused(self, queue: str) -> None:
         self.refused.append(queue)
@@ -124,3 +129,40 @@ def test_idle_time_does_not_count_as_slowness() -> None:
     clock.now += 3600.0
     queue.join("acme")
     assert refusal(queue, "acme").retry_after_seconds == pytest.approx(2.0)
+
+
+def test_who_waits_for_files_takes_no_place() -> None:
+    queue, meter, _ = queue_of(4)
+    with ExitStack() as fetching:
+        for _ in range(2):
+            fetching.enter_context(queue.join("acme").aside())
+        place = queue.join("acme")
+        assert (queue.waiting, dict(queue.waiting_by_brand), meter.fetching) == (1, {"acme": 1}, 2)
+        with pytest.raises(Unavailable) as caught, place.aside():
+            pytest.fail("there is no room")
+        assert (caught.value.reason, caught.value.metadata) == ("QUEUE_FULL", {"queue": "files_brand"})
+        assert "2 requests of brands/acme wait for LoRA files already" in caught.value.message
+        assert caught.value.retry_after_seconds == UNMEASURED_SECONDS
+        for _ in range(2):
+            fetching.enter_context(queue.join("globex").aside())
+        with pytest.raises(Unavailable) as caught, queue.join("initech").aside():
+            pytest.fail("there is no room")
+        assert caught.value.metadata == {"queue": "files_all"}
+    # Nobody who has waited for files is refused for want of a place.
+    assert (queue.waiting, meter.fetching) == (6, 0)
+    assert refusal(queue, "acme").metadata == {"queue": "brand"}
+
+
+def test_who_steps_aside_and_comes_back_makes_no_queue_quick() -> None:
+    queue, _, clock = queue_of(1, 1.0)
+    for _ in range(3):
+        place = queue.join("acme")
+        clock.now += 2.0
+        place.started()
+    place = queue.join("acme")
+    for _ in range(9):
+        with place.aside():
+            clock.now += 0.01
+    assert refusal(queue, "acme").retry_after_seconds == pytest.approx(2.0, abs=0.1)
+    place.leave()
+    assert queue.waiting == 0
