@@ -119,7 +119,7 @@ def inspect(
         described = _describe(prefix, name, parts, header, alphas or {}, file)
         if configured is not None and described.alpha is None and described.rank is not None:
             alpha = configured.alpha(described.component, described.name, described.rank)
-            described = _with_alpha(described, alpha)
+            described = replace(described, alpha=_given(alpha))
         modules.append(described)
     modules.sort(key=lambda module: (module.component, module.name))
     family = detect_family(modules, text_only=file_format is FileFormat.PEFT)
@@ -180,7 +180,7 @@ def _describe(
 ) -> ModuleDescription:
     keys: dict[str, str] = {}
     for key, part in parts.items():
-        role = part.leaf if part.part in (Part.HADA, Part.LOKR) else part.part.value
+        role = part.leaf if part.part in (Part.HADA, Part.LOKR) else part.part
         if role in keys:
             raise LoraFormatError(f"says the same as {keys[role]!r}", file=file, key=key)
         keys[role] = key
@@ -192,34 +192,24 @@ def _describe(
             )
     entries = {role: header.tensors[key] for role, key in keys.items()}
     kind, rank, in_features, out_features = _measure(prefix + name, entries, file)
-    alpha = alphas.get(keys.get("alpha", ""))
+    alpha = _given(alphas.get(keys.get("alpha", "")))
     component = next(iter(parts.values())).component
-    described = ModuleDescription(component, name, prefix, kind, rank, None, in_features, out_features, keys)
-    return _with_alpha(described, alpha)
+    return ModuleDescription(component, name, prefix, kind, rank, alpha, in_features, out_features, keys)
 
 
-def _with_alpha(module: ModuleDescription, alpha: float | None) -> ModuleDescription:
+def _given(alpha: float | None) -> float | None:
     # 0 means "not given", as in sd-scripts.
-    return ModuleDescription(
-        module.component,
-        module.name,
-        module.prefix,
-        module.kind,
-        module.rank,
-        alpha or None,
-        module.in_features,
-        module.out_features,
-        module.keys,
-    )
+    return alpha or None
 
 
 def _measure(
     name: str, entries: Mapping[str, TensorEntry], file: str | None
 ) -> tuple[ModuleKind, int | None, int | None, int | None]:
     """(kind, rank, in, out) of one module; refuses parts that are missing or do not fit together."""
-    if any(role.startswith("hada_") for role in entries):
+    kinds = {role[:5] for role in entries}
+    if "hada_" in kinds:
         return _measure_loha(name, entries, file)
-    if any(role.startswith("lokr_") for role in entries):
+    if "lokr_" in kinds:
         factor = entries.get("lokr_w2_a") or entries.get("lokr_w1_a")
         rank = factor.shape[-1] if factor is not None and factor.shape else None
         return ModuleKind.LOKR, rank, None, None

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from types import MappingProxyType
 
 from lorakit.families.naming import DIFFUSERS_PREFIXES, KOHYA_PREFIXES, PEFT_PREFIX, UNET
@@ -62,6 +63,8 @@ _DIFFUSERS_PARTS: Mapping[str, Part] = MappingProxyType(
         ".dora_scale": Part.DORA,
     }
 )
+_REMEMBERED = 8192
+"""Names: those of one base occur in each of its LoRAs."""
 # The attention processors of diffusers before 0.22: `attn1.processor.to_out_lora.down.weight`; its text
 # encoders: `self_attn.to_out_lora.down.weight`.
 _PROCESSOR_KEY = re.compile(
@@ -81,6 +84,7 @@ class KeyName:
     leaf: str
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def split_key(key: str) -> KeyName | None:
     """The parts of a tensor's name, or None if no format has such a name."""
     if key.startswith(PEFT_PREFIX):

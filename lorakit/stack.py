@@ -77,15 +77,12 @@ def _add_weights(stack: Stack) -> list[tuple[Adapter, float, float]]:
 
 
 def _fold(path: str, entries: Sequence[tuple[LoraWeights, float]], dtype: torch.dtype) -> LoraWeights:
-    if len({(weights.down_RD.shape[1:], weights.up_OR.shape[0]) for weights, _ in entries}) > 1:
-        raise LoraMismatchError(f"the stacked LoRAs have different shapes for {path}", keys=[path])
-    rank = sum(weights.rank for weights, _ in entries)
-    first = entries[0][0]
-    down = torch.empty(rank, *first.down_RD.shape[1:])
-    up = torch.empty(first.up_OR.shape[0], rank, *first.up_OR.shape[2:])
-    place = 0
-    for weights, weight in entries:
-        down.narrow(0, place, weights.rank).copy_(weights.down_RD)
-        up.narrow(1, place, weights.rank).copy_(weights.up_OR).mul_(weight * weights.scale)
-        place += weights.rank
-    return LoraWeights(down.to(dtype), up.to(dtype), float(rank))
+    downs = [weights.down_RD.float() for weights, _ in entries]
+    ups = [weights.up_OR.float() * (weight * weights.scale) for weights, weight in entries]
+    try:
+        down, up = torch.cat(downs), torch.cat(ups, dim=1)
+    except RuntimeError as error:
+        if len({(down.shape[1:], up.shape[0]) for down, up in zip(downs, ups, strict=True)}) == 1:
+            raise  # no memory, most likely
+        raise LoraMismatchError(f"the stacked LoRAs have different shapes for {path}", keys=[path]) from error
+    return LoraWeights(down.to(dtype), up.to(dtype), float(len(down)))

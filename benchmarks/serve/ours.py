@@ -24,6 +24,7 @@ from services.inference.engine_messages import Failure
 
 LORA_MEMORY_BYTES = 8 << 30
 """More than any part needs."""
+_FOLDED_PART = 1 / 8
 _IDLE_SECONDS = 0.002
 _TEXT_MEMORY_BYTES = 64 << 20
 
@@ -48,8 +49,9 @@ class OurEngine:
             compile_backend="inductor" if compiled else "",
         )
         self._base = bases.preload(str(directory))
-        # Half for files, half for folded stacks.
-        self._stacks = Stacks(lora_memory_bytes // 2, lora_memory_bytes // 2)
+        # Most for files: stacks that differ share them, and rows keep their folded stacks themselves.
+        folded_bytes = int(lora_memory_bytes * _FOLDED_PART)
+        self._stacks = Stacks(lora_memory_bytes - folded_bytes, folded_bytes)
         self._batch = DenoisingBatch(
             Preparation(bases, self._stacks, Texts(_TEXT_MEMORY_BYTES)),
             max_rows=max_rows,

@@ -126,10 +126,9 @@ def _stack_key(loras: Sequence[LoraFile], base: LoadedBase) -> tuple[object, ...
 
 def _on_device(adapter: Adapter, base: LoadedBase) -> Adapter:
     """As the rows will use it."""
+    device, dtype = base.model.device, base.dtype
     components = {
-        component: {
-            path: _placed(weights, base.model.device, base.dtype) for path, weights in modules.items()
-        }
+        component: {path: _placed(weights, device, dtype) for path, weights in modules.items()}
         for component, modules in adapter.components.items()
     }
     return replace(adapter, components=components)
