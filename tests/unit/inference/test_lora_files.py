@@ -56,6 +56,16 @@ async def test_a_file_is_fetched_once_for_all_who_want_it(tmp_path: Path, store:
     assert (usage.used_bytes, usage.misses, usage.hits) == (400, 8, 0)
 
 
+async def test_a_file_is_here_once_it_is_whole(tmp_path: Path, store: CountingStore) -> None:
+    cache, one, two = cache_of(tmp_path, store), await put(store, "a"), await put(store, "b")
+    assert cache.here([])
+    assert not cache.here([one[0]])
+    async with cache.lease([one]):
+        assert cache.here([one[0]])
+        assert not cache.here([one[0], two[0]])
+    assert cache_of(tmp_path, store).here([one[0]])  # found there by the next run
+
+
 async def test_files_in_a_lease_have_their_model_hash(tmp_path: Path, store: CountingStore) -> None:
     content = b"\x02\0\0\0\0\0\0\0{}"
     artifact = await store.put_bytes(content + b"tensors")
