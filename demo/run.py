@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.rule import Rule
 
 from brandloom import BrandloomError
-from brandloom.cli.main import describe
+from brandloom.cli.failures import describe
 from demo.base_models import register_base_model, register_language_model
 from demo.brands import write_brands
 from demo.services import (

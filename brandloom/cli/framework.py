@@ -35,7 +35,7 @@ def _json_option() -> click.Option:
         expose_value=False,
         is_eager=True,
         callback=_switch_json_on,
-        help="Print JSON: one document, or one event a line.",
+        help="Print JSON: one document, or one event a line; an error is a line on stderr.",
     )
 
 

@@ -16,6 +16,7 @@ from brandloom.cli.capacity import capacity
 from brandloom.cli.complete import complete
 from brandloom.cli.completion import completion
 from brandloom.cli.datasets import datasets
+from brandloom.cli.failures import describe, document
 from brandloom.cli.framework import Group
 from brandloom.cli.generate import generate
 from brandloom.cli.generate_batch import generate_batch
@@ -24,7 +25,6 @@ from brandloom.cli.jobs import jobs
 from brandloom.cli.label_jobs import label_jobs
 from brandloom.cli.loras import loras
 from brandloom.cli.pictures import pictures
-from brandloom.cli.plain import visible
 from brandloom.cli.revisions import revisions
 from brandloom.cli.services import services
 from brandloom.cli.session import Session, pass_session
@@ -107,9 +107,12 @@ for command in (
 
 
 def main() -> NoReturn:
-    """Runs the command and exits with a status that scripts can act on; errors are a few lines on stderr."""
+    """Runs the command and exits with a status that scripts can act on; errors are a few lines on stderr, or
+    a line of JSON.
+    """
+    session = Session()
     try:
-        status = cli.main(prog_name="brandloom", standalone_mode=False)
+        status = cli.main(prog_name="brandloom", standalone_mode=False, obj=session)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:
@@ -119,7 +122,7 @@ def main() -> NoReturn:
         click.echo("interrupted", err=True)
         sys.exit(exit_codes.INTERRUPTED)
     except errors.BrandloomError as error:
-        click.echo(describe(error), err=True)
+        click.echo(document(error) if session.json else describe(error), err=True)
         sys.exit(exit_codes.exit_status(error))
     except BrokenPipeError:
         # The reader of our output (`head`) has gone: nothing is wrong, and nothing can be told.
@@ -130,22 +133,3 @@ def main() -> NoReturn:
         click.echo(f"Error: {place}{error.strerror or error}", err=True)
         sys.exit(exit_codes.FAILED)
     sys.exit(status if isinstance(status, int) else 0)
-
-
-def describe(error: errors.BrandloomError) -> str:
-    """The error for a terminal: what is wrong, each faulty field, the reason, when to try again."""
-    if not isinstance(error, errors.ApiError):
-        return visible(f"Error: {error}")
-    lines = [f"Error: {error.message}"]
-    if error.violations:
-        lines = ["Error: the request is not valid"]
-        lines += [f"  {item.field or '(request)'}: {item.description}" for item in error.violations]
-    facts = [f"reason {error.reason}"]
-    if error.method:
-        facts.append(f"call {error.method}")
-    if error.request_id:
-        facts.append(f"request {error.request_id}")
-    if error.retry_after_seconds is not None:
-        facts.append(f"try again in {error.retry_after_seconds:g} s")
-    lines.append(f"  ({', '.join(facts)})")
-    return visible("\n".join(lines))

@@ -17,8 +17,8 @@ Written by `make docs` from what `brandloom --help` says; a test compares the tw
 
 `brandloom` comes with `pip install .` and finds the services of `make run` by itself. Every command has
 `-h`/`--help`, and `--json` for scripts: one document on stdout, or one event a line where something is
-followed. Progress and remarks go to stderr, results to stdout: a table where a person reads, without colours
-in a pipe.
+followed; an error is then a line of JSON on stderr. Progress and remarks go to stderr, results to stdout: a
+table where a person reads, without colours in a pipe.
 
 Resources go by short names: `acme/hero` for a dataset or a LoRA of the brand `acme`, `acme/hero@prod` or
 `acme/hero@3` for a version of the LoRA, `acme/hero@2` for a revision of the dataset, `acme/0190...` for a

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -122,6 +123,14 @@ def test_nobody_there_is_unavailable(run: Callable[..., Done]) -> None:
     done = run("--registry", "127.0.0.1:1", "--timeout", "30", "brands", "list")
     assert done.status == 5
     assert "the registry at 127.0.0.1:1 cannot be reached" in done.stderr
+
+
+def test_with_json_errors_are_json_too(run: Callable[..., Done]) -> None:
+    done = run("--registry", "127.0.0.1:1", "--timeout", "30", "brands", "list", "--json")
+    assert (done.status, done.stdout) == (5, "")
+    error = json.loads(done.stderr)["error"]
+    assert (error["kind"], error["reason"]) == ("Unavailable", "UNAVAILABLE")
+    assert "127.0.0.1:1" in error["message"]
 
 
 def test_ctrl_c_is_130(run: Callable[..., Done], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,8 +27,8 @@ from brandloom import (
 from brandloom._convert.fields import from_proto
 from brandloom.api.trainer.v1 import resources_pb2
 from brandloom.cli.exit_codes import exit_status
+from brandloom.cli.failures import describe, document
 from brandloom.cli.job_board import JobBoard, event_line
-from brandloom.cli.main import describe
 from brandloom.cli.plain import plain, size, span
 
 NOW = datetime(2026, 11, 3, 4, 5, 6, tzinfo=UTC)
@@ -150,4 +150,14 @@ def test_an_error_names_fields_reason_and_when_to_try_again() -> None:
         "  spec.adapter.rank: must be at most 512",
         "  (reason BAD_SPEC, call CreateTrainingJob, request r1, try again in 2 s)",
     ]
+    assert json.loads(document(error))["error"] == {
+        "kind": "InvalidArgument",
+        "message": "2 fields",
+        "reason": "BAD_SPEC",
+        "metadata": {},
+        "violations": [{"field": "spec.adapter.rank", "description": "must be at most 512"}],
+        "retry_after_seconds": 2.0,
+        "method": "CreateTrainingJob",
+        "request_id": "r1",
+    }
     assert describe(ApiError("broken", reason="INTERNAL")) == "Error: broken\n  (reason INTERNAL)"
