@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine
+from contextlib import suppress
 from typing import Any, Final
 
 import grpc
 import grpc.aio
 from google.protobuf.message import Message
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from brandloom._convert.errors import from_rpc_error
 from brandloom._settings import ConnectionSettings
-from brandloom.errors import ApiError
+from brandloom.errors import ApiError, Unavailable
 
 _RETRIES: Final = {
     "maxAttempts": 5,
@@ -26,8 +29,22 @@ _RETRIES: Final = {
 _UNSAFE_TO_REPEAT: Final = [
     {"service": "brandloom.api.labeler.v1.LabelerService", "method": "BatchUpdateCaptions"},
 ]
+# gRPC's core, when it repeats a stream's messages, loses one now and then, or aborts the process for one that
+# was being sent while the service refused. Link.send repeats them.
+_STREAMS_TO_SERVICES: Final = [
+    {"service": "brandloom.api.labeler.v1.LabelerService", "method": "UploadImages"},
+    {"service": "brandloom.api.labeler.v1.LabelerService", "method": "UploadTexts"},
+    {"service": "brandloom.api.labeler.v1.LabelerService", "method": "ImportCaptions"},
+    {"service": "brandloom.api.registry.v1.RegistryService", "method": "UploadVersion"},
+]
+_STREAM_ATTEMPTS: Final = AsyncRetrying(
+    retry=retry_if_exception_type(Unavailable),
+    stop=stop_after_attempt(4),
+    wait=wait_exponential(multiplier=0.5, max=4),
+    reraise=True,
+)
 # A question about health is to be answered as things are now.
-_NOT_REPEATED: Final = [*_UNSAFE_TO_REPEAT, {"service": "grpc.health.v1.Health"}]
+_NOT_REPEATED: Final = [*_UNSAFE_TO_REPEAT, *_STREAMS_TO_SERVICES, {"service": "grpc.health.v1.Health"}]
 _SERVICE_CONFIG: Final = {"methodConfig": [{"name": [{}], "retryPolicy": _RETRIES}, {"name": _NOT_REPEATED}]}
 # A picture of 2048 x 2048 comes in one message.
 _MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
@@ -39,6 +56,9 @@ _OPTIONS: Final = (
     ("grpc.max_reconnect_backoff_ms", 2_000),
     ("grpc.primary_user_agent", "brandloom"),
 )
+
+_MADE_HERE: Final = "Internal error from Core"
+_OWN_STATUS_SECONDS: Final = 5
 
 
 class Transport:
@@ -104,19 +124,24 @@ class Link:
         finally:
             call.cancel()
 
-    async def send(self, method: str, messages: AsyncIterable[Message]) -> Any:
-        """Many messages, one answer. A failure of `messages` ends the call and is raised as it is."""
+    async def send(self, method: str, messages: Callable[[], AsyncIterable[Message]]) -> Any:
+        """Many messages, one answer. A stream whose connection breaks is sent again as a whole.
+
+        A failure of `messages` ends the call and is raised as it is.
+        """
+        return await _STREAM_ATTEMPTS.copy()(self._send_once, method, messages)
+
+    async def _send_once(self, method: str, messages: Callable[[], AsyncIterable[Message]]) -> Any:
         call = getattr(self._stub, method)(metadata=self._metadata)
-        writes = _Writes(call)
+        end = _End(call)
         try:
-            async for message in messages:
-                if not await writes.write(message):
-                    break  # the service has answered already: its status, below, says why
-            else:
+            with suppress(asyncio.InvalidStateError):  # the service has answered already
+                async for message in messages():
+                    await call.write(message)
                 await call.done_writing()
             return await call
         except grpc.aio.AioRpcError as error:
-            raise self._error(method, error) from error
+            raise self._error(method, await end.error() if _is_made_here(error) else error) from error
         finally:
             call.cancel()
 
@@ -124,27 +149,50 @@ class Link:
         return from_rpc_error(error, method=method, target=self._target)
 
 
-class _Writes:
-    """A call's writes, of which none is under way any more when its end is told.
+class _End:
+    """The status with which the service ended a call.
 
-    One that fails because the call has ended puts a status of its own in the place of the service's
-    (grpc/grpc#36066).
+    A write that fails because the call has ended puts a status made here in the place of the service's, after
+    that has come or before (grpc/grpc#36066).
     """
 
     def __init__(self, call: Any) -> None:
         self._call = call
-        self._current: asyncio.Future[None] | None = None
-        call.add_done_callback(lambda _: self._cancel())
+        self._first: grpc.aio.AioRpcError | None = None
+        call.add_done_callback(self._note)
 
-    async def write(self, message: Message) -> bool:
-        """False if the call has ended."""
-        self._current = current = asyncio.ensure_future(self._call.write(message))
-        try:
-            await asyncio.wait([current])
-        finally:
-            self._cancel()
-        return not current.cancelled() and current.exception() is None
+    async def error(self) -> grpc.aio.AioRpcError:
+        """The service's own status; the one made here if the service's does not come soon."""
+        if self._first is not None and not _is_made_here(self._first):
+            return self._first
+        deadline = time.monotonic() + _OWN_STATUS_SECONDS
+        # Nobody is called when it takes the other's place.
+        while _is_made_here(_status_now(self._call)) and time.monotonic() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        return _status_now(self._call)
 
-    def _cancel(self) -> None:
-        if self._current is not None:
-            self._current.cancel()
+    def _note(self, _: Any) -> None:
+        self._first = _status_now(self._call)
+
+
+def _status_now(call: Any) -> grpc.aio.AioRpcError:
+    """The status of a call that has ended: its coroutines have nothing left to wait for."""
+    return grpc.aio.AioRpcError(
+        _at_once(call.code()),
+        trailing_metadata=_at_once(call.trailing_metadata()),
+        details=_at_once(call.details()),
+    )
+
+
+def _at_once(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        return done.value
+    finally:
+        coroutine.close()
+    raise AssertionError("the call has not ended")
+
+
+def _is_made_here(error: grpc.aio.AioRpcError) -> bool:
+    return error.code() is grpc.StatusCode.INTERNAL and error.details() == _MADE_HERE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -108,7 +109,8 @@ class AsyncCaptions:
             format=enum_to_number(_FORMATS, chosen),
             ignore_unknown=ignore_unknown,
         )
-        messages = source.messages(
+        messages = partial(
+            source.messages,
             labeler_pb2.ImportCaptionsRequest(header=header),
             lambda chunk: labeler_pb2.ImportCaptionsRequest(chunk=chunk),
             on_progress,

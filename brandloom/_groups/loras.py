@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -171,7 +172,8 @@ class AsyncVersions:
             size_bytes=source.size_bytes,
             request_id=request_id or new_request_id(),
         )
-        messages = source.messages(
+        messages = partial(
+            source.messages,
             registry_pb2.UploadVersionRequest(header=header),
             lambda chunk: registry_pb2.UploadVersionRequest(chunk=chunk),
             on_progress,

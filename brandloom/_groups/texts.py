@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 from brandloom import _names
@@ -38,7 +39,8 @@ class AsyncTexts:
         header = labeler_pb2.UploadTextsHeader(
             parent=_names.dataset(dataset), file_name=source.name, split=split
         )
-        messages = source.messages(
+        messages = partial(
+            source.messages,
             labeler_pb2.UploadTextsRequest(header=header),
             lambda chunk: labeler_pb2.UploadTextsRequest(chunk=chunk),
             on_progress,

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
 from brandloom._convert.fields import from_proto
 from brandloom._files import FileSource, OnProgress
 from brandloom._transport import Link
 from brandloom.api.labeler.v1 import labeler_pb2
-from brandloom.errors import Unavailable
 from brandloom.types.common import TransferProgress
 from brandloom.types.labeler import UploadReport, UploadResult
 
 # A stream that breaks is sent again as a whole, so it is kept short.
 _BATCH_FILES: Final = 200
 _BATCH_BYTES: Final = 128 * 1024 * 1024
-_ATTEMPTS: Final = 4
-_FIRST_PAUSE_SECONDS: Final = 0.5
 
 
 async def send_pictures(
@@ -45,28 +42,13 @@ async def send_pictures(
                     )
                 )
 
-        answer = from_proto(UploadReport, await _send_batch(labeler, header, batch, report))
+        response = await labeler.send("UploadImages", partial(_messages, header, batch, report))
+        answer = from_proto(UploadReport, response)
         results.extend(answer.results)
         added, rejected = added + answer.added_count, rejected + answer.rejected_count
         done_files += len(batch)
         done_bytes += sum(source.size_bytes for source in batch)
     return UploadReport(results=tuple(results), added_count=added, rejected_count=rejected)
-
-
-async def _send_batch(
-    labeler: Link,
-    header: labeler_pb2.UploadImagesHeader,
-    batch: Sequence[FileSource],
-    report: Callable[[int, int], None],
-) -> Any:
-    for attempt in range(_ATTEMPTS):
-        try:
-            return await labeler.send("UploadImages", _messages(header, batch, report))
-        except Unavailable:
-            if attempt == _ATTEMPTS - 1:
-                raise
-            await asyncio.sleep(_FIRST_PAUSE_SECONDS * 2**attempt)
-    raise AssertionError("unreachable")
 
 
 async def _messages(

@@ -67,9 +67,10 @@ class FakeRegistry(registry_pb2_grpc.RegistryServiceServicer):
         await self._fail(context)
 
     async def UploadVersion(self, messages: AsyncIterator[Any], context: Any) -> resources_pb2.LoraVersion:
-        parts = [message async for message in messages]
-        self.file = b"".join(part.chunk for part in parts[1:])
-        header = parts[0].header
+        header = (await anext(messages)).header
+        self.request_ids.append(header.request_id)
+        await self._fail(context)
+        self.file = b"".join([message.chunk async for message in messages])
         artifact = artifact_pb2.Artifact(sha256=header.sha256, size_bytes=header.size_bytes)
         return resources_pb2.LoraVersion(name=f"{header.parent}/versions/1", version=1, artifact=artifact)
 

@@ -95,6 +95,20 @@ async def test_a_version_is_uploaded_in_chunks_with_its_digest(tmp_path: Path) -
     assert len(seen) > 2
 
 
+async def test_a_version_whose_stream_breaks_is_sent_again_under_the_same_request_id(tmp_path: Path) -> None:
+    path = tmp_path / "hero.safetensors"
+    path.write_bytes(CONTENT * 200)
+    registry = FakeRegistry(faults=[service_errors.Unavailable("restarting")])
+    async with (
+        serving(ADD_REGISTRY, registry) as address,
+        brandloom.connect_async(registry=address, token="t") as client,
+    ):
+        await client.versions.upload("acme/hero", path)
+    assert registry.file == CONTENT * 200
+    first, again = registry.request_ids
+    assert first == again != ""
+
+
 def a_folder(root: Path) -> Path:
     (root / "inner").mkdir(parents=True)
     (root / "b.PNG").write_bytes(b"b" * 700_000)
