@@ -5,7 +5,7 @@ routing)``, where the routing says which rows get what. :class:`SegmentRouting` 
 :class:`GatheredRouting` serves many stacks at once, :class:`PaddedRouting` does so in compiled models.
 """
 
-from lorakit.routing.gathered import GatheredRouting, RowAdapter
+from lorakit.routing.gathered import GatheredRouting, RowAdapter, rank_class
 from lorakit.routing.layers import RoutedConv, RoutedLinear, Routing, install, routed, uninstall
 from lorakit.routing.padded import PaddedRouting, padded_count
 from lorakit.routing.segments import Segment, SegmentRouting
@@ -21,6 +21,7 @@ __all__ = [
     "SegmentRouting",
     "install",
     "padded_count",
+    "rank_class",
     "routed",
     "uninstall",
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -17,6 +18,17 @@ from lorakit.adapter import LoraWeights
 
 RANK_STEP = 4
 """Ranks are padded to a multiple of this, so that buffers keep their shape as stacks come and go."""
+_LEAST_CLASS = 16
+
+
+def rank_class(rank: int) -> int:
+    """The next of 16, 64, 256 ...: adapters of one class are padded to the largest rank among them, so that
+    one of rank 4 is never computed, nor kept, as if it had rank 4096.
+    """
+    top = _LEAST_CLASS
+    while top < rank:
+        top *= 4
+    return top
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +38,15 @@ class RowAdapter:
     key: Hashable
     modules: Mapping[str, LoraWeights]
 
+    @property
+    def rank(self) -> int:
+        """The largest of its modules."""
+        return max((weights.rank for weights in self.modules.values()), default=0)
+
 
 @dataclass(slots=True)
 class _Slots:
-    """Buffers of one module for the rows with one number of copies; slot i belongs to the group's i-th
-    adapter.
-    """
+    """Buffers of one module for the rows of one kind; slot i belongs to the group's i-th adapter."""
 
     down_NRD: torch.Tensor
     up_NOR: torch.Tensor
@@ -39,6 +54,7 @@ class _Slots:
 
     def write(self, slot: int, key: Hashable, weights: LoraWeights) -> None:
         """Put an adapter into a slot; what is left of the rank is zero, which is exact."""
+        self.keys[slot] = None  # should there be no memory for what follows
         rank, up_OR = weights.rank, weights.up_OR.flatten(1)
         down_RD, buffer_OR = self.down_NRD[slot], self.up_NOR[slot]
         down_RD[:rank].copy_(weights.down_RD.flatten(1))
@@ -63,13 +79,20 @@ class _Group:
     count: int
 
 
+class _Kind(NamedTuple):
+    """Rows of one kind share batched products."""
+
+    copies: int
+    rank_class: int
+
+
 @dataclass(slots=True)
 class GatheredRouting:
     """Routes forward passes of one component; rows are set anew only when the batch's membership changes."""
 
     device: torch.device
     dtype: torch.dtype
-    _slots: dict[tuple[str, int], _Slots] = field(default_factory=dict)
+    _slots: dict[tuple[str, _Kind], _Slots] = field(default_factory=dict)
     _groups: dict[str, list[_Group]] = field(default_factory=dict)
     _forward_rows: int = 0
 
@@ -83,15 +106,17 @@ class GatheredRouting:
         starts = [sum(copies[:index]) for index in range(len(copies))]
         self._forward_rows = sum(copies)
         paths = dict.fromkeys(path for adapter in adapters if adapter for path in adapter.modules)
+        used: set[tuple[str, _Kind]] = set()
         for path in paths:
-            members: dict[int, list[tuple[int, RowAdapter]]] = {}
+            members: dict[_Kind, list[tuple[int, RowAdapter]]] = {}
             for start, count, adapter in zip(starts, copies, adapters, strict=True):
                 if adapter is not None and path in adapter.modules:
-                    members.setdefault(count, []).append((start, adapter))
-            self._groups[path] = [self._group(path, count, rows) for count, rows in members.items()]
-        unused = [key for key in self._slots if key[0] not in paths]
-        for key in unused:
-            del self._slots[key]
+                    kind = _Kind(count, rank_class(adapter.modules[path].rank))
+                    members.setdefault(kind, []).append((start, adapter))
+            self._groups[path] = [self._group(path, kind, rows) for kind, rows in members.items()]
+            used.update((path, kind) for kind in members)
+        for unused in self._slots.keys() - used:
+            del self._slots[unused]
 
     def add(self, module_path: str, x_BTD: torch.Tensor, y_BTO: torch.Tensor) -> torch.Tensor:
         """Adds each row's delta to ``y_BTO`` in place; other rows are not touched. Raises ValueError on a row
@@ -129,26 +154,26 @@ class GatheredRouting:
             y_BOHW[group.rows] += _convolved(group, convolution, x_BDHW[group.rows])
         return y_BOHW
 
-    def _group(self, path: str, copies: int, members: Sequence[tuple[int, RowAdapter]]) -> _Group:
+    def _group(self, path: str, kind: _Kind, members: Sequence[tuple[int, RowAdapter]]) -> _Group:
         adapters = [adapter for _, adapter in members]
         if len({adapter.key for adapter in adapters}) == 1:
             # The same stack in every row (a request for several pictures) is one product over all their
             # tokens.
             adapters = adapters[:1]
         weights = [adapter.modules[path] for adapter in adapters]
-        slots = self._fitting_slots(path, copies, weights)
+        slots = self._fitting_slots(path, kind, weights)
         for slot, (adapter, adapter_weights) in enumerate(zip(adapters, weights, strict=True)):
             if slots.keys[slot] != adapter.key:
                 slots.write(slot, adapter.key, adapter_weights)
-        rows = [start + copy for start, _ in members for copy in range(copies)]
+        rows = [start + copy for start, _ in members for copy in range(kind.copies)]
         if rows == list(range(rows[0], rows[0] + len(rows))):
             return _Group(slice(rows[0], rows[0] + len(rows)), slots, len(adapters))
         return _Group(torch.tensor(rows, device=self.device), slots, len(adapters))
 
-    def _fitting_slots(self, path: str, copies: int, weights: Sequence[LoraWeights]) -> _Slots:
+    def _fitting_slots(self, path: str, kind: _Kind, weights: Sequence[LoraWeights]) -> _Slots:
         """The module's buffers if they fit, else new ones: not too small, and not twice too wide."""
         rank = -(-max(entry.rank for entry in weights) // RANK_STEP) * RANK_STEP
-        slots = self._slots.get((path, copies))
+        slots = self._slots.get((path, kind))
         if (
             slots is not None
             and len(slots.keys) >= len(weights)
@@ -163,7 +188,7 @@ class GatheredRouting:
             torch.empty(count, outputs, rank, device=self.device, dtype=self.dtype),
             [None] * count,
         )
-        self._slots[path, copies] = slots
+        self._slots[path, kind] = slots
         return slots
 
 

@@ -1,8 +1,8 @@
 """Serving with compiled models: buffers whose shapes do not follow every change of the batch.
 
-F forward rows, T tokens, D input and O output features, R rank. A compiled graph holds for one number of
-rows, one rank and one set of adapted modules, so the first two are padded to few sizes. Each forward row has
-a place of its own; what is left of a place is zero, which is exact.
+F forward rows, C forward rows for which there are places, T tokens, D input and O output features, R rank. A
+compiled graph holds for one number of rows, one rank and one set of adapted modules, so the first two are
+padded to few sizes. Each forward row has a place of its own; what is left of a place is zero, which is exact.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from lorakit.adapter import LoraWeights
 from lorakit.routing.gathered import RowAdapter
 
 LEAST_RANK = 4
+_HALF_WRITTEN = object()
 
 
 def padded_count(count: int) -> int:
@@ -28,48 +29,54 @@ def padded_count(count: int) -> int:
 
 @dataclass(slots=True)
 class _Places:
-    """One module's buffers."""
+    """One module's buffers for C forward rows, and what the pass of F of them sees."""
 
+    down_CRD: torch.Tensor
+    up_COR: torch.Tensor
     down_FRD: torch.Tensor
     up_FOR: torch.Tensor
 
+    def show(self, forward_rows: int) -> None:
+        self.down_FRD, self.up_FOR = self.down_CRD[:forward_rows], self.up_COR[:forward_rows]
+
     def clear(self, row: int) -> None:
-        self.down_FRD[row] = 0
-        self.up_FOR[row] = 0
+        self.down_CRD[row] = 0
+        self.up_COR[row] = 0
 
     def write(self, row: int, weights: LoraWeights) -> None:
         rank = weights.rank
-        self.down_FRD[row, :rank] = weights.down_RD.flatten(1)
-        self.up_FOR[row, :, :rank] = weights.up_OR.flatten(1).float().mul(weights.scale)
+        self.down_CRD[row, :rank] = weights.down_RD.flatten(1)
+        self.up_COR[row, :, :rank] = weights.up_OR.flatten(1).float().mul(weights.scale)
 
 
 @dataclass(slots=True)
 class PaddedRouting:
-    """Routes forward passes of one component with a fixed number of forward rows."""
+    """Routes forward passes of one component, whose rows `padded_count` has padded. Graphs do not hold on to
+    it: one that was compiled with another routing serves this one too.
+    """
 
     device: torch.device
     dtype: torch.dtype
-    forward_rows: int
     _rank: int = 0
     _places: dict[str, _Places] = field(default_factory=dict)
     _keys: list[Hashable | None] = field(default_factory=list)
 
     def set_rows(self, adapters: Sequence[RowAdapter | None], copies: Sequence[int]) -> None:
         """Row i has ``adapters[i]`` (None: no adapter) and runs as ``copies[i]`` forward rows that follow
-        each other; forward rows that are left have none. Only rows whose adapter changed are written.
-
-        Raises ValueError for more rows than there are.
+        each other; forward rows that are added by padding have none. Only rows whose adapter changed are
+        written.
         """
         wanted = [adapter for adapter, count in zip(adapters, copies, strict=True) for _ in range(count)]
-        if len(wanted) > self.forward_rows:
-            raise ValueError(f"{len(wanted)} rows do not fit {self.forward_rows}")
-        wanted += [None] * (self.forward_rows - len(wanted))
-        self._fit([adapter for adapter in wanted if adapter is not None])
+        wanted += [None] * (padded_count(len(wanted)) - len(wanted))
+        self._fit([adapter for adapter in wanted if adapter is not None], len(wanted))
         for row, adapter in enumerate(wanted):
             key = adapter.key if adapter else None
             if self._keys[row] != key:
+                self._keys[row] = _HALF_WRITTEN
                 self._write(row, adapter)
                 self._keys[row] = key
+        for places in self._places.values():
+            places.show(len(wanted))
 
     def add(self, module_path: str, x_BTD: torch.Tensor, y_BTO: torch.Tensor) -> torch.Tensor:
         """``y_BTO`` with each row's delta."""
@@ -99,23 +106,24 @@ class PaddedRouting:
         hidden_BRM = hidden_1NHW[0].unflatten(0, (rows, -1)).flatten(2)
         return y_BOHW + torch.bmm(places.up_FOR, hidden_BRM).view(y_BOHW.shape)
 
-    def _fit(self, adapters: Sequence[RowAdapter]) -> None:
+    def _fit(self, adapters: Sequence[RowAdapter], forward_rows: int) -> None:
         """Buffers for these adapters: kept if they fit, and made anew, empty, if they do not."""
         shapes = {
             path: (weights.down_RD[0].numel(), weights.up_OR.shape[0])
             for adapter in adapters
             for path, weights in adapter.modules.items()
         }
-        ranks = [weights.rank for adapter in adapters for weights in adapter.modules.values()]
-        rank = padded_count(max((LEAST_RANK, *ranks)))
-        if shapes.keys() == self._places.keys() and rank <= self._rank <= 2 * rank:
+        rank = padded_count(max((LEAST_RANK, *(adapter.rank for adapter in adapters))))
+        fits = shapes.keys() == self._places.keys() and rank <= self._rank <= 2 * rank
+        if fits and forward_rows <= len(self._keys):
             return
-        self._rank = rank
-        self._keys = [None] * self.forward_rows
+        # Gone before there are others, and not known as there when there was no memory for them.
+        self._places, self._keys, self._rank = {}, [], 0
         self._places = {
-            path: _Places(self._zeros(rank, inputs), self._zeros(outputs, rank))
+            path: self._empty(forward_rows, rank, inputs, outputs)
             for path, (inputs, outputs) in shapes.items()
         }
+        self._keys, self._rank = [None] * forward_rows, rank
 
     def _write(self, row: int, adapter: RowAdapter | None) -> None:
         for path, places in self._places.items():
@@ -123,5 +131,7 @@ class PaddedRouting:
             if adapter is not None and path in adapter.modules:
                 places.write(row, adapter.modules[path])
 
-    def _zeros(self, *shape: int) -> torch.Tensor:
-        return torch.zeros(self.forward_rows, *shape, device=self.device, dtype=self.dtype)
+    def _empty(self, forward_rows: int, rank: int, inputs: int, outputs: int) -> _Places:
+        down_CRD = torch.zeros(forward_rows, rank, inputs, device=self.device, dtype=self.dtype)
+        up_COR = torch.zeros(forward_rows, outputs, rank, device=self.device, dtype=self.dtype)
+        return _Places(down_CRD, up_COR, down_CRD, up_COR)

@@ -19,6 +19,11 @@ from services.inference.engine.errors import JobError
 from services.inference.engine.held_bases import HeldBases
 from services.inference.engine.preview_colours import PreviewColours, fit_colours
 
+GRAPHS = 128
+"""So often may a UNet be compiled: for each picture size, number of forward rows, rank and set of adapted
+modules. Beyond, torch says so in the log and goes on without graphs for new ones.
+"""
+
 
 @dataclass(slots=True)
 class LoadedBase:
@@ -32,8 +37,6 @@ class LoadedBase:
     """The same with a compiled UNet, where the engine compiles."""
     plans: dict[tuple[SamplerName, int, bool], RowPlan] = field(default_factory=dict)
     _colours: PreviewColours | None = None
-    routings: dict[int, PaddedRouting] = field(default_factory=dict)
-    """Forward rows -> the routing that the graph for so many knows; graphs hold on to its buffers."""
 
     @property
     def sha256(self) -> str:
@@ -57,13 +60,10 @@ class LoadedBase:
             return bool(asked)
         return bool(self.model.scheduler_config.get("use_karras_sigmas", False))
 
-    def routing(self, forward_rows: int) -> GatheredRouting | PaddedRouting:
-        """A routing for the UNet: a new one, or for a compiled UNet the one of so many forward rows."""
-        if self.compiled is None:
-            return GatheredRouting(self.model.device, self.dtype)
-        if forward_rows not in self.routings:
-            self.routings[forward_rows] = PaddedRouting(self.model.device, self.dtype, forward_rows)
-        return self.routings[forward_rows]
+    def routing(self) -> GatheredRouting | PaddedRouting:
+        """A new routing for the UNet, compiled or not."""
+        kind = GatheredRouting if self.compiled is None else PaddedRouting
+        return kind(self.model.device, self.dtype)
 
     def plan(self, sampler: SamplerName, steps: int, karras: bool) -> RowPlan:
         """The schedule of a row; JobError for one that this base model cannot follow."""
@@ -101,6 +101,7 @@ def picture_bases(
             install(part, routable_paths(part))
         compiled = None
         if compile_backend:
+            torch._dynamo.config.recompile_limit = GRAPHS
             compiled = replace(model, unet=torch.compile(model.unet, dynamic=False, backend=compile_backend))
         return LoadedBase(source, model, dtype, shapes, compiled)
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from lorakit.device_memory import peak_bytes
 from lorakit.families.diffusion_base import EncodedTexts
-from lorakit.routing import GatheredRouting, PaddedRouting, padded_count, routed
+from lorakit.routing import GatheredRouting, PaddedRouting, padded_count, rank_class, routed
 from lorakit.samplers import advance, model_input
 from services.inference.engine.bases import LoadedBase
 from services.inference.engine.rows import BatchRow, Branch
@@ -149,19 +149,20 @@ class Bucket:
             negative_L=torch.tensor(negative_L, device=device),
             guidance_L111=guidance_L[:, None, None, None],
             mixing=_mixing(branches, device) if len(branches) > len(self.rows) else None,
-            routing=self._route([branch for _, branch in branches], len(row_F)),
+            routing=self._route([branch for _, branch in branches]),
         )
 
     def _padded(self, forward_rows: int) -> int:
         return forward_rows if self.base.compiled is None else padded_count(forward_rows)
 
-    def _route(self, branches: Sequence[Branch], forward_rows: int) -> GatheredRouting | PaddedRouting | None:
+    def _route(self, branches: Sequence[Branch]) -> GatheredRouting | PaddedRouting | None:
         if all(branch.adapter is None for branch in branches):
             return None
-        if self._routing is None or self.base.compiled is not None:
-            self._routing = self.base.routing(forward_rows)
-        adapters, copies = [branch.adapter for branch in branches], [branch.copies for branch in branches]
-        self._routing.set_rows(adapters, copies)
+        if self._routing is None:
+            self._routing = self.base.routing()
+        self._routing.set_rows(
+            [branch.adapter for branch in branches], [branch.copies for branch in branches]
+        )
         return self._routing
 
 
@@ -188,7 +189,7 @@ def _mixing(branches: Sequence[tuple[int, Branch]], device: torch.device) -> _Mi
     )
 
 
-def _likeness(row: BatchRow) -> tuple[int, bool, str]:
+def _likeness(row: BatchRow) -> tuple[int, int, str]:
     # Text and no hash: so the order of rows, and the last bits of a picture, are the same in every process.
     adapter = row.branches[0].adapter
-    return row.forward_rows, adapter is None, str(adapter.key) if adapter else ""
+    return row.forward_rows, rank_class(adapter.rank) if adapter else 0, str(adapter.key) if adapter else ""

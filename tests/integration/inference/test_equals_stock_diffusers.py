@@ -114,6 +114,9 @@ def test_a_compiled_model_gives_what_the_plain_one_does(world: StockWorld, backe
         world.job(job_id="a", loras=(hero, neon), steps=4),
         world.job(job_id="b", loras=(neon,), steps=2, guidance=1.0),
         world.job(job_id="c", steps=3),
+        # Other sizes make batches of their own: these two with the same number of forward rows.
+        world.job(job_id="d", loras=(hero,), steps=4, width=24),
+        world.job(job_id="e", loras=(neon, hero), steps=5, height=24),
     ]
     plain, compiled = run_alone(*jobs), run_alone(*jobs, compile_backend=backend)
     for place, latents in plain.latents.items():

@@ -11,7 +11,15 @@ from torch import nn
 from lorakit.adapter import LoraWeights
 from lorakit.families import sd15
 from lorakit.families.naming import TEXT_ENCODER
-from lorakit.routing import GatheredRouting, RowAdapter, SegmentRouting, install, routed, uninstall
+from lorakit.routing import (
+    GatheredRouting,
+    PaddedRouting,
+    RowAdapter,
+    SegmentRouting,
+    install,
+    routed,
+    uninstall,
+)
 from tests.fixtures.routed_unet import ALL, TOLERANCE, merged, random_adapter, rows_of, run, unet_inputs
 from tests.fixtures.tiny_sd import tiny_pipeline
 
@@ -112,6 +120,46 @@ def test_a_broken_adapter_stays_in_its_row(unet: nn.Module, routed_unet: nn.Modu
         alone = run(merged(unet, sound.modules), rows_of(inputs, slice(2, 4)))
         assert (together[2:4] - alone).abs().max() < TOLERANCE
         assert (together[4:] - run(unet, rows_of(inputs, slice(4, 6)))).abs().max() < TOLERANCE
+
+
+@pytest.mark.parametrize("kind", [GatheredRouting, PaddedRouting])
+def test_a_write_that_breaks_off_leaves_nothing_half_written(
+    unet: nn.Module, routed_unet: nn.Module, kind: type[GatheredRouting | PaddedRouting]
+) -> None:
+    before = RowAdapter("before", random_adapter(unet, 1, rank=4))
+    sound = RowAdapter("next", random_adapter(unet, 2, rank=4))
+    modules = dict(sound.modules)
+    path, weights = list(modules.items())[-1]
+    modules[path] = LoraWeights(weights.down_RD, weights.up_OR[:-1], weights.alpha)  # has no place
+    routing = kind(torch.device("cpu"), torch.float32)
+    routing.set_rows([before, before], [1, 1])
+    with pytest.raises(RuntimeError):
+        routing.set_rows([before, RowAdapter("next", modules)], [1, 1])
+    inputs = unet_inputs(2)
+    for line in ([before, before], [before, sound]):
+        routing.set_rows(line, [1, 1])
+        with torch.inference_mode():
+            with routed(routed_unet, routing):
+                together = run(routed_unet, inputs)
+            for index, adapter in enumerate(line):
+                rows = slice(index, index + 1)
+                alone = run(merged(unet, adapter.modules), rows_of(inputs, rows))
+                assert (together[rows] - alone).abs().max() < 5 * TOLERANCE
+
+
+def test_a_small_adapter_is_not_kept_as_a_large_one(unet: nn.Module) -> None:
+    small = [RowAdapter(key, random_adapter(unet, seed, rank=4)) for seed, key in enumerate("abcdefg")]
+    large = RowAdapter("large", random_adapter(unet, 9, rank=200))
+    routing = GatheredRouting(torch.device("cpu"), torch.float32)
+    routing.set_rows([*small, large], [2] * 8)
+    wanted = sum(weights.nbytes for adapter in (*small, large) for weights in adapter.modules.values())
+    assert wanted <= kept_bytes(routing) < 1.1 * wanted
+    routing.set_rows(small, [2] * 7)
+    assert kept_bytes(routing) < wanted / 5
+
+
+def kept_bytes(routing: GatheredRouting) -> int:
+    return sum(slots.down_NRD.nbytes + slots.up_NOR.nbytes for slots in routing._slots.values())
 
 
 def test_text_encoder_rows_equal_merged_models() -> None:
