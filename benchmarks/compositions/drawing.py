@@ -23,6 +23,7 @@ from services.inference.domain_jobs import BaseRef, EngineEvent, ImageJob, LoraF
 from services.inference.engine.bases import picture_bases
 from services.inference.engine.batch import DenoisingBatch
 from services.inference.engine.preparation import Preparation
+from services.inference.engine.row_memory import RowMemory
 from services.inference.engine.safety import NoSafetyChecker
 from services.inference.engine.stacks import Stacks
 from services.inference.engine.texts import Texts
@@ -55,7 +56,7 @@ class Drawer:
         self._batch = DenoisingBatch(
             preparation,
             max_rows=32,
-            max_row_bytes=1 << 40,
+            row_memory=RowMemory(torch.device("cpu"), 1 << 40),
             safety=NoSafetyChecker(),
             emit=self._emit,
             finish=_check,

@@ -10,13 +10,13 @@ from pathlib import Path
 import torch
 
 from benchmarks.serve.requests import GUIDANCE, NEGATIVE, StackRequest
-from lorakit.device_memory import free_bytes
 from lorakit.routing import GatheredRouting
 from services.inference.domain import Sampler
 from services.inference.domain_jobs import BaseRef, EngineEvent, ImageJob, LoraFile, RawPicture
 from services.inference.engine.bases import picture_bases
 from services.inference.engine.batch import DenoisingBatch
 from services.inference.engine.preparation import Preparation
+from services.inference.engine.row_memory import RowMemory
 from services.inference.engine.safety import NoSafetyChecker
 from services.inference.engine.stacks import Stacks
 from services.inference.engine.texts import Texts
@@ -55,7 +55,7 @@ class OurEngine:
         self._batch = DenoisingBatch(
             Preparation(bases, self._stacks, Texts(_TEXT_MEMORY_BYTES)),
             max_rows=max_rows,
-            max_row_bytes=free_bytes(self._base.model.device),
+            row_memory=RowMemory(self._base.model.device),
             safety=NoSafetyChecker(),
             emit=self._take,
             finish=self._end,

@@ -26,7 +26,7 @@ with large_imports():
     from transformers.utils import logging as transformers_logging
 
     from lorakit.allocator import keep_freed_memory
-    from lorakit.device_memory import free_bytes, quiet_profiler
+    from lorakit.device_memory import quiet_profiler
     from servicekit.logs import configure_logs
     from services.inference.domain_jobs import EngineEvent
     from services.inference.engine.bases import picture_bases
@@ -35,6 +35,7 @@ with large_imports():
     from services.inference.engine.picture_jobs import StepFigures
     from services.inference.engine.pins import Pins
     from services.inference.engine.preparation import Preparation
+    from services.inference.engine.row_memory import RowMemory
     from services.inference.engine.safety import SafetyCheckerError, load_safety_checker
     from services.inference.engine.stacks import Stacks
     from services.inference.engine.text_worker import TextWorker
@@ -85,7 +86,7 @@ class EngineProcess:
         self._batch = DenoisingBatch(
             preparation,
             max_rows=settings.max_rows,
-            max_row_bytes=settings.row_memory_bytes or free_bytes(device),
+            row_memory=RowMemory(device, settings.row_memory_bytes),
             safety=load_safety_checker(settings.safety_checker, device),
             emit=self._emit,
             finish=self._finish,

@@ -88,10 +88,16 @@ class Room:
     bytes: int = 0
 
     def has(self, rows: int, size_bytes: int) -> bool:
-        """Whether so much more fits; anything fits an empty batch, or it would wait for ever."""
+        """Whether so much more fits. An empty batch takes more rows at once than it should, or a picture of
+        many parts would wait for ever.
+        """
         if self.rows == 0:
-            return True
+            return size_bytes <= self.max_bytes
         return self.rows + rows <= self.max_rows and self.bytes + size_bytes <= self.max_bytes
+
+    def never_has(self, size_bytes: int) -> bool:
+        """Whether so much does not even fit an empty batch, which this is."""
+        return self.rows == 0 and size_bytes > self.max_bytes
 
     def take(self, rows: int, size_bytes: int) -> None:
         """It is there now."""

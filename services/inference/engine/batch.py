@@ -15,15 +15,17 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from lorakit.device_memory import is_out_of_memory, release_unused
 from services.inference.domain_jobs import EngineEvent, ImageJob, Preview, Progress, RawPicture
 from services.inference.engine.admission import Room, Turns
 from services.inference.engine.bucket import Bucket
 from services.inference.engine.decoding import Decoder
-from services.inference.engine.errors import first_line, internal_failure
+from services.inference.engine.errors import step_failure, too_large
 from services.inference.engine.picture_jobs import PictureJob, StepFigures
 from services.inference.engine.preparation import BucketKey, Preparation, Prepared
 from services.inference.engine.preparer import Preparer
 from services.inference.engine.previews import Previewer
+from services.inference.engine.row_memory import RowMemory
 from services.inference.engine.rows import BatchRow
 from services.inference.engine.safety import SafetyChecker
 from services.inference.engine_messages import Failure
@@ -45,17 +47,17 @@ class DenoisingBatch:
         preparation: Preparation,
         *,
         max_rows: int,
-        max_row_bytes: int,
+        row_memory: RowMemory,
         safety: SafetyChecker,
         emit: Callable[[str, EngineEvent], None],
         finish: Callable[[str, Failure | None], None],
     ) -> None:
-        """``max_row_bytes`` bounds what rows take while they pass the model.
-
-        ``emit`` is given (job id, event), from several threads; ``finish`` (job id, why it failed or None).
+        """``emit`` is given (job id, event), from several threads; ``finish`` (job id, why it failed or
+        None).
         """
         self._max_rows = max_rows
-        self._max_row_bytes = max_row_bytes
+        self._row_memory = row_memory
+        self._bases = preparation.bases
         self._emit = emit
         self._finish = finish
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -185,11 +187,7 @@ class DenoisingBatch:
         undecoded = sum(entry.undecoded for entry in self._jobs.values())
         if undecoded >= UNDECODED * self._max_rows:
             return
-        room = Room(self._max_rows, self._max_row_bytes)
-        for key, bucket in self._buckets.items():
-            for row in bucket.rows:
-                of_row = self._prepared(row)
-                room.take(of_row.branches, of_row.forward_rows * self.row_bytes.get(key, 0))
+        room = self._room()
         rows = self._rows_of_brands()
         while entry := self._turns.next((job for job in self._jobs.values() if job.waits), rows):
             prepared = entry.prepared
@@ -199,11 +197,24 @@ class DenoisingBatch:
             if key in self._buckets and key not in self.row_bytes:
                 return
             size_bytes = prepared.forward_rows * self.row_bytes.get(key, 0)
+            if room.never_has(size_bytes):
+                self._fail(entry.job.job_id, too_large(prepared.forward_rows, size_bytes, room.max_bytes))
+                continue
             if not room.has(prepared.branches, size_bytes):
                 return
             room.take(prepared.branches, size_bytes)
             rows[entry.job.brand] += prepared.branches
             self._join(entry, prepared)
+
+    def _room(self) -> Room:
+        """What the batch may hold, and what it holds of that."""
+        bases = frozenset(base.sha256 for base in self._bases.held())
+        room = Room(self._max_rows, self._row_memory.bytes(bases, idle=not self._buckets))
+        for key, bucket in self._buckets.items():
+            for row in bucket.rows:
+                of_row = self._prepared(row)
+                room.take(of_row.branches, of_row.forward_rows * self.row_bytes.get(key, 0))
+        return room
 
     def _join(self, entry: PictureJob, prepared: Prepared) -> None:
         bucket = self._buckets.get(prepared.bucket_key)
@@ -222,13 +233,7 @@ class DenoisingBatch:
         try:
             bucket.step()
         except Exception as error:
-            # Out of memory, most likely: the rows of this bucket are lost, the engine is not.
-            _log.exception("a step failed")
-            failure = internal_failure(
-                f"a denoising step failed: {first_line(error)}", reason="ENGINE_STEP_FAILED"
-            )
-            for job_id in {row.job_id for row in rows}:
-                self._fail(job_id, failure)
+            self._lose(bucket, error)
             return
         self.row_bytes[key] = bucket.forward_row_bytes
         self._count_step(rows)
@@ -239,6 +244,17 @@ class DenoisingBatch:
         self.decoder.take(bucket.base, done)
         if not bucket.rows:
             self._buckets.pop(key, None)
+
+    def _lose(self, bucket: Bucket, error: Exception) -> None:
+        """Out of memory, most likely: the rows of this bucket are lost, the engine is not."""
+        _log.error("a step failed", exc_info=error)
+        jobs = {row.job_id for row in bucket.rows}
+        failure = step_failure(error, forward_rows=bucket.forward_rows, alone=len(jobs) == 1)
+        device = bucket.base.model.device
+        for job_id in jobs:
+            self._fail(job_id, failure)
+        if is_out_of_memory(error):
+            release_unused(device)
 
     def _count_step(self, rows: Sequence[BatchRow]) -> None:
         for row in rows:

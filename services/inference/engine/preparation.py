@@ -119,7 +119,7 @@ class Preparation:
         plan = _plan(job, base)
         phases = compose(job, plan.steps, *shape_CHW[1:])
         asked = time.perf_counter()
-        stacks = [[self.stacks.fold(part.loras, base) for part in phase.parts] for phase in phases]
+        stacks = self.stacks.fold_each([[part.loras for part in phase.parts] for phase in phases], base)
         attach_seconds = time.perf_counter() - asked
         initial, beginning = _beginning(job, base, shape_CHW)
         return Prepared(

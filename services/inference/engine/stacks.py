@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 
@@ -26,6 +27,7 @@ class FoldedStack:
     """One adapter for each component of the base that the stack changes."""
 
     adapters: Mapping[Component, RowAdapter]
+    nbytes: int = 0
 
     @property
     def unet(self) -> RowAdapter | None:
@@ -38,6 +40,7 @@ class FoldedStack:
         return {component: adapter for component, adapter in self.adapters.items() if component != UNET}
 
 
+_Folded: TypeAlias = list[list[FoldedStack]]
 _NO_STACK = FoldedStack({})
 PINNED_PART = 0.5
 """Of each budget, at most: the rest is for stacks that nobody has pinned."""
@@ -69,8 +72,34 @@ class Stacks:
             {
                 component: RowAdapter(key if component == UNET else text_key, modules)
                 for component, modules in folded.components.items()
-            }
+            },
+            folded.nbytes,
         )
+
+    def fold_each(self, lines: Sequence[Sequence[Sequence[LoraFile]]], base: LoadedBase) -> _Folded:
+        """The same for a job with several stacks, which stay on the device until it has ended: JobError if
+        they take more than all stacks that are kept may.
+        """
+        sizes: dict[Hashable, int] = {}
+        folded: _Folded = []
+        for line in lines:
+            folded.append([])
+            for loras in line:
+                stack = self.fold(loras, base)
+                folded[-1].append(stack)
+                sizes[_stack_key(loras, base)] = stack.nbytes
+                self._require_room(sizes.values())
+        return folded
+
+    def _require_room(self, sizes: Collection[int]) -> None:
+        budget = self._folded.usage().budget_bytes
+        if len(sizes) > 1 and sum(sizes) > budget:
+            raise JobError(
+                f"the stacks of this picture's steps and regions together take over {budget >> 20} MiB; ask "
+                "for fewer or smaller LoRAs that come, go or take turns",
+                kind="ResourceExhausted",
+                reason="STACKS_TOO_LARGE",
+            )
 
     def pin(self, owner: str, loras: Sequence[LoraFile], base: LoadedBase) -> None:
         """Fold a stack, and keep it and its files until the owner unpins all that is its own.

@@ -102,9 +102,11 @@ def test_no_brand_has_two_rows_more_than_one_that_waits(jobs: list[Waiting], row
 
 def test_room_is_bounded_by_rows_and_by_bytes() -> None:
     room = Room(max_rows=4, max_bytes=100)
-    # What is larger than the whole batch would else wait for ever.
-    assert room.has(9, 1000)
+    # More rows than the whole batch would else wait for ever; for more bytes there is no hope.
+    assert room.has(9, 100)
+    assert room.never_has(101)
     room.take(2, 60)
+    assert not room.never_has(101)
     assert room.has(2, 40)
     assert not room.has(3, 0)
     assert not room.has(1, 41)

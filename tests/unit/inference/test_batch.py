@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,11 +15,8 @@ from safetensors.torch import save_file
 from lorakit.adapter import Adapter, LoraWeights, save_kohya
 from lorakit.families import sd15
 from lorakit.families.naming import UNET
-from services.inference.domain import Sampler
 from services.inference.domain_jobs import (
-    BaseRef,
     ImageJob,
-    LoraFile,
     Progress,
     RawPicture,
     Started,
@@ -34,60 +29,8 @@ from services.inference.engine.held_bases import HeldBases
 from services.inference.engine.pictures import encode_png
 from services.inference.engine.preparation import Preparation
 from services.inference.engine.stacks import Stacks
-from tests.fixtures.picture_engine import PictureEngine
+from tests.fixtures.batch_harness import Harness, lora_file
 from tests.fixtures.tiny_loras import random_adapter, write_lora
-from tests.fixtures.tiny_sd import save_tiny_pipeline
-
-
-class Harness(PictureEngine):
-    """An engine, and jobs for its base."""
-
-    def __init__(self, directory: Path, digest: str, **options: Any) -> None:
-        super().__init__(**options)
-        self.directory, self.digest = directory, digest
-
-    def job(self, job_id: str, **changes: Any) -> ImageJob:
-        job = ImageJob(
-            job_id=job_id,
-            brand="acme",
-            base=BaseRef(name="tiny", source=str(self.directory), sha256=self.digest),
-            prompt="a fox",
-            negative_prompt="",
-            loras=(),
-            steps=2,
-            guidance=5.0,
-            sampler=Sampler.EULER,
-            karras=None,
-            seed=1,
-            width=0,
-            height=0,
-            count=1,
-            clip_skip=0,
-        )
-        return replace(job, **changes)
-
-
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_pipeline(tmp_path_factory.mktemp("batch") / "tiny")
-
-
-@pytest.fixture(scope="module")
-def base(directory: Path) -> sd15.BaseModel:
-    return sd15.load_base(directory)
-
-
-@pytest.fixture
-def harness(directory: Path, base: sd15.BaseModel) -> Iterator[Harness]:
-    with Harness(directory, base.sha256) as harness:
-        yield harness
-
-
-def lora_file(path: Path, weight: float = 1.0) -> LoraFile:
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return LoraFile(
-        reference=path.stem, sha256=digest, path=str(path), text_encoder_weight=weight, weight=weight
-    )
 
 
 def test_events_come_in_order(harness: Harness) -> None:
@@ -180,7 +123,7 @@ def test_a_step_that_fails_loses_its_rows_and_nothing_more(
 
     def fail_when_wide(bucket: Bucket) -> None:
         if bucket.rows[0].sampling.latents_CHW.shape[2] > 8:
-            raise RuntimeError("out of memory\nand a long trace")
+            raise RuntimeError("no kernel\nand a long trace")
         step(bucket)
 
     monkeypatch.setattr(Bucket, "step", fail_when_wide)
@@ -226,46 +169,6 @@ def test_no_job_holds_up_the_others(harness: Harness) -> None:
     harness.batch.step(idle_seconds=0.0)
     assert not harness.batch.has_work
     assert harness.batch.active_rows == 0
-
-
-def test_files_and_texts_are_kept(harness: Harness, base: sd15.BaseModel, tmp_path: Path) -> None:
-    lora = lora_file(write_lora(base, tmp_path / "hero.safetensors", seed=1))
-    harness.run(harness.job("a", loras=(lora,)), harness.job("b", loras=(lora,)))
-    stacks, texts = harness.preparation.stacks, harness.preparation.texts
-    files, folded = stacks.usage()
-    assert (files.level, files.misses) == ("memory", 1)
-    assert (folded.level, folded.misses, folded.hits) == ("device", 1, 1)
-    assert (texts.usage().misses, texts.usage().hits) == (2, 2)
-    # Another weight of the UNet alone needs no new embedding; one of the text encoder does.
-    harness.run(harness.job("c", loras=(replace(lora, weight=0.5),)))
-    assert texts.usage().misses == 2
-    harness.run(harness.job("d", loras=(replace(lora, text_encoder_weight=0.5),)))
-    assert texts.usage().misses == 4
-
-
-def test_nothing_is_kept_beyond_the_budget(directory: Path, base: sd15.BaseModel, tmp_path: Path) -> None:
-    lora = lora_file(write_lora(base, tmp_path / "hero.safetensors", seed=1))
-    with Harness(directory, base.sha256, lora_bytes=1) as harness:
-        harness.run(harness.job("a", loras=(lora,)), harness.job("b", loras=(lora,)))
-    assert harness.ends == {"a": None, "b": None}
-    assert [usage.used_bytes for usage in harness.preparation.stacks.usage()] == [0, 0]
-
-
-def test_rows_join_as_memory_allows(directory: Path, base: sd15.BaseModel) -> None:
-    """The first row of a size shows what one takes; a budget for two and a half lets two in at a time."""
-    with Harness(directory, base.sha256) as measuring:
-        measuring.run(measuring.job("a"))
-        (row_bytes,) = measuring.batch.row_bytes.values()
-    assert row_bytes > 10_000
-    with Harness(directory, base.sha256, max_rows=8, max_row_bytes=5 * row_bytes) as harness:
-        rows = []
-        harness.batch.submit(harness.job("many", count=6, steps=3))
-        while harness.batch.has_work:
-            figures = harness.batch.step()
-            rows += [figures.rows] if figures else []
-    assert harness.ends == {"many": None}
-    assert max(rows) == 2
-    assert rows[0] == 1
 
 
 def test_a_lora_that_is_slow_to_read_holds_up_no_step(
