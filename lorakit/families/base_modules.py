@@ -18,9 +18,8 @@ from lorakit.base_digest import is_language_model
 from lorakit.errors import BaseModelError, LoraFormatError
 from lorakit.families import causal_lm, sd15, sdxl
 from lorakit.families.language_layers import target_of
-from lorakit.families.loading import directory_family
 from lorakit.families.naming import LANGUAGE_MODEL, TEXT_ENCODER, TEXT_ENCODER_2, UNET
-from lorakit.families.pipeline_files import read_json
+from lorakit.families.pipeline_index import directory_family, read_json
 from lorakit.families.sd15_configs import checkpoint_configs
 from lorakit.families.targets import module_shapes
 from lorakit.module_shape import Component, ModuleShape

@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
 
 import torch
 
-from lorakit.errors import BaseModelError
 from lorakit.families import sd15, sdxl
 from lorakit.families.diffusion_base import DiffusionBase
-from lorakit.families.pipeline_files import pipeline_class
-
-_FAMILIES: Final[Mapping[str, str]] = {
-    "StableDiffusionPipeline": sd15.FAMILY,
-    "StableDiffusionXLPipeline": sdxl.FAMILY,
-}
-
-
-def directory_family(path: Path) -> str:
-    """The family of a pipeline directory, by its index. Raises BaseModelError for one that is not known."""
-    found = pipeline_class(path)
-    if found not in _FAMILIES:
-        raise BaseModelError(f"{path} is a {found!r}; known are {', '.join(_FAMILIES)}")
-    return _FAMILIES[found]
+from lorakit.families.pipeline_index import directory_family
 
 
 def load_diffusion_base(

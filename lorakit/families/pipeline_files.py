@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from pathlib import Path
 from typing import Any, Final
@@ -14,11 +13,6 @@ from lorakit.errors import BaseModelError
 
 _NAMED: Final = 4
 """Weights that a message names."""
-
-
-def pipeline_class(path: Path) -> str:
-    """The class that the index of a pipeline directory names. Raises BaseModelError if there is none."""
-    return str(read_json(path / "model_index.json").get("_class_name"))
 
 
 def load_model(kind: type[Any], path: Path, component: str, *, dtype: torch.dtype) -> Any:
@@ -47,14 +41,3 @@ def load_part(kind: type[Any], path: Path, component: str, **options: Any) -> An
             return kind.from_pretrained(str(path / component), local_files_only=True, **options)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise BaseModelError(f"the {component} of {path} cannot be loaded: {error}") from error
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file. Raises BaseModelError."""
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise BaseModelError(f"{path} cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise BaseModelError(f"{path} does not hold a JSON object")
-    return content

@@ -16,7 +16,8 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from lorakit.errors import BaseModelError, LoraFormatError
 from lorakit.families.clip_tokenizer import load_tokenizer
-from lorakit.families.pipeline_files import load_model, load_part, pipeline_class, read_json
+from lorakit.families.pipeline_files import load_model, load_part
+from lorakit.families.pipeline_index import pipeline_class, read_json
 from lorakit.families.sd15_configs import checkpoint_configs
 from lorakit.safetensors_header import read_header
 

@@ -24,7 +24,8 @@ from lorakit.families.diffusion_base import (
     training_schedule,
 )
 from lorakit.families.naming import TEXT_ENCODER, TEXT_ENCODER_2
-from lorakit.families.pipeline_files import load_model, load_part, pipeline_class, read_json
+from lorakit.families.pipeline_files import load_model, load_part
+from lorakit.families.pipeline_index import pipeline_class, read_json
 from lorakit.families.sgm_names import LAYERS_PER_BLOCK
 from lorakit.module_shape import Component
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lorakit.base_digest import base_digest, is_language_model
 from lorakit.errors import BaseModelError
+from lorakit.families.pipeline_index import directory_family
 from servicekit.base_models.faults import UNUSABLE
 from servicekit.base_models.files import BaseModelFiles
 from servicekit.errors import FailedPrecondition, ServiceError
@@ -30,11 +31,11 @@ class FileSystemBases:
                 path = Path(source)
                 try:
                     digest = await asyncio.to_thread(base_digest, path)
+                    family = _family(path)
                 except (BaseModelError, OSError) as error:
                     raise FailedPrecondition(
                         f"the default base model cannot be used: {error}", reason=UNUSABLE
                     ) from error
-                family = CAUSAL_LM_FAMILY if is_language_model(path) else SD15_FAMILY
                 self._known[source] = BaseRef(name=path.stem, source=source, sha256=digest, family=family)
             return self._known[source]
 
@@ -46,3 +47,9 @@ class FileSystemBases:
             error.metadata["base_model"] = base.name
             raise
         return replace(base, path=str(path))
+
+
+def _family(path: Path) -> str:
+    if is_language_model(path):
+        return CAUSAL_LM_FAMILY
+    return directory_family(path) if path.is_dir() else SD15_FAMILY

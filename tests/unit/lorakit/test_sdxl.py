@@ -17,7 +17,8 @@ from lorakit.base_digest import base_digest
 from lorakit.errors import BaseModelError
 from lorakit.families import sd15, sdxl
 from lorakit.families.diffusion_base import EncodedTexts, Framing, decode_latents, encode_pictures
-from lorakit.families.loading import directory_family, load_diffusion_base
+from lorakit.families.loading import load_diffusion_base
+from lorakit.families.pipeline_index import directory_family
 from lorakit.samplers import Sampler
 from tests.fixtures.tiny_sd import save_tiny_pipeline
 from tests.fixtures.tiny_sdxl import save_tiny_sdxl_pipeline
