@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
 from servicekit import errors
+from services.inference.domain_jobs import Preview, Progress
 from services.inference.engine_messages import Failure
 
 FAULT_RETRY_SECONDS = 0.5
@@ -21,23 +22,56 @@ class Ended:
     error: errors.ServiceError | None = None
 
 
+class Mailbox:
+    """Events for one reader, in their order. Of progress, and of one picture's previews, only the last is
+    kept for a reader that is slow to come: what waits is never much more than a job's results.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[Hashable, Any] = {}
+        self._filled = asyncio.Event()
+
+    def put(self, event: object) -> None:
+        """Add an event; it takes the place of what it makes obsolete."""
+        key = _same_as(event)
+        self._waiting.pop(key, None)
+        self._waiting[key] = event
+        self._filled.set()
+
+    async def get(self) -> Any:
+        """The event that has waited longest."""
+        while not self._waiting:
+            self._filled.clear()
+            await self._filled.wait()
+        return self._waiting.pop(next(iter(self._waiting)))
+
+
+def _same_as(event: object) -> Hashable:
+    match event:
+        case Progress():
+            return Progress
+        case Preview():
+            return Preview, event.index
+    return object()
+
+
 @dataclass(slots=True)
 class Flights:
-    """The jobs in flight. Events are those of pictures or of texts; nobody here looks into them."""
+    """The jobs in flight, of pictures and of texts."""
 
-    _queues: dict[str, asyncio.Queue[Any]] = field(default_factory=dict)
+    _mailboxes: dict[str, Mailbox] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self._queues)
+        return len(self._mailboxes)
 
     def begin(self, job_id: str) -> None:
         """A job is about to be sent."""
-        self._queues[job_id] = asyncio.Queue()
+        self._mailboxes[job_id] = Mailbox()
 
     async def events(self, job_id: str) -> AsyncIterator[Any]:
         """What the engine says of a job, up to its end; raises the error that ended it."""
-        events = self._queues[job_id]
-        while not isinstance(event := await events.get(), Ended):
+        mailbox = self._mailboxes[job_id]
+        while not isinstance(event := await mailbox.get(), Ended):
             yield event
         self.forget(job_id)
         if event.error is not None:
@@ -45,18 +79,18 @@ class Flights:
 
     def forget(self, job_id: str) -> bool:
         """Whether it was still in flight."""
-        return self._queues.pop(job_id, None) is not None
+        return self._mailboxes.pop(job_id, None) is not None
 
     def deliver(self, job_id: str, event: object) -> None:
         """An event or an Ended; a job that was cancelled a moment ago may still be spoken of."""
-        events = self._queues.get(job_id)
-        if events is not None:
-            events.put_nowait(event)
+        mailbox = self._mailboxes.get(job_id)
+        if mailbox is not None:
+            mailbox.put(event)
 
     def fail_all(self, error: errors.ServiceError) -> None:
         """The engine is gone."""
-        for events in self._queues.values():
-            events.put_nowait(Ended(error))
+        for mailbox in self._mailboxes.values():
+            mailbox.put(Ended(error))
 
 
 def error_of(failure: Failure) -> errors.ServiceError:

@@ -26,7 +26,8 @@ class InferenceMeter:
             "brand_queue_depth", "Requests of a brand that wait, while there are any.", ["brand"]
         )
         self._fetching = metrics.gauge(
-            "fetching_requests", "Requests that wait for LoRA files; they have no place in the queue."
+            "fetching_requests",
+            "Requests that wait for files or the registry; they have no place in the queue.",
         )
         self._queue_seconds = metrics.histogram(
             "queue_seconds", "Time from a request to its first row in the batch.", buckets=_SECONDS

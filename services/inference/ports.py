@@ -140,12 +140,12 @@ class Meter(Protocol):
         ...
 
     def fetching_changed(self, fetching: int) -> None:
-        """So many requests wait for LoRA files."""
+        """So many requests wait for files or the registry."""
         ...
 
     def request_refused(self, queue: str) -> None:
         """There was no room: in the part of its brand (`brand`), or in the whole queue (`all`); among those
-        that wait for LoRA files likewise (`files_brand`, `files_all`).
+        that wait for files or the registry likewise (`fetching_brand`, `fetching_all`).
         """
         ...
 

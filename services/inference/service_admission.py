@@ -11,11 +11,11 @@ async with self._admission.admit(wanted) as admitted:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias, TypeVar
 
 from servicekit.errors import ServiceError, Unavailable
 from services.inference.domain_jobs import BaseRef, LoraFile, Queued, UsedLora
@@ -23,10 +23,14 @@ from services.inference.ports import Engine, LocalBases, LoraFiles, Meter
 from services.inference.service_queue import Place, RequestQueue
 from services.inference.service_resolving import Resolution, Resolver, Wanted
 
+T = TypeVar("T")
 SERVER_STOPPING: Final = "SERVER_STOPPING"
 LORA_FILE_INVALID: Final = "LORA_FILE_INVALID"
 STOPPING_RETRY_SECONDS: Final = 1.0
 """Long enough for a client to have connected to another replica."""
+
+Aside: TypeAlias = Callable[[], AbstractContextManager[None]]
+_AT_ONCE_SECONDS: Final = 0.05
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,6 +42,7 @@ class Prepared:
     model_hashes: Mapping[str, str]
     """By digest, as the paths."""
     _local_bases: LocalBases
+    _aside: Aside
 
     @property
     def lora_files(self) -> tuple[LoraFile, ...]:
@@ -62,7 +67,7 @@ class Prepared:
 
     async def located_base(self) -> BaseRef:
         """The base with its path on this host; fetching it may take minutes."""
-        return await self._local_bases.locate(self.resolution.base)
+        return await _unhurried(self._local_bases.locate(self.resolution.base), self._aside)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,7 +138,7 @@ class Admission:
         self._enter()
         try:
             async with AsyncExitStack() as leases:
-                prepared = await leases.enter_async_context(self.prepare(wanted, fetching=place.aside))
+                prepared = await leases.enter_async_context(self.prepare(wanted, aside=place.aside))
                 self._meter.request_admitted(wanted.brand)
                 yield Admitted(place=place, prepared=prepared, _leases=leases)
         finally:
@@ -145,16 +150,14 @@ class Admission:
         return await self._resolver.resolve(wanted)
 
     @asynccontextmanager
-    async def prepare(
-        self, wanted: Wanted, *, fetching: Callable[[], AbstractContextManager[None]] = nullcontext
-    ) -> AsyncIterator[Prepared]:
-        """Versions, and files that stay on this host until the end. Files that are not here are fetched in
-        the context `fetching`.
+    async def prepare(self, wanted: Wanted, *, aside: Aside = nullcontext) -> AsyncIterator[Prepared]:
+        """Versions, and files that stay on this host until the end. What is not here at once is waited for in
+        the context `aside`.
         """
-        resolution = await self._resolver.resolve(wanted)
+        resolution = await _unhurried(self._resolver.resolve(wanted), aside)
         async with AsyncExitStack() as leases:
             here = self._files.here([sha256 for sha256, _ in resolution.sizes])
-            with nullcontext() if here else fetching():
+            with nullcontext() if here else aside():
                 paths = await leases.enter_async_context(self._files.lease(resolution.sizes))
             try:
                 yield Prepared(
@@ -162,6 +165,7 @@ class Admission:
                     paths=paths,
                     model_hashes={sha256: self._files.model_hash(sha256) for sha256 in paths},
                     _local_bases=self._local_bases,
+                    _aside=aside,
                 )
             except ServiceError as error:
                 if error.reason == LORA_FILE_INVALID:
@@ -186,3 +190,14 @@ class Admission:
         self._under_way -= 1
         if self._under_way == 0:
             self._idle.set()
+
+
+async def _unhurried(answer: Coroutine[None, None, T], aside: Aside) -> T:
+    """What the registry or a source of base models says; if it takes its time, it does so in `aside`."""
+    task = asyncio.ensure_future(answer)
+    try:
+        done, _ = await asyncio.wait([task], timeout=_AT_ONCE_SECONDS)
+        with nullcontext() if done else aside():
+            return await task
+    finally:
+        task.cancel()

@@ -1,6 +1,6 @@
 """Requests that wait for their first step: bounded as a whole and for each brand, and able to say when there
-will be room. Those that wait for files from the store wait beside the others: a store that is away takes no
-place from requests whose files are here.
+will be room. Those that wait for the registry, for files from the store or for a base model's wait beside the
+others: who of these is away takes no place from requests that have all they need here.
 """
 
 from __future__ import annotations
@@ -120,8 +120,8 @@ class Place:
 
     @contextmanager
     def aside(self) -> Iterator[None]:
-        """Its files are being fetched: meanwhile the place is another's. Unavailable, like `join`, when too
-        many wait for files.
+        """What it needs is being fetched: meanwhile the place is another's. Unavailable, like `join`, when
+        too many wait so.
         """
         self._queue.step_aside(self.brand)
         try:
@@ -181,7 +181,7 @@ class RequestQueue:
 
     def step_aside(self, brand: str) -> None:
         """See Place."""
-        self._require_room(self._fetching, brand, "wait for LoRA files already", "files_")
+        self._require_room(self._fetching, brand, "wait for files or the registry already", "fetching_")
         now = self._clock()
         self._lines.leave(brand, now, for_good=False)
         self._fetching.enter(brand, now)

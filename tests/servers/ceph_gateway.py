@@ -153,7 +153,7 @@ class CephGateway:
         return {**os.environ, "CEPH_CONF": str(self._config)}
 
     def _wait_for_port(self) -> None:
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:

@@ -140,14 +140,14 @@ def test_who_waits_for_files_takes_no_place() -> None:
         assert (queue.waiting, dict(queue.waiting_by_brand), meter.fetching) == (1, {"acme": 1}, 2)
         with pytest.raises(Unavailable) as caught, place.aside():
             pytest.fail("there is no room")
-        assert (caught.value.reason, caught.value.metadata) == ("QUEUE_FULL", {"queue": "files_brand"})
-        assert "2 requests of brands/acme wait for LoRA files already" in caught.value.message
+        assert (caught.value.reason, caught.value.metadata) == ("QUEUE_FULL", {"queue": "fetching_brand"})
+        assert "2 requests of brands/acme wait for files or the registry already" in caught.value.message
         assert caught.value.retry_after_seconds == UNMEASURED_SECONDS
         for _ in range(2):
             fetching.enter_context(queue.join("globex").aside())
         with pytest.raises(Unavailable) as caught, queue.join("initech").aside():
             pytest.fail("there is no room")
-        assert caught.value.metadata == {"queue": "files_all"}
+        assert caught.value.metadata == {"queue": "fetching_all"}
     # Nobody who has waited for files is refused for want of a place.
     assert (queue.waiting, meter.fetching) == (6, 0)
     assert refusal(queue, "acme").metadata == {"queue": "brand"}
