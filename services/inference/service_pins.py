@@ -200,19 +200,27 @@ class PinCases:
             before = pin.loaded
             if before is not None and await self._admission.resolve(pin.wanted) == before.resolution:
                 return
-            pin.loaded = await self._load(pin.wanted)
+            pin.loaded = await self._load(pin.wanted, before)
             if before is not None:
                 _log.info("a pinned stack has moved", brand=pin.wanted.brand)
-                await self._let_go(before)
+                await before.leases.aclose()
 
-    async def _load(self, wanted: Wanted) -> _Loaded:
+    async def _load(self, wanted: Wanted, before: _Loaded | None) -> _Loaded:
+        """In place of what was loaded before: both together need not fit."""
         key = f"pin-{uuid.uuid4().hex}"
         async with AsyncExitStack() as leases:
             prepared = await leases.enter_async_context(self._admission.prepare(wanted))
-            self._require_disk(sum(size for _, size in prepared.resolution.sizes))
+            self._require_disk(prepared.resolution, before)
             request = ImageRequest(brand=wanted.brand, prompt="")
             job = image_job(request, "", 0, await prepared.located_base(), prepared.lora_files)
-            await self._engine.pin(key, job)
+            if before is not None:
+                self._engine.unpin(before.key)
+            try:
+                await self._engine.pin(key, job)
+            except BaseException:
+                if before is not None:
+                    await self._engine.pin(before.key, before.job)
+                raise
             return _Loaded(key, job, prepared.resolution, leases.pop_all())
         raise AssertionError("an ExitStack swallows nothing")
 
@@ -248,11 +256,12 @@ class PinCases:
                     violations=[QuotaViolation(subject, f"at most {limit} stacks may be pinned")],
                 )
 
-    def _require_disk(self, size_bytes: int) -> None:
-        loaded = [pin.loaded for pin in self._pins.values() if pin.loaded is not None]
-        pinned = {digest: size for one in loaded for digest, size in one.resolution.sizes}
+    def _require_disk(self, wanted: Resolution, before: _Loaded | None) -> None:
+        loaded = [pin.loaded for pin in self._pins.values() if pin.loaded not in (None, before)]
+        resolutions = [wanted, *(one.resolution for one in loaded if one is not None)]
+        pinned = {digest: size for resolution in resolutions for digest, size in resolution.sizes}
         limit = int(self._files.usage().budget_bytes * DISK_PART)
-        if sum(pinned.values()) + size_bytes > limit:
+        if sum(pinned.values()) > limit:
             raise ResourceExhausted(
                 "pinned stacks would take too much of the disk's budget for LoRA files",
                 reason="PINS_TOO_LARGE",

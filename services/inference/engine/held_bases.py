@@ -10,7 +10,7 @@ from typing import Generic, Protocol, TypeVar
 
 import torch
 
-from lorakit.device_memory import release_unused
+from lorakit.device_memory import is_out_of_memory, release_unused
 from lorakit.errors import BaseModelError
 from services.inference.domain_capacity import LoadedBase as HeldBase
 from services.inference.domain_jobs import BaseRef
@@ -67,7 +67,7 @@ class HeldBases(Generic[B]):
         if found is not None:
             return found
         with self._loading:
-            return self.loaded(ref) or self._load_checked(ref)
+            return self.loaded(ref) or self._keep(self._load_checked(ref))
 
     def preload(self, source: str) -> B:
         """Load a base before anyone asks for it. Raises JobError."""
@@ -91,9 +91,10 @@ class HeldBases(Generic[B]):
                 reason="BASE_MODEL_CHANGED",
                 metadata={"base_model": ref.name},
             )
-        return self._keep(base)
+        return base
 
     def _loaded_from(self, source: str, name: str, path: str) -> B:
+        self._make_room()
         try:
             return self._load(source, Path(path))
         except (BaseModelError, OSError, ValueError) as error:
@@ -102,14 +103,28 @@ class HeldBases(Generic[B]):
                 reason="BASE_MODEL_UNUSABLE",
                 metadata={"base_model": name},
             ) from error
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            release_unused(self._device)
+            raise JobError(
+                f"there is not enough memory for the base model {name}",
+                kind="ResourceExhausted",
+                reason="BASE_MODEL_TOO_LARGE",
+                metadata={"base_model": name},
+            ) from error
 
-    def _keep(self, base: B) -> B:
+    def _make_room(self) -> None:
+        """Before another one is loaded: so there are never more than there may be."""
         with self._table:
-            self._held[base.sha256] = base
-            full = len(self._held) > self._max_bases
-            while len(self._held) > self._max_bases:
+            full = len(self._held) >= self._max_bases
+            while len(self._held) >= self._max_bases:
                 # Rows in flight keep what they use.
                 self._held.popitem(last=False)
         if full:
             release_unused(self._device)
+
+    def _keep(self, base: B) -> B:
+        with self._table:
+            self._held[base.sha256] = base
         return base

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import grpc
@@ -20,7 +21,7 @@ from brandloom.api.registry.v1 import registry_pb2, resources_pb2
 from servicekit.channels import open_channel
 from tests.fakes.identities import GUEST_TOKEN
 from tests.fixtures.tiny_loras import write_lora
-from tests.grpc.inference.harness import Inference, running_inference
+from tests.grpc.inference.harness import Inference, running_inference, running_service
 from tests.grpc.registry.harness import Refusal, read_refusal
 from tests.waiting import until
 
@@ -176,3 +177,39 @@ async def test_pins_survive_the_engine_and_follow_the_registry(inference: Infere
     await until(gone, seconds=3.0)
     await asyncio.sleep(0.2)
     assert "neon" in await pinned(inference.stub)
+
+
+async def test_a_pin_moves_though_old_and_new_do_not_fit_together(inference: Inference) -> None:
+    little = {"BRANDLOOM_INFERENCE_LORA_MEMORY_MIB": "1", "BRANDLOOM_INFERENCE_STACK_MEMORY_MIB": "1"}
+    lora = "brands/acme/loras/mover"
+    for number, rank in enumerate((4, 10, 24), start=1):
+        file = write_lora(
+            inference.base, inference.folder / f"mover-{number}.safetensors", seed=31, rank=rank
+        )
+        await inference.registry.upload(
+            file.read_bytes(), lora, version=resources_pb2.LoraVersion(base_model="baseModels/tiny")
+        )
+
+    async def move(version: int) -> None:
+        request = registry_pb2.SetAliasRequest(lora=lora, alias="prod", version=version)
+        await inference.registry.stub.SetAlias(request)
+
+    await move(1)
+    async with running_service(inference.folder, inference.registry, inference.base, **little) as small:
+        await small.engine_ready()
+        await pin(small, "mover@prod", seconds=600)
+
+        async def at(version: int) -> bool:
+            return (await pinned(small.stub))["mover@prod"].stack[0].version == f"{lora}/versions/{version}"
+
+        assert await at(1)
+        one = used(small, "memory")
+        await move(2)
+        await until(partial(at, 2), seconds=8.0)
+        await until(lambda: used(small, "memory") > 2 * one, seconds=8.0)
+        # More than pins may have: what was there stays.
+        await move(3)
+        await asyncio.sleep(2.0)
+        assert await at(2)
+        answer = await small.generate(prompt="<lora:mover@prod:1> a fox")
+        assert answer.queued.stack[0].version == f"{lora}/versions/3"
