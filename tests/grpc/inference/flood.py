@@ -13,6 +13,7 @@ import grpc.aio
 
 from lorakit.process_memory import status_bytes
 from services.inference.app import InferenceApp
+from services.inference.lora_files import DiskCache
 
 OTHERWISE = {grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED}
 """How a request of an impatient client may end."""
@@ -55,3 +56,23 @@ def engine_bytes(app: InferenceApp) -> int:
     pid = app.engine.pid
     assert pid is not None
     return status_bytes("RssAnon", pid=pid)
+
+
+def left_over(app: InferenceApp) -> list[str]:
+    """What requests that have ended have left behind in the service."""
+    service = app.service
+    files = service._files
+    assert isinstance(files, DiskCache)
+    held = {
+        "jobs in flight": len(app.engine._flights),
+        "places in the queue": service._queue.waiting + len(service._queue._places),
+        "places beside it": service._queue._fetching.all.waiting,
+        "requests under way": service.admission._under_way,
+        "leases of files": files._leases.total(),
+    }
+    return [f"{count} {what}" for what, count in held.items() if count]
+
+
+def service_bytes() -> int:
+    """Memory of the service's process, which is this one, that belongs to no file."""
+    return status_bytes("RssAnon")

@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from brandloom.api.inference.v1 import inference_pb2
 from brandloom.api.registry.v1 import resources_pb2
 from tests.fixtures.tiny_loras import write_lora
-from tests.grpc.inference.flood import OTHERWISE, Patience, ending, engine_bytes
+from tests.grpc.inference.flood import OTHERWISE, Patience, ending, engine_bytes, left_over, service_bytes
 from tests.grpc.inference.harness import Inference, running_inference
 from tests.waiting import until
 
@@ -26,31 +26,38 @@ HEALTH_SECONDS = 2.0
 
 
 @pytest.mark.parametrize(
-    "requests", [60, pytest.param(1000, marks=[pytest.mark.slow, pytest.mark.timeout(1500)])]
+    ("requests", "queued"),
+    [
+        (60, 60),
+        (60, 10),  # most are refused, and come again as they are told to
+        pytest.param(1000, 1000, marks=[pytest.mark.slow, pytest.mark.timeout(1500)]),
+        pytest.param(1000, 50, marks=[pytest.mark.slow, pytest.mark.timeout(1500)]),
+    ],
 )
-async def test_all_requests_end_and_nothing_is_left(tmp_path: Path, requests: int) -> None:
+async def test_all_requests_end_and_nothing_is_left(tmp_path: Path, requests: int, queued: int) -> None:
     async with running_inference(
-        tmp_path, BRANDLOOM_INFERENCE_MAX_QUEUED=str(requests), BRANDLOOM_INFERENCE_BRAND_SHARE="0.4"
+        tmp_path, BRANDLOOM_INFERENCE_MAX_QUEUED=str(queued), BRANDLOOM_INFERENCE_BRAND_SHARE="0.4"
     ) as inference:
         await fill(inference, tmp_path)
         await inference.generate()  # what is made once is there before memory is looked at
         rng = random.Random(4)
         watch = asyncio.create_task(slowest_health(inference))
-        before = engine_bytes(inference.app)
+        before, service_before = engine_bytes(inference.app), service_bytes()
         ends = Counter(await asyncio.gather(*(one(inference, rng, number) for number in range(requests))))
         watch.cancel()
         await asyncio.wait({watch})
-        grown = engine_bytes(inference.app) - before
-        await until(lambda: inference.app.engine.state().active_rows == 0)
+        grown, service_grown = engine_bytes(inference.app) - before, service_bytes() - service_before
+        await until(lambda: inference.app.engine.state().active_rows == 0 and not left_over(inference.app))
         capacity = await inference.stub.GetCapacity(inference_pb2.GetCapacityRequest())
         again = await inference.generate()
     assert sum(ends.values()) == requests
     assert set(ends) <= {"done", "UNAVAILABLE", *(code.name for code in OTHERWISE)}
-    assert ends["done"] > requests // 2
+    assert ends["done"] > (requests // 2 if queued == requests else queued)
     assert ends["CANCELLED"] > 0
     assert (capacity.active_rows, capacity.queued_requests) == (0, 0)
     assert len(again.images) == 1
     assert inference.app.engine.starts == 1
+    assert service_grown < 96 << 20
     assert grown < 256 << 20
     slowest, asked = watch.result()
     assert asked > 3

@@ -16,7 +16,7 @@ import pytest
 from brandloom.api.inference.v1 import inference_pb2
 from brandloom.api.registry.v1 import registry_pb2, resources_pb2
 from tests.fixtures.tiny_language_loras import write_language_lora
-from tests.grpc.inference.flood import OTHERWISE, Patience, ending, engine_bytes
+from tests.grpc.inference.flood import OTHERWISE, Patience, ending, engine_bytes, left_over, service_bytes
 from tests.grpc.inference.text_harness import TextAnswer, Texts, running_texts
 from tests.waiting import until
 
@@ -32,15 +32,15 @@ async def test_all_texts_end_and_nothing_is_left(tmp_path: Path) -> None:
     ) as texts:
         await fill(texts, tmp_path)
         await texts.generate()
-        before = engine_bytes(texts.app)
+        before, service_before = engine_bytes(texts.app), service_bytes()
         rng = random.Random(4)
         answers: dict[tuple[Any, ...], set[str]] = {}
         moving = asyncio.create_task(keep_moving(texts))
         ends = Counter(await asyncio.gather(*(one(texts, rng, answers) for _ in range(requests))))
         moving.cancel()
         await asyncio.wait({moving})
-        grown = engine_bytes(texts.app) - before
-        await until(lambda: texts.app.engine.state().texts.active_rows == 0)
+        grown, service_grown = engine_bytes(texts.app) - before, service_bytes() - service_before
+        await until(lambda: texts.app.engine.state().texts.active_rows == 0 and not left_over(texts.app))
         capacity = await texts.stub.GetCapacity(inference_pb2.GetCapacityRequest())
         caches = {cache.level: cache for cache in capacity.caches}
     assert sum(ends.values()) == requests
@@ -53,6 +53,7 @@ async def test_all_texts_end_and_nothing_is_left(tmp_path: Path) -> None:
     assert (capacity.active_text_rows, capacity.queued_requests) == (0, 0)
     assert caches["text_keys_values"].used_bytes == 0
     assert texts.app.engine.starts == 1
+    assert service_grown < 96 << 20
     assert grown < 128 << 20
 
 
