@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 
@@ -150,10 +151,11 @@ class Admission:
         return await self._resolver.resolve(wanted)
 
     @asynccontextmanager
-    async def prepare(self, wanted: Wanted, *, aside: Aside = nullcontext) -> AsyncIterator[Prepared]:
+    async def prepare(self, wanted: Wanted, *, aside: Aside | None = None) -> AsyncIterator[Prepared]:
         """Versions, and files that stay on this host until the end. What is not here at once is waited for in
-        the context `aside`.
+        the context `aside`, or beside the queue by those that have no place in it.
         """
+        aside = aside or partial(self._queue.beside, wanted.brand)
         resolution = await _unhurried(self._resolver.resolve(wanted), aside)
         async with AsyncExitStack() as leases:
             here = self._files.here([sha256 for sha256, _ in resolution.sizes])

@@ -123,11 +123,12 @@ class Place:
         """What it needs is being fetched: meanwhile the place is another's. Unavailable, like `join`, when
         too many wait so.
         """
-        self._queue.step_aside(self.brand)
-        try:
-            yield
-        finally:
-            self._queue.step_back(self.brand)
+        with self._queue.beside(self.brand):
+            self._queue.step_out(self.brand)
+            try:
+                yield
+            finally:
+                self._queue.step_in(self.brand)
 
     def started(self) -> None:
         """The request has its first row."""
@@ -179,19 +180,28 @@ class RequestQueue:
         """Places with a smaller number."""
         return sum(1 for other in self._places if other < number)
 
-    def step_aside(self, brand: str) -> None:
-        """See Place."""
+    @contextmanager
+    def beside(self, brand: str) -> Iterator[None]:
+        """What is needed for something of the brand is being fetched; Unavailable, like `join`, when too many
+        wait so.
+        """
         self._require_room(self._fetching, brand, "wait for files or the registry already", "fetching_")
-        now = self._clock()
-        self._lines.leave(brand, now, for_good=False)
-        self._fetching.enter(brand, now)
+        self._fetching.enter(brand, self._clock())
+        self._tell(brand)
+        try:
+            yield
+        finally:
+            self._fetching.leave(brand, self._clock())
+            self._tell(brand)
+
+    def step_out(self, brand: str) -> None:
+        """A place is free until somebody steps in."""
+        self._lines.leave(brand, self._clock(), for_good=False)
         self._tell(brand)
 
-    def step_back(self, brand: str) -> None:
-        """See Place. There may be more for a while than the queue has room for, twice as many at most."""
-        now = self._clock()
-        self._fetching.leave(brand, now)
-        self._lines.enter(brand, now)
+    def step_in(self, brand: str) -> None:
+        """There may be more for a while than the queue has room for, twice as many at most."""
+        self._lines.enter(brand, self._clock())
         self._tell(brand)
 
     def take_out(self, place: Place, *, started: bool) -> None:

@@ -19,6 +19,7 @@ from services.inference.service_resolving import Resolver, Wanted
 from tests.unit.inference.test_queue import queue_of
 from tests.waiting import until
 
+WANTED = Wanted(brand="acme", base_model="", given=(), loras=(), families=PICTURE_FAMILIES)
 BASE = BaseRef(name="tiny", source="/tiny", sha256="cd", family=SD15_FAMILY)
 
 
@@ -75,8 +76,7 @@ def admission_of(world: World) -> tuple[Admission, Any]:
 
 
 async def enter(admission: Admission, stack: AsyncExitStack) -> Admitted:
-    wanted = Wanted(brand="acme", base_model="", given=(), loras=(), families=PICTURE_FAMILIES)
-    return await stack.enter_async_context(admission.admit(wanted))
+    return await stack.enter_async_context(admission.admit(WANTED))
 
 
 async def test_a_registry_that_takes_its_time_takes_no_place(world: World) -> None:
@@ -118,3 +118,20 @@ async def test_who_gives_up_while_it_waits_aside_leaves_nothing(world: World) ->
         with pytest.raises(asyncio.CancelledError):
             await slow
     assert (queue.waiting, queue._fetching.all.waiting, admission._under_way) == (0, 0, 0)
+
+
+async def test_exports_and_pins_that_wait_are_bounded_as_well(world: World) -> None:
+    admission, queue = admission_of(world)
+
+    async def prepare() -> None:
+        async with admission.prepare(WANTED):
+            pass
+
+    world.answers.clear()
+    slow = [asyncio.ensure_future(prepare()) for _ in range(2)]
+    await until(lambda: queue._fetching.waiting("acme") == 2)
+    with pytest.raises(Unavailable, match="2 requests of brands/acme wait for files or the registry already"):
+        await prepare()
+    world.answers.set()
+    await asyncio.gather(*slow)
+    assert (queue.waiting, queue._fetching.all.waiting) == (0, 0)
