@@ -162,6 +162,8 @@ class ImageRequest:
         ]
         if self.karras and self.sampler is Sampler.DDIM:
             faults.append(FieldViolation("sigma_schedule", "Karras noise levels are not offered with DDIM"))
+        if self.switch_every != 1 and self.composition is not Composition.SWITCH:
+            faults.append(FieldViolation("switch_every", "is for the composition SWITCH"))
         if self.initial_image is not None:
             faults += _outside("initial_image.strength", self.initial_image.strength, 0, 1)
         for index, entry in enumerate(self.stack):

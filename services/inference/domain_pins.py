@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from servicekit.errors import InvalidArgument
-from services.inference.domain import StackEntry
+from servicekit.errors import FieldViolation, InvalidArgument
+from services.inference.domain import Composition, StackEntry, faults_of_entry
 from services.inference.domain_jobs import UsedLora
 
 MAX_TIME_TO_LIVE_SECONDS = 24 * 3600.0
@@ -24,12 +24,17 @@ class PinRequest:
     """0 lets go of it."""
 
     def check(self) -> None:
-        """Raises InvalidArgument."""
+        """Raises InvalidArgument with every faulty field."""
+        faults: list[FieldViolation] = []
+        for index, entry in enumerate(self.stack):
+            faults += faults_of_entry(f"stack[{index}]", entry, Composition.ADD)
         if not 0 <= self.time_to_live_seconds <= MAX_TIME_TO_LIVE_SECONDS:
-            raise InvalidArgument.of(
-                "time_to_live",
-                f"must be from 0 to {MAX_TIME_TO_LIVE_SECONDS:.0f} seconds, not {self.time_to_live_seconds}",
+            told = (
+                f"must be from 0 to {MAX_TIME_TO_LIVE_SECONDS:.0f} seconds, not {self.time_to_live_seconds}"
             )
+            faults.append(FieldViolation("time_to_live", told))
+        if faults:
+            raise InvalidArgument(faults)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

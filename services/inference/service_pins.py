@@ -20,7 +20,7 @@ from services.inference.ports import Engine, LoraFiles
 from services.inference.service_admission import Admission
 from services.inference.service_pictures import image_job
 from services.inference.service_resolving import Resolution, Wanted
-from services.inference.service_stacks import read_stack
+from services.inference.service_stacks import placed, read_stack
 
 PAUSE_SECONDS: Final = 5.0
 """Between two looks that nothing has called for: at what could not be loaded, and at what has expired."""
@@ -127,9 +127,11 @@ class PinCases:
         pin.expire_time = expire_time
         try:
             await self._refresh(pin)
-        except BaseException:
+        except BaseException as error:
             if pin.loaded is None and self._pins.get(key) is pin:
                 del self._pins[key]
+            if isinstance(error, InvalidArgument):
+                raise placed(error, request.stack, loras) from error
             raise
         told = pin.told()
         if self._pins.get(key) is not pin:  # somebody let go of it meanwhile

@@ -24,7 +24,7 @@ from services.inference.domain_sweep import Cell, Place, Sheet, SweepEvent, Swee
 from services.inference.service_admission import Admission, Admitted
 from services.inference.service_pictures import PictureMaker, image_job
 from services.inference.service_resolving import Wanted
-from services.inference.service_stacks import WantedLora, read_stack
+from services.inference.service_stacks import WantedLora, placed, read_stack
 from services.inference.sweep_faults import in_cell, in_sweep
 from services.inference.sweep_sheet import SweepSheet, title_of
 from services.inference.sweep_texts import with_sheet_texts
@@ -191,6 +191,8 @@ class SweepCases:
                         if not isinstance(event, Preview):
                             await events.put((cell.place, event))
             except Exception as error:  # whatever it is, it ends the sweep and not this task alone
+                if isinstance(error, InvalidArgument):
+                    error = placed(error, cell.request.stack, cell.loras)
                 await events.put((cell.place, in_cell(error, request, cell.place)))
                 return
 

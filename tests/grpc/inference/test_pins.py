@@ -135,6 +135,15 @@ async def test_pins_are_bounded_and_checked(inference: Inference) -> None:
     unknown = await refused(inference, "nobody", seconds=60)
     assert (unknown.code, unknown.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "LORA_NOT_FOUND")
     assert "stack[0].reference" in unknown.fields
+    for entry, field in (
+        (pb.StackEntry(reference="hero", region=pb.Region(mask_png=b"none")), "stack[0].region.mask_png"),
+        (pb.StackEntry(reference="hero", window=pb.StepWindow(start=0.5, end=0.5)), "stack[0].window"),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await inference.stub.PinStack(
+                pb.PinStackRequest(parent="brands/acme", stack=[entry], time_to_live=timedelta(seconds=60))
+            )
+        assert list(read_refusal(caught.value).fields) == [field]
     for seconds in (-1, 25 * 3600):
         wrong = await refused(inference, "hero", seconds=seconds)
         assert (wrong.code, list(wrong.fields)) == (grpc.StatusCode.INVALID_ARGUMENT, ["time_to_live"])

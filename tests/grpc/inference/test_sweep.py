@@ -27,6 +27,8 @@ from tests.waiting import until
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
 
 HERO = inference_pb2.StackEntry(reference="hero", weight=0.8)
+NO_MASK = inference_pb2.Region(mask_png=b"no picture")
+MASKED = inference_pb2.StackEntry(reference="neon", region=NO_MASK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +151,7 @@ async def test_what_is_left_out_comes_from_the_template(inference: Inference) ->
          "template.stack[0].reference"),
         ({"template": {"stack": [inference_pb2.StackEntry(reference="Bad")]}}, "template.stack[0].reference"),
         ({"template": {"clip_skip": 2}}, "template.clip_skip"),
+        ({"template": {"stack": [HERO, MASKED]}}, "template.stack[1].region.mask_png"),
     ],
 )  # fmt: skip
 async def test_faults_are_named_by_the_sweeps_fields(

@@ -33,6 +33,7 @@ def test_a_plain_request_is_fine() -> None:
         ({"height": 520}, "height"),
         ({"width": -8}, "width"),
         ({"karras": True, "sampler": Sampler.DDIM}, "sigma_schedule"),
+        ({"switch_every": 2}, "switch_every"),
         ({"stack": (StackEntry(reference="a", weight=math.inf),)}, "stack[0].weight"),
         ({"stack": (StackEntry(reference="a", text_encoder_weight=-11),)}, "stack[0].text_encoder_weight"),
     ],
