@@ -48,6 +48,10 @@ test: $(INSTALLED) test-servers ## Run the everyday tests, as many files at a ti
 test-slow: $(INSTALLED) test-servers ## Run the longer tests too.
 	$(BIN)/python -m pytest -m 'not gpu and not bench' --timeout 1800
 
+.PHONY: test-gpu
+test-gpu: $(INSTALLED) ## Run the tests that need an accelerator.
+	$(BIN)/python -m pytest -m gpu --timeout 1800
+
 .PHONY: bench-train
 bench-train: $(INSTALLED) ## Time packed training beside PEFT's (writes benchmarks/results/).
 	$(BIN)/python -m benchmarks.train

@@ -1,7 +1,7 @@
 """R7: more LoRAs in use than there is room for.
 
-Both sides have room for half of them. The peer is a diffusers pipeline that deletes the adapter used longest
-ago and loads the next one from disk; ours has a budget of bytes for files and folded stacks together.
+The peer is a diffusers pipeline that holds half of them: it deletes the adapter used longest ago and loads
+the next one from disk. Ours has as many bytes as half the files take, for files and folded stacks together.
 """
 
 from __future__ import annotations

@@ -15,6 +15,8 @@ from tests.fixtures.stock_world import STOCK_REMARKS, StockWorld
 pytestmark = STOCK_REMARKS
 KARRAS = [(sampler, False) for sampler in Sampler] + [(Sampler.EULER, True), (Sampler.DPMPP_2M, True)]
 
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+
 
 @pytest.mark.parametrize(("sampler", "karras"), KARRAS, ids=str)
 def test_every_sampler_with_two_stacked_loras(world: StockWorld, sampler: Sampler, karras: bool) -> None:
@@ -64,12 +66,13 @@ def test_no_lora_at_all(world: StockWorld) -> None:
     world.assert_equals_stock(world.job(negative_prompt=""))
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(
     ("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 0.03), (torch.float16, 0.005)], ids=str
 )
 @pytest.mark.parametrize("family", ["sd15", "sdxl"])
 def test_a_mixed_batch_gives_every_request_what_it_gets_alone(
-    request: pytest.FixtureRequest, family: str, dtype: torch.dtype, tolerance: float
+    request: pytest.FixtureRequest, family: str, dtype: torch.dtype, tolerance: float, device: str
 ) -> None:
     world: StockWorld = request.getfixturevalue("world" if family == "sd15" else "sdxl_world")
     hero, neon = world.loras
@@ -85,9 +88,9 @@ def test_a_mixed_batch_gives_every_request_what_it_gets_alone(
         world.job(job_id="g", loras=(hero, neon), composition=Composition.SWITCH, switch_every=2, steps=5),
         world.job(job_id="h", loras=(replace(hero, window=half), replace(neon, region=left)), steps=6),
     ]
-    together = run_alone(*jobs, max_rows=6, dtype=dtype)
+    together = run_alone(*jobs, max_rows=6, dtype=dtype, device=device)
     for job in jobs:
-        alone = run_alone(job, dtype=dtype)
+        alone = run_alone(job, dtype=dtype, device=device)
         for index in range(job.count):
             ours, solo = together.latents[job.job_id, index], alone.latents[job.job_id, index]
             assert float((ours - solo).abs().max()) < tolerance * float(solo.max() - solo.min())
@@ -108,7 +111,8 @@ def test_a_mixed_batch_gives_every_request_what_it_gets_alone(
         ),
     ],
 )
-def test_a_compiled_model_gives_what_the_plain_one_does(world: StockWorld, backend: str) -> None:
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_compiled_model_gives_what_the_plain_one_does(world: StockWorld, backend: str, device: str) -> None:
     hero, neon = world.loras
     jobs = [
         world.job(job_id="a", loras=(hero, neon), steps=4),
@@ -118,7 +122,8 @@ def test_a_compiled_model_gives_what_the_plain_one_does(world: StockWorld, backe
         world.job(job_id="d", loras=(hero,), steps=4, width=24),
         world.job(job_id="e", loras=(neon, hero), steps=5, height=24),
     ]
-    plain, compiled = run_alone(*jobs), run_alone(*jobs, compile_backend=backend)
+    plain = run_alone(*jobs, device=device)
+    compiled = run_alone(*jobs, device=device, compile_backend=backend)
     for place, latents in plain.latents.items():
         span = float(latents.max() - latents.min())
         assert float((compiled.latents[place] - latents).abs().max()) < 1e-4 * span
