@@ -3,6 +3,7 @@ write."""
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, event
@@ -17,11 +18,16 @@ def prepare_engine(engine: Engine) -> None:
     A transaction takes the write lock when it begins, unless its execution options say READ_ONLY: then it
     cannot write.
     """
-    event.listen(engine, "connect", _prepare_connection)
+    # Inserted: SQLAlchemy's own listener already asks the connection something.
+    event.listen(engine, "connect", _prepare_connection, insert=True)
     event.listen(engine, "begin", _begin)
 
 
 def _prepare_connection(connection: Any, _record: object) -> None:
+    driver = connection.driver_connection
+    # A query cancelled twice has its connection closed by SQLAlchemy and then stopped: aiosqlite's close would
+    # ask the thread that is gone to stop once more, and wait for ever; asyncio.run would wait for that close.
+    driver.stop = functools.cache(driver.stop)
     connection.isolation_level = None  # transactions are begun by _begin, not guessed by the driver
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MILLISECONDS}")

@@ -85,6 +85,24 @@ async def test_a_transaction_that_is_cancelled_leaves_nothing_and_frees_the_writ
     assert (await value_of(database, "a"), await value_of(database, "b")) == (None, 2)
 
 
+async def test_queries_cancelled_twice_leave_no_task_behind(database: Database) -> None:
+    """As when a client goes while its query runs, and the process ends at the same moment."""
+    for turns in range(40):
+        query = asyncio.create_task(value_of(database, "a"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        query.cancel()
+        await asyncio.sleep(0)
+        query.cancel()
+        await asyncio.wait([query], timeout=10)
+        assert query.done()
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    if left:
+        _, left = await asyncio.wait(left, timeout=10)
+    assert not left
+    assert await database.ready()
+
+
 async def test_a_snapshot_cannot_write(database: Database) -> None:
     with pytest.raises(DBAPIError, match=r"readonly|read-only"):
         async with database.snapshot() as session:
