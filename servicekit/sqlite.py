@@ -25,8 +25,8 @@ def prepare_engine(engine: Engine) -> None:
 
 def _prepare_connection(connection: Any, _record: object) -> None:
     driver = connection.driver_connection
-    # A query cancelled twice has its connection closed by SQLAlchemy and then stopped: aiosqlite's close would
-    # ask the thread that is gone to stop once more, and wait for ever; asyncio.run would wait for that close.
+    # A query cancelled twice has its connection closed by SQLAlchemy and then stopped: aiosqlite's close asks
+    # the thread that is gone to stop once more, and waits for ever; asyncio.run would wait for that close.
     driver.stop = functools.cache(driver.stop)
     connection.isolation_level = None  # transactions are begun by _begin, not guessed by the driver
     cursor = connection.cursor()
