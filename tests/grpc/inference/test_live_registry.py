@@ -281,6 +281,7 @@ async def test_the_memory_is_bounded(tmp_path: Path) -> None:
         await until(lambda: known.live)
         for number in range(6):
             await registry.upload(kohya_file(seed=number), f"brands/acme/loras/lora-{number}")
+        await told(known, 12)
         for number in range(6):
             assert await version(known, f"lora-{number}") == "1"
         assert known.usage().entries == 3
