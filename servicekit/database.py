@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext, suppress
 from typing import Any, Final
 
 from sqlalchemy import text
@@ -26,6 +26,7 @@ from servicekit.sqlite import READ_ONLY, prepare_engine
 __all__ = ["Database", "migrate"]
 
 _READY_TIMEOUT_SECONDS: Final = 5.0
+_CLOSING_TIMEOUT_SECONDS: Final = 5.0
 
 
 class Database:
@@ -43,6 +44,9 @@ class Database:
         self._snapshots = async_sessionmaker(snapshot_engine, expire_on_commit=False, autoflush=False)
         # SQLite lets one writer in at a time and the others poll; waiting in line here is fairer and cheaper.
         self._writers = asyncio.Lock() if self._is_sqlite else nullcontext()
+        self._open_sessions = 0
+        self._none_open = asyncio.Event()
+        self._none_open.set()
 
     @property
     def engine(self) -> AsyncEngine:
@@ -52,16 +56,14 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
         """A session that may write; SQLite takes its write lock at once, so what was read stays true."""
-        with translated_faults():
-            async with self._writers, self._sessions() as session, session.begin():
-                yield session
+        async with self._writers, self._opened(self._sessions) as session:
+            yield session
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[AsyncSession]:
         """A session that sees one moment of the database and cannot write."""
-        with translated_faults():
-            async with self._snapshots() as session, session.begin():
-                yield session
+        async with self._opened(self._snapshots) as session:
+            yield session
 
     async def ready(self) -> bool:
         """Whether the database answers; never raises."""
@@ -73,8 +75,27 @@ class Database:
         return True
 
     async def dispose(self) -> None:
-        """Closes all connections."""
+        """Closes all connections, once the sessions of requests that were cancelled have ended."""
+        # A server cancels its last requests and does not wait for them: a loop that ends cancels what they
+        # still do, in the middle of giving their connections back.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSING_TIMEOUT_SECONDS):
+                await self._none_open.wait()
         await self._engine.dispose()
+
+    @asynccontextmanager
+    async def _opened(self, sessions: async_sessionmaker[AsyncSession]) -> AsyncIterator[AsyncSession]:
+        self._open_sessions += 1
+        self._none_open.clear()
+        try:
+            with translated_faults():
+                # One context, not two: this one ends whole, commits too, though its task is cancelled.
+                async with sessions.begin() as session:
+                    yield session
+        finally:
+            self._open_sessions -= 1
+            if not self._open_sessions:
+                self._none_open.set()
 
 
 def _create_engine(url: URL, pool_size: int) -> AsyncEngine:

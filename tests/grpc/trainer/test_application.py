@@ -66,7 +66,7 @@ async def test_a_signal_as_soon_as_it_serves_ends_it_well(tmp_path: Path) -> Non
     rest = await asyncio.wait_for(process.stderr.read(), 60)
     assert await process.wait() == 0
     assert b"stopped" in rest
-    assert b"Traceback" not in rest
+    assert b"Traceback" not in rest, rest.decode()
 
 
 async def test_guests_are_neither_workers_nor_of_another_brand(tmp_path: Path) -> None:

@@ -106,6 +106,48 @@ async def test_sqlite_queries_cancelled_twice_leave_no_task_behind(tmp_path: Pat
     await database.dispose()
 
 
+async def test_a_cancelled_task_gives_its_connection_back_whole(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = Database(f"sqlite+aiosqlite:///{tmp_path}/cancelled.db")
+    async with database.engine.begin() as connection:
+        await connection.run_sync(Base.metadata.create_all)
+    for turns in range(300):
+        query = asyncio.create_task(value_of(database, "a"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        query.cancel()
+        await asyncio.wait([query])
+    await database.dispose()
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+async def test_connections_close_after_what_is_still_open(database: Database) -> None:
+    """A server that stops does not wait for the requests that it cancelled."""
+    ended: list[str] = []
+    inside = asyncio.Event()
+
+    async def slow_to_end() -> None:
+        try:
+            async with database.transaction() as session:
+                session.add(Counter(name="a"))
+                inside.set()
+                try:
+                    await asyncio.sleep(60)
+                finally:
+                    await session.flush()
+        finally:
+            ended.append("request")
+
+    request = asyncio.create_task(slow_to_end())
+    await inside.wait()
+    request.cancel()
+    await database.dispose()
+    ended.append("database")
+    assert ended == ["request", "database"]
+    assert await value_of(database, "a") is None
+
+
 async def test_a_snapshot_cannot_write(database: Database) -> None:
     with pytest.raises(DBAPIError, match=r"readonly|read-only"):
         async with database.snapshot() as session:
