@@ -55,7 +55,10 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
-        """A session that may write; SQLite takes its write lock at once, so what was read stays true."""
+        """A session that may write; SQLite takes its write lock at once, so what was read stays true.
+
+        A task that is cancelled while it commits is cancelled once the commit has ended.
+        """
         async with self._writers, self._opened(self._sessions) as session:
             yield session
 
@@ -89,7 +92,8 @@ class Database:
         self._none_open.clear()
         try:
             with translated_faults():
-                # One context, not two: this one ends whole, commits too, though its task is cancelled.
+                # Not session.begin() inside of sessions(): only of this context SQLAlchemy lets the end,
+                # commit and all, run whole when its task is cancelled.
                 async with sessions.begin() as session:
                     yield session
         finally:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import ForeignKey, select, text
+from sqlalchemy import ForeignKey, event, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -83,6 +83,21 @@ async def test_a_transaction_that_is_cancelled_leaves_nothing_and_frees_the_writ
     async with database.transaction() as session:
         session.add(Counter(name="b", value=2))
     assert (await value_of(database, "a"), await value_of(database, "b")) == (None, 2)
+
+
+async def test_a_transaction_that_is_cancelled_while_it_commits_has_committed(database: Database) -> None:
+    async def add() -> None:
+        async with database.transaction() as session:
+            session.add(Counter(name="a", value=1))
+
+    more_connections: list[object] = []
+    event.listen(database.engine.sync_engine, "connect", lambda *given: more_connections.append(given))
+    task = asyncio.create_task(add())
+    event.listen(database.engine.sync_engine, "commit", lambda _connection: task.cancel(), once=True)
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert await value_of(database, "a") == 1
+    assert not more_connections  # the one was not given up in the middle of its commit
 
 
 async def test_sqlite_queries_cancelled_twice_leave_no_task_behind(tmp_path: Path) -> None:
