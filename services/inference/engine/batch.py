@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from lorakit.device_memory import is_out_of_memory, release_unused
-from services.inference.domain_jobs import EngineEvent, ImageJob, Preview, Progress, RawPicture
+from services.inference.domain_jobs import EngineEvent, ImageJob, Preview, RawPicture
 from services.inference.engine.admission import Room, Turns
 from services.inference.engine.bucket import Bucket
 from services.inference.engine.decoding import Decoder
@@ -263,21 +263,15 @@ class DenoisingBatch:
         for job_id in {row.job_id for row in rows}:
             entry = self._jobs[job_id]
             if entry.steps_done == entry.total_steps:
-                total = entry.total_steps
-                self._emit(job_id, Progress(step=total, total_steps=total, seconds_left=0.0))
+                self._emit(job_id, entry.progress(self._step_seconds))
 
     def _tell_progress(self) -> None:
         now = time.monotonic()
         for entry in self._jobs.values():
-            total = entry.total_steps
-            if entry.steps_done in (0, total) or now - entry.told_at < PROGRESS_SECONDS:
+            if entry.steps_done in (0, entry.total_steps) or now - entry.told_at < PROGRESS_SECONDS:
                 continue
             entry.told_at = now
-            rounds = (total - entry.steps_done) / max(entry.active, 1)
-            left = rounds * self._step_seconds
-            self._emit(
-                entry.job.job_id, Progress(step=entry.steps_done, total_steps=total, seconds_left=left)
-            )
+            self._emit(entry.job.job_id, entry.progress(self._step_seconds))
 
     def _fail(self, job_id: str, failure: Failure) -> None:
         if self._jobs.pop(job_id, None) is not None:

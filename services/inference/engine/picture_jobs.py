@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from services.inference.domain_jobs import ImageJob
+from services.inference.domain_jobs import ImageJob, Progress
 from services.inference.engine.preparation import Prepared
 
 
@@ -47,3 +47,9 @@ class PictureJob:
     def undecoded(self) -> int:
         """Rows that have left the batch and are no pictures yet."""
         return self.joined - self.active - self.finished
+
+    def progress(self, step_seconds: float) -> Progress:
+        """How far it is; what is left takes so many seconds a step, for all its rows in the batch at once."""
+        total = self.total_steps
+        rounds = (total - self.steps_done) / max(self.active, 1)
+        return Progress(step=self.steps_done, total_steps=total, seconds_left=rounds * step_seconds)
