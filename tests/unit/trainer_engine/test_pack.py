@@ -242,13 +242,17 @@ def test_continuing_keeps_what_was_learned(new_pack: NewPack, tmp_path: Path) ->
     assert pack.job_ids == ("a", "b")
 
 
+def missing_picture() -> torch.Tensor:
+    raise FileNotFoundError("none.png")
+
+
 @pytest.mark.parametrize(
     ("pictures", "reason"),
     [
         ([], "NO_PICTURES"),
         ([TrainingImage(caption="x", load=lambda: torch.zeros(3, 8, 8))], "PICTURE_UNREADABLE"),
         ([TrainingImage(caption="x", load=lambda: torch.full((3, 16, 16), math.nan))], "PICTURE_UNREADABLE"),
-        ([TrainingImage(caption="x", load=lambda: torch.load("none"))], "PICTURE_UNREADABLE"),
+        ([TrainingImage(caption="x", load=missing_picture)], "PICTURE_UNREADABLE"),
     ],
 )
 def test_bad_pictures_harm_their_job_alone(
